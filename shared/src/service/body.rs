@@ -1,0 +1,117 @@
+//! Reading a request's body: bounded in size and in time, whatever the caller sends.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{StatusCode, header},
+    web::{Bytes, BytesMut},
+};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::Problem;
+
+/// The largest body that is read, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// How long a caller may take to send a body. Without a bound, half-sent requests would pile up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// More than [`MAX_BODY`] bytes.
+    #[error("the body is larger than 64 KiB: send a smaller one")]
+    TooLarge,
+    /// Not all of it came within ten seconds.
+    #[error("the body did not arrive within 10 seconds: send it in one go")]
+    TooSlow,
+    /// The connection broke off, or the framing is wrong.
+    #[error("the body broke off before its end: send it whole")]
+    Broken,
+}
+
+impl BodyError {
+    /// 413, 408 or 400.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Reads the whole body.
+///
+/// # Errors
+/// When it is too large, too slow, or breaks off.
+pub async fn read_body(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, BodyError> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(BodyError::TooLarge);
+    }
+    let collect = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| BodyError::Broken)?;
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(BodyError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(BODY_TIMEOUT, collect)
+        .await
+        .unwrap_or(Err(BodyError::TooSlow))
+}
+
+/// The request's media type in lower case, when its parameters allow UTF-8:
+/// `application/json; charset=utf-8` is `application/json`.
+pub fn media_type(request: &HttpRequest) -> Option<String> {
+    let value = request
+        .headers()
+        .get(header::CONTENT_TYPE)?
+        .to_str()
+        .ok()?
+        .to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    let essence = parts.next()?.to_owned();
+    let utf8 = parts
+        .filter_map(|parameter| parameter.strip_prefix("charset="))
+        .all(|charset| charset.trim_matches('"') == "utf-8");
+    utf8.then_some(essence)
+}
+
+/// A JSON body, read into `T`; what does not fit is refused with a [`Problem`] that says where.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            if media_type(&request).as_deref() != Some("application/json") {
+                return Err(Problem::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "send the body as JSON, with the header `Content-Type: application/json`",
+                ));
+            }
+            let body = read_body(&request, &mut payload)
+                .await
+                .map_err(|error| Problem::new(error.status(), error.to_string()))?;
+            serde_json::from_slice(&body)
+                .map(Self)
+                .map_err(|error| Problem::bad_request(format!("the body does not fit: {error}")))
+        })
+    }
+}
