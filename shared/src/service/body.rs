@@ -11,7 +11,7 @@ use actix_web::{
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
+use super::{Problem, object::read_object};
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -89,7 +89,7 @@ pub fn media_type(request: &HttpRequest) -> Option<String> {
     utf8.then_some(essence)
 }
 
-/// A JSON body, read into `T`; what does not fit is refused with a [`Problem`] that says where.
+/// A JSON object, read into `T`; what does not fit is refused with a [`Problem`] that says where.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -109,9 +109,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
             let body = read_body(&request, &mut payload)
                 .await
                 .map_err(|error| Problem::new(error.status(), error.to_string()))?;
-            serde_json::from_slice(&body)
-                .map(Self)
-                .map_err(|error| Problem::bad_request(format!("the body does not fit: {error}")))
+            read_object(&body).map(Self)
         })
     }
 }

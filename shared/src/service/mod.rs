@@ -4,12 +4,17 @@
 mod body;
 mod health;
 mod listen;
+mod object;
+mod page;
 mod problem;
 mod server;
 pub mod telemetry;
+mod text;
 
 pub use body::{BodyError, JsonBody, MAX_BODY, media_type, read_body};
 pub use health::{Readiness, health_routes};
 pub use listen::{Listen, ListenError};
+pub use page::{Listing, Page};
 pub use problem::Problem;
 pub use server::{method_not_allowed, serve};
+pub use text::{Line, Text, TextError, given};

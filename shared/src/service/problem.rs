@@ -1,6 +1,6 @@
 //! Error bodies of RFC 9457, `application/problem+json`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use serde::Serialize;
@@ -14,7 +14,7 @@ pub struct Problem {
     detail: String,
     /// The member of the request that is at fault, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     /// `type` is left out: RFC 9457 section 4.2.1 reads that as `about:blank`, "no more than the status".
     #[serde(skip)]
     headers: Vec<(&'static str, String)>,
@@ -44,8 +44,8 @@ impl Problem {
 
     /// Names the member of the request that is at fault.
     #[must_use]
-    pub fn field(mut self, name: &'static str) -> Self {
-        self.field = Some(name);
+    pub fn field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(name.into());
         self
     }
 

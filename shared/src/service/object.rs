@@ -1,0 +1,108 @@
+//! A JSON object, read into a struct so that a refusal names the member at fault.
+//!
+//! What serde's derived structs leave open is closed here: they would also take an array, member by position,
+//! and their errors do not say which member had the wrong type.
+
+use std::{cell::Cell, fmt, iter};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapDeserializer},
+};
+use serde_json::Value;
+
+use super::Problem;
+
+/// Reads `body`, which must be one JSON object and nothing more.
+pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let Members(members) = serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))?;
+    // The member that is being read: when reading fails, the one at fault.
+    let current = Cell::new(None);
+    let entries = members
+        .iter()
+        .map(|(name, value)| {
+            current.set(Some(name.as_str()));
+            (name.as_str(), value)
+        })
+        .chain(iter::from_fn(|| {
+            current.set(None);
+            None
+        }));
+    T::deserialize(MapDeserializer::new(entries)).map_err(|error: serde_json::Error| match current
+        .get()
+    {
+        Some(name) => {
+            Problem::bad_request(format!("`{name}` does not fit: {error}")).field(name.to_owned())
+        }
+        None => Problem::bad_request(format!("the body does not fit: {error}")),
+    })
+}
+
+/// The members in the order in which they came; one that came twice is here twice, for `T` to refuse.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyAnObject;
+
+        impl<'de> Visitor<'de> for OnlyAnObject {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = object.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(OnlyAnObject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pair {
+        name: String,
+        #[serde(default)]
+        size: u8,
+    }
+
+    #[test]
+    fn an_object_is_read_by_name() {
+        let pair = read_object::<Pair>(br#" {"size": 2, "name": "a"} "#).unwrap();
+        assert_eq!((pair.name.as_str(), pair.size), ("a", 2));
+    }
+
+    #[test]
+    fn a_refusal_names_the_member_at_fault() {
+        for (body, field, says) in [
+            (r#"{"name": 1}"#, Some("name"), "expected a string"),
+            (r#"{"name": null}"#, Some("name"), "expected a string"),
+            (r#"{"name": "a", "size": 256}"#, Some("size"), "expected u8"),
+            (r#"{"name": "a", "nome": 1}"#, Some("nome"), "unknown field"),
+            (r#"{"name": "a", "name": "b"}"#, Some("name"), "duplicate"),
+            (r#"{"size": 1}"#, None, "missing field `name`"),
+            (r#"["a", 1]"#, None, "expected an object"),
+            ("null", None, "expected an object"),
+            (r#"{"name": "a"} {}"#, None, "trailing characters"),
+            (r#"{"name": "a""#, None, "EOF"),
+            ("", None, "EOF"),
+        ] {
+            let problem = read_object::<Pair>(body.as_bytes()).unwrap_err();
+            assert!(problem.to_string().contains(says), "{body}: {problem}");
+            let json = serde_json::to_value(&problem).unwrap();
+            assert_eq!(json["field"].as_str(), field, "{body}");
+        }
+    }
+}
