@@ -1,0 +1,26 @@
+//! Why a request is not let in, in the words of RFC 6750 section 3.1.
+
+/// Why no [`VerifiedToken`](super::VerifiedToken) came of a request.
+///
+/// The texts are constants, say nothing secret, and may be shown to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No access token was sent. Status 401, without an error code.
+    #[error("this needs an access token: send it as `Authorization: Bearer <token>`")]
+    Missing,
+    /// The token is malformed, forged, expired, or for somebody else. Status 401, `invalid_token`.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The token is good but does not allow this. Status 403, `insufficient_scope`.
+    #[error("the token does not have the scope {required}")]
+    InsufficientScope {
+        /// The scope that would have allowed it.
+        required: &'static str,
+    },
+    /// The request carries its token in a way that cannot be understood. Status 400, `invalid_request`.
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    /// The issuer's keys cannot be had, so nothing can be said about the token. Status 503.
+    #[error("the issuer's keys cannot be had at the moment: try again in a few seconds")]
+    KeysUnavailable,
+}

@@ -1,0 +1,69 @@
+//! A token that was verified, as a type: holding one is the proof.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::ScopeSet;
+
+/// What a verified access token says. Only [`Verifier::verify`](super::Verifier::verify) makes one.
+#[derive(Debug)]
+pub struct VerifiedToken {
+    pub(super) issuer: String,
+    pub(super) subject: String,
+    pub(super) client_id: Option<String>,
+    pub(super) audience: String,
+    pub(super) scopes: ScopeSet,
+    pub(super) expires_at: u64,
+    pub(super) not_before: Option<u64>,
+    pub(super) issued_at: Option<u64>,
+    pub(super) token_id: Option<String>,
+    pub(super) claims: Map<String, Value>,
+}
+
+impl VerifiedToken {
+    /// `iss`: who issued the token, exactly as the verifier was configured.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `sub`: whom the token is about. In the client credentials grant that is the client.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// `client_id`: which client asked for the token (RFC 8693 section 4.3).
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
+    }
+
+    /// The audience that this verifier checks for; the token may name others beside it.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// What the token allows its bearer to do.
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// `exp`, in seconds since the Unix epoch; a fraction is cut off.
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    /// `iat`, in seconds since the Unix epoch.
+    pub fn issued_at(&self) -> Option<u64> {
+        self.issued_at
+    }
+
+    /// `jti`: the token's own id. The key for anything remembered about a token, since one token can be
+    /// spelled in several ways.
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
+    }
+
+    /// Any claim by its name; `None` when it is absent or does not fit `T`.
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(self.claims.get(name)?).ok()
+    }
+}
