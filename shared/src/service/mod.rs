@@ -1,20 +1,24 @@
 //! What every small server here needs around its handlers: where to listen, how to stop, health, and
 //! error bodies that tell the caller how to mend the request.
 
+mod authorized;
 mod body;
 mod health;
 mod listen;
 mod object;
 mod page;
 mod problem;
+mod resource_server;
 mod server;
 pub mod telemetry;
 mod text;
 
+pub use authorized::Authorized;
 pub use body::{BodyError, JsonBody, MAX_BODY, media_type, read_body};
 pub use health::{Readiness, health_routes};
 pub use listen::{Listen, ListenError};
 pub use page::{Listing, Page};
 pub use problem::Problem;
+pub use resource_server::{ResourceServer, Running, StartError};
 pub use server::{method_not_allowed, serve};
 pub use text::{Line, Text, TextError, given};

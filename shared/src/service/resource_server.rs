@@ -1,0 +1,103 @@
+//! A server that takes tokens: what all of them do at start, in the order in which it can fail.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use actix_web::{dev::Server, web};
+
+use super::{Listen, ListenError, Readiness, health_routes, serve};
+use crate::verify::Verifier;
+
+/// What a resource server is told at start.
+pub struct ResourceServer {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Whether a proxy in front of it speaks TLS. Without one, only this machine may reach the server:
+    /// a bearer token that crosses a network in the clear is anybody's (RFC 6750 section 5.3).
+    pub behind_tls_proxy: bool,
+    /// Threads that serve requests; by default one per processor core.
+    pub workers: Option<u16>,
+    /// Decides which tokens are good.
+    pub verifier: Verifier,
+}
+
+/// A server that listens.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    server: Server,
+}
+
+/// Why a resource server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Other machines could reach it, without TLS.
+    #[error(
+        "{0} can be reached from other machines, and tokens would travel unencrypted: listen on \
+         localhost, or put a proxy that speaks TLS in front and say --behind-tls-proxy"
+    )]
+    Exposed(Listen),
+    /// The address cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The server cannot use its sockets.
+    #[error("cannot serve")]
+    Serve(#[from] io::Error),
+}
+
+impl ResourceServer {
+    /// Listens and lays out `routes`, `/health` and `/ready`. The issuer need not be up: its keys are
+    /// fetched behind the callers, and until they are held, `/ready` and every check of a token answer
+    /// 503. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address is unsafe, taken, or cannot be used.
+    pub fn start<F>(self, routes: F) -> Result<Running, StartError>
+    where
+        F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    {
+        let Self {
+            listen,
+            behind_tls_proxy,
+            workers,
+            verifier,
+        } = self;
+        if !listen.is_loopback() && !behind_tls_proxy {
+            return Err(StartError::Exposed(listen));
+        }
+        let listeners = listen.bind()?;
+        let addresses = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<_, _>>()?;
+        let keys = verifier.clone();
+        let readiness = Readiness::default().check("issuer keys", move || {
+            let verifier = keys.clone();
+            async move { verifier.health().await }
+        });
+        let waiting = verifier.clone();
+        tokio::spawn(async move { waiting.ready().await });
+        let server = serve(listeners, workers.map(usize::from), move |cfg| {
+            cfg.app_data(web::Data::new(verifier.clone()))
+                .configure(health_routes(readiness.clone()))
+                .configure(&routes);
+        })?;
+        Ok(Running { addresses, server })
+    }
+}
+
+impl Running {
+    /// The URL at which this machine reaches the server.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addresses[0])
+    }
+
+    /// Serves until SIGTERM or SIGINT, then lets requests in flight finish.
+    ///
+    /// # Errors
+    /// When the server breaks down.
+    pub async fn until_stopped(self) -> io::Result<()> {
+        self.server.await
+    }
+}
