@@ -1,1 +1,43 @@
+//! The calendar: a resource server that keeps events in memory and asks each caller for a token with the
+//! audience `calendar-service` and the scope `calendar.read` or `calendar.write`.
+//!
+//! A request passes through three files: [`http`] (who may, what is asked), [`event`] (what an event is),
+//! [`store`] (where it is kept).
 
+mod config;
+pub mod event;
+pub mod http;
+pub mod store;
+
+use actix_web::web;
+use m2m::{
+    Clock,
+    service::{ResourceServer, Running},
+    verify::Verifier,
+};
+
+pub use config::Config;
+
+use store::EventStore;
+
+/// Starts the service; it listens when this returns. The issuer need not be up yet: until its keys have
+/// been fetched, `/ready` and every protected path answer 503. Must run inside a tokio runtime.
+///
+/// # Errors
+/// When the configuration is unsafe or the address cannot be listened on.
+pub fn start(config: Config, clock: &Clock) -> anyhow::Result<Running> {
+    let verifier = Verifier::builder(config.issuer)
+        .audience(config.audience)
+        .clock(clock.clone())
+        .build()?;
+    let store = web::Data::new(EventStore::with_sample(clock.now_ms()));
+    let server = ResourceServer {
+        listen: config.listen,
+        behind_tls_proxy: config.behind_tls_proxy,
+        workers: config.workers,
+        verifier,
+    };
+    Ok(server.start(move |cfg| {
+        cfg.app_data(store.clone()).configure(http::routes);
+    })?)
+}

@@ -1,0 +1,105 @@
+//! The HTTP surface: which path asks for which scope, and what it answers.
+//!
+//! Every answer is JSON. What is wrong with a request is said in an RFC 9457 body, what is wrong with its
+//! token in the way of RFC 6750.
+
+use actix_web::{
+    http::{StatusCode, header},
+    middleware::DefaultHeaders,
+    web::{self, Data, Json, Path, ServiceConfig},
+};
+use m2m::{
+    Scope,
+    service::{Authorized, JsonBody, Listing, Page, Problem, method_not_allowed},
+};
+use serde::Serialize;
+
+use crate::{
+    event::{Details, EndsBeforeStart, Event, EventPatch, NewEvent},
+    store::{EventStore, Full},
+};
+
+/// Reading events.
+struct CalendarRead;
+
+impl Scope for CalendarRead {
+    const NAME: &'static str = "calendar.read";
+}
+
+/// Adding, changing and deleting events.
+struct CalendarWrite;
+
+impl Scope for CalendarWrite {
+    const NAME: &'static str = "calendar.write";
+}
+
+/// All routes. An id is 1 to 16 digits without a leading zero: what is spelled otherwise names no event,
+/// so it is a path at which there is nothing (404).
+pub fn routes(cfg: &mut ServiceConfig) {
+    let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
+    cfg.service(
+        web::resource("/event")
+            .get(list)
+            .route(web::head().to(list))
+            .post(add)
+            .default_service(method_not_allowed("GET, HEAD, POST"))
+            .wrap(no_store()),
+    )
+    .service(
+        web::resource("/event/{id:[1-9][0-9]{0,15}}")
+            .put(change)
+            .delete(delete)
+            .default_service(method_not_allowed("DELETE, PUT"))
+            .wrap(no_store()),
+    );
+}
+
+async fn list(request: Authorized<CalendarRead, Page>, store: Data<EventStore>) -> Listing<Event> {
+    store.list(request.input)
+}
+
+async fn add(
+    request: Authorized<CalendarWrite, JsonBody<NewEvent>>,
+    store: Data<EventStore>,
+) -> Result<Json<Event>, Problem> {
+    let JsonBody(new) = request.input;
+    Ok(Json(store.add(Details::try_from(new)?)?))
+}
+
+async fn change(
+    request: Authorized<CalendarWrite, (Path<u64>, JsonBody<EventPatch>)>,
+    store: Data<EventStore>,
+) -> Result<Json<Event>, Problem> {
+    let (id, JsonBody(patch)) = request.input;
+    let event = store.change(*id, patch)?;
+    event
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("there is no event with this id"))
+}
+
+async fn delete(
+    request: Authorized<CalendarWrite, Path<u64>>,
+    store: Data<EventStore>,
+) -> Json<Deletion> {
+    let deleted = store.delete(*request.input);
+    Json(Deletion { deleted })
+}
+
+/// The answer to DELETE: 200 either way, for the event is gone either way.
+#[derive(Serialize)]
+struct Deletion {
+    /// Whether it was this request that deleted it.
+    deleted: bool,
+}
+
+impl From<EndsBeforeStart> for Problem {
+    fn from(error: EndsBeforeStart) -> Self {
+        Self::bad_request(error.to_string()).field("end")
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(error: Full) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+    }
+}
