@@ -1,8 +1,16 @@
-//! How this library speaks HTTP to others: with timeouts, without redirects, in the clear only to this machine.
+//! How this library speaks HTTP to others: with timeouts and size limits, without redirects, in the clear only
+//! to this machine.
 
-use std::{net::IpAddr, sync::Once, time::Duration};
+use std::{error::Error, net::IpAddr, sync::Arc, sync::Once, time::Duration};
 
+use reqwest::{Response, StatusCode, header::CACHE_CONTROL};
 use url::{Host, Url};
+
+/// How long anything fetched from an issuer may take, unless configured otherwise.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest answer that is read, in bytes. A key set of a hundred RSA keys has 60 KiB.
+const MAX_ANSWER: usize = 256 * 1024;
 
 /// Whether a URL's host can only be this machine, so that plain HTTP to it stays on the machine.
 pub fn is_loopback_host(url: &Url) -> bool {
@@ -29,4 +37,100 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
         .user_agent(concat!("m2m/", env!("CARGO_PKG_VERSION")))
         .build()
         .expect("the TLS provider was installed above")
+}
+
+/// Why the issuer's answer is not to be had. Cloneable, because everybody who waited for it shares it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NetError {
+    #[error("no answer from {url}")]
+    Unreachable {
+        url: String,
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    #[error("{url} answered otherwise than expected: {reason}")]
+    Unexpected { url: String, reason: String },
+}
+
+impl NetError {
+    pub(crate) fn unreachable(url: &Url, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unreachable {
+            url: url.to_string(),
+            source: Arc::new(source),
+        }
+    }
+
+    pub(crate) fn unexpected(url: &Url, reason: impl Into<String>) -> Self {
+        Self::Unexpected {
+            url: url.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The error and what it came from, on one line for a log.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}
+
+/// An answer that was read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
+    /// `max-age` of the answer's `Cache-Control`, where it names one and does not forbid to store.
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// Sends a request to `url` and reads the answer, however much it is meant to be, up to [`MAX_ANSWER`].
+pub(crate) async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<Answer, NetError> {
+    let unreachable = |error: reqwest::Error| NetError::unreachable(url, error.without_url());
+    let mut response = request.send().await.map_err(unreachable)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(NetError::unexpected(url, "the answer is too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status: response.status(),
+        body,
+        max_age: max_age(&response),
+    })
+}
+
+/// A JSON document that is fetched with GET. Anything but status 200 is an error.
+pub(crate) async fn get(http: &reqwest::Client, url: &Url) -> Result<Answer, NetError> {
+    let answer = ask(http.get(url.clone()), url).await?;
+    if answer.status != StatusCode::OK {
+        return Err(NetError::unexpected(
+            url,
+            format!("status {}", answer.status.as_u16()),
+        ));
+    }
+    Ok(answer)
+}
+
+fn max_age(response: &Response) -> Option<Duration> {
+    let value = response
+        .headers()
+        .get(CACHE_CONTROL)?
+        .to_str()
+        .ok()?
+        .to_ascii_lowercase();
+    let mut directives = value.split(',').map(str::trim);
+    if directives
+        .clone()
+        .any(|directive| matches!(directive, "no-store" | "no-cache"))
+    {
+        return Some(Duration::ZERO);
+    }
+    let seconds = directives.find_map(|directive| directive.strip_prefix("max-age="))?;
+    seconds.parse().ok().map(Duration::from_secs)
 }

@@ -1,0 +1,149 @@
+//! The inside of a token: what its claims must say (RFC 7519 section 4.1, RFC 9068 section 4).
+
+use serde_json::{Map, Value};
+
+use super::{TokenError, VerifiedToken, json};
+use crate::ScopeSet;
+
+/// What a verifier expects of a token's claims.
+pub(super) struct Expected {
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    /// How far the clocks of issuer and service may differ, in seconds.
+    pub(super) leeway: u64,
+}
+
+/// 9999-12-31T23:59:59Z. A later date is a mistake, and arithmetic on it could overflow.
+const LAST_DATE: f64 = 253_402_300_799.0;
+
+type Claims = Map<String, Value>;
+
+impl Expected {
+    /// Reads a payload whose signature was verified. The dates are only read here; see [`Self::check_dates`].
+    pub(super) fn read(&self, payload: &[u8]) -> Result<VerifiedToken, TokenError> {
+        let Some(claims) = json::object(payload) else {
+            return refuse("the claims of the token cannot be read");
+        };
+        // A string, not an array that contains it: the issuer is one.
+        if claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
+            return refuse("the token is from another issuer");
+        }
+        if !is_for(claims.get("aud"), &self.audience) {
+            return refuse("the token is for another audience");
+        }
+        // RFC 9449 section 7.2, RFC 8705 section 3: such a token is worth nothing without the proof, and this
+        // library does not check proofs.
+        if claims.contains_key("cnf") {
+            return refuse("the token is bound to a key, so it cannot be sent as a bearer token");
+        }
+        let Some(expires_at) = date(&claims, "exp", f64::floor)? else {
+            return refuse("the token has no exp");
+        };
+        let Some(subject) = text(&claims, "sub")? else {
+            return refuse("the token has no sub");
+        };
+        Ok(VerifiedToken {
+            issuer: self.issuer.clone(),
+            subject,
+            client_id: text(&claims, "client_id")?,
+            audience: self.audience.clone(),
+            scopes: scopes(&claims)?,
+            expires_at,
+            not_before: date(&claims, "nbf", f64::ceil)?,
+            issued_at: date(&claims, "iat", f64::floor)?,
+            token_id: text(&claims, "jti")?,
+            claims,
+        })
+    }
+
+    /// Whether the token is good at `now`, in seconds since the Unix epoch. Asked again each time that a
+    /// remembered token comes back.
+    pub(super) fn check_dates(&self, token: &VerifiedToken, now: u64) -> Result<(), TokenError> {
+        let latest = now + self.leeway;
+        // "On or after" `exp` it must not be accepted (RFC 7519 section 4.1.4).
+        if now >= token.expires_at + self.leeway {
+            refuse("the token has expired")
+        } else if token
+            .not_before
+            .is_some_and(|not_before| latest < not_before)
+        {
+            refuse("the token is not valid yet")
+        } else if token.issued_at.is_some_and(|issued_at| latest < issued_at) {
+            refuse("the token was issued in the future")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn refuse<T>(reason: &'static str) -> Result<T, TokenError> {
+    Err(TokenError::Invalid(reason))
+}
+
+/// `aud` is a string, or an array of nothing but strings (RFC 7519 section 4.1.3).
+fn is_for(aud: Option<&Value>, audience: &str) -> bool {
+    match aud {
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(several)) => {
+            several.iter().all(Value::is_string) && several.iter().any(|one| one == audience)
+        }
+        _ => false,
+    }
+}
+
+/// A `NumericDate` may have a fraction (RFC 7519 section 2); `round` makes the token's life shorter by it.
+fn date(claims: &Claims, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(value) => match value.as_f64() {
+            Some(seconds) if (0.0..=LAST_DATE).contains(&seconds) =>
+            {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "it is positive and far below 2^53"
+                )]
+                Ok(Some(round(seconds) as u64))
+            }
+            _ => refuse("a date of the token is not a number of seconds"),
+        },
+    }
+}
+
+/// An empty text names nobody, so it counts as a mistake.
+fn text(claims: &Claims, name: &str) -> Result<Option<String>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(_) => refuse("a claim of the token that must be a text is not"),
+    }
+}
+
+/// RFC 9068 section 2.2.3 has `scope`, a text; many issuers write `scp`, mostly an array. A token may have both
+/// when they say the same. When they do not, nobody knows which one the issuer meant, and taking either could
+/// allow what was not granted.
+fn scopes(claims: &Claims) -> Result<ScopeSet, TokenError> {
+    let read = |name| match claims.get(name) {
+        None => Ok(None),
+        Some(value) => scope_set(value).map(Some),
+    };
+    match (read("scope")?, read("scp")?) {
+        (Some(scope), Some(scp)) if scope != scp => {
+            refuse("the token's scope and scp contradict each other")
+        }
+        (Some(scopes), _) | (None, Some(scopes)) => Ok(scopes),
+        (None, None) => Ok(ScopeSet::default()),
+    }
+}
+
+fn scope_set(value: &Value) -> Result<ScopeSet, TokenError> {
+    let set = match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Array(items) => {
+            let tokens: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            tokens.and_then(|tokens| ScopeSet::from_tokens(tokens).ok())
+        }
+        _ => None,
+    };
+    set.ok_or(TokenError::Invalid("the scope of the token cannot be read"))
+}

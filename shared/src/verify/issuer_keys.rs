@@ -1,0 +1,307 @@
+//! The issuer's keys: fetched, kept, and fetched again when that is due.
+//!
+//! A key that is known is there at once, also while the set is fetched again; nobody waits but those who have no
+//! key to go on with, and they share one fetch. However many tokens come, the issuer is asked
+//! - behind the requests, when its set is older than its `max-age`,
+//! - for a `kid` that is not in the set, at most once in [`UNKNOWN_KEY_PAUSE`],
+//! - while there is no set at all, at most once in [`FIRST_LOAD_PAUSE`].
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use reqwest::Client;
+use tracing::{info, warn};
+use url::Url;
+
+use super::key_set::KeySet;
+use crate::{
+    Clock,
+    issuer::Issuer,
+    net::{self, FETCH_TIMEOUT, NetError},
+};
+
+/// How long keys are trusted after the issuer was last heard of. It bridges an outage of a night and ends one that
+/// nobody mends: a key that the issuer withdrew in the meantime must not live for ever.
+const KEPT_FOR: Duration = Duration::from_hours(24);
+
+/// Bounds of the `max-age` that the issuer gives its key set, and what counts when it gives none.
+const MAX_AGE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+const DEFAULT_MAX_AGE: Duration = Duration::from_mins(5);
+
+/// Pauses between attempts. All three count from the attempt's end, whether it succeeded or not.
+const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
+const FIRST_LOAD_PAUSE: Duration = Duration::from_secs(1);
+const REFRESH_PAUSE: Duration = Duration::from_secs(10);
+
+/// Waits of [`IssuerKeys::load`] between attempts: the first, and the longest.
+const LOAD_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// The keys of one issuer.
+pub(super) struct IssuerKeys {
+    issuer: Issuer,
+    /// Configured, so that no metadata is asked.
+    key_set_url: Option<Url>,
+    http: Client,
+    clock: Clock,
+    held: ArcSwapOption<Held>,
+    /// When the set may next be fetched again behind a request, in milliseconds since the Unix epoch. Whoever
+    /// moves it forward is the one who does it.
+    refresh_at: AtomicU64,
+    /// Fetches that have ended, well or not. Who waited for one sees here that it is over.
+    fetches: AtomicU64,
+    /// Lets one fetch through at a time; the others wait for it.
+    gate: tokio::sync::Mutex<Allowance>,
+    /// How the last fetch failed; `None` after one that did not.
+    failure: Mutex<Option<String>>,
+}
+
+/// A key set and when it came.
+pub(super) struct Held {
+    pub(super) set: KeySet,
+    /// Another number means other keys: what was verified with the old ones is verified again.
+    pub(super) generation: u64,
+    /// Milliseconds since the Unix epoch.
+    fetched_at: u64,
+}
+
+/// When the issuer may next be asked, in milliseconds since the Unix epoch, and where.
+#[derive(Default)]
+struct Allowance {
+    unknown_key_at: u64,
+    first_load_at: u64,
+    /// From the issuer's metadata; asked anew after a failure.
+    discovered: Option<Url>,
+}
+
+/// Why somebody waits for a fetch.
+#[derive(Clone, Copy)]
+enum Need {
+    /// A token names a key that is not in the set.
+    UnknownKey,
+    /// There is no set.
+    FirstLoad,
+    /// The set is older than its `max-age`, or somebody wants it now.
+    Refresh,
+}
+
+impl IssuerKeys {
+    pub(super) fn new(issuer: Issuer, key_set_url: Option<Url>, clock: Clock) -> Self {
+        Self {
+            issuer,
+            key_set_url,
+            http: net::http_client(FETCH_TIMEOUT),
+            clock,
+            held: ArcSwapOption::empty(),
+            refresh_at: AtomicU64::new(u64::MAX),
+            fetches: AtomicU64::new(0),
+            gate: tokio::sync::Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// The set as it is now; `None` when there is none, or when it is older than [`KEPT_FOR`]. Never waits: if the
+    /// set is due, it is fetched behind the caller.
+    pub(super) fn current(self: &Arc<Self>) -> Option<Guard<Option<Arc<Held>>>> {
+        let held = self.held.load();
+        let now = self.clock.now_ms();
+        if now.saturating_sub(held.as_ref()?.fetched_at) > millis(KEPT_FOR) {
+            return None;
+        }
+        let due = self.refresh_at.load(Ordering::Relaxed);
+        if now >= due && self.claim_refresh(due, now) {
+            drop(tokio::spawn(
+                Arc::clone(self).fetch_once(self.fetches(), Need::Refresh),
+            ));
+        }
+        Some(held)
+    }
+
+    fn claim_refresh(&self, due: u64, now: u64) -> bool {
+        let next = now + millis(FETCH_TIMEOUT + REFRESH_PAUSE);
+        self.refresh_at
+            .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The set, waiting for one if there is none.
+    pub(super) async fn get(self: &Arc<Self>) -> Option<Arc<Held>> {
+        let fetches = self.fetches();
+        if self.current().is_none() {
+            self.wait_for_fetch(fetches, Need::FirstLoad).await;
+        }
+        Option::clone(&*self.current()?)
+    }
+
+    /// Looks whether the issuer has a key that was not in the set, unless that was done lately. `fetches` is what
+    /// [`Self::fetches`] said before the set was looked through.
+    pub(super) async fn look_for_new_key(self: &Arc<Self>, fetches: u64) {
+        self.wait_for_fetch(fetches, Need::UnknownKey).await;
+    }
+
+    /// How many fetches have ended.
+    pub(super) fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::Acquire)
+    }
+
+    /// Fetches the keys, again and again until it works. Says in the log what it waits for.
+    pub(super) async fn load(self: &Arc<Self>) {
+        let mut pause = LOAD_PAUSE.0;
+        loop {
+            self.wait_for_fetch(self.fetches(), Need::Refresh).await;
+            if self.current().is_some() {
+                return;
+            }
+            let reason = self.failure().unwrap_or_default();
+            warn!("waiting for the issuer {}: {reason}", self.issuer.as_str());
+            tokio::time::sleep(with_jitter(pause)).await;
+            pause = (pause * 2).min(LOAD_PAUSE.1);
+        }
+    }
+
+    /// Whether there are keys to verify with; the error says why not.
+    pub(super) fn health(self: &Arc<Self>) -> Result<(), String> {
+        match self.current() {
+            Some(held) if held.as_ref().is_some_and(|held| !held.set.is_empty()) => Ok(()),
+            Some(_) => Err(format!("no key of {} can be used", self.issuer.as_str())),
+            None => Err(format!(
+                "no keys of {} are held: {}",
+                self.issuer.as_str(),
+                self.failure()
+                    .as_deref()
+                    .unwrap_or("they were not fetched yet")
+            )),
+        }
+    }
+
+    /// The fetch goes on if the caller hangs up. Otherwise calls that are begun and dropped could use up the
+    /// allowance and bring nothing.
+    async fn wait_for_fetch(self: &Arc<Self>, seen: u64, need: Need) {
+        if let Err(error) = tokio::spawn(Arc::clone(self).fetch_once(seen, need)).await {
+            warn!("a fetch of the issuer's keys was broken off: {error}");
+        }
+    }
+
+    /// Fetches the set, unless a fetch has ended since the caller `seen` them counted, or it is too early for one.
+    async fn fetch_once(self: Arc<Self>, seen: u64, need: Need) {
+        let mut allowance = self.gate.lock().await;
+        if self.fetches() != seen || !allowance.permits(need, self.clock.now_ms()) {
+            return;
+        }
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch(&mut allowance.discovered))
+            .await
+            .unwrap_or_else(|late| Err(NetError::unreachable(self.issuer.url(), late)));
+        let now = self.clock.now_ms();
+        let failure = match fetched {
+            Ok((set, max_age)) => {
+                self.swap_in(set, now);
+                self.refresh_at
+                    .store(now + millis(max_age), Ordering::Relaxed);
+                None
+            }
+            Err(error) => {
+                allowance.discovered = None;
+                self.refresh_at
+                    .store(now + millis(REFRESH_PAUSE), Ordering::Relaxed);
+                Some(error.chain())
+            }
+        };
+        if let Some(reason) = &failure {
+            self.log_failure(reason, need);
+        }
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        allowance.spend(need, now);
+        self.fetches.fetch_add(1, Ordering::Release);
+    }
+
+    /// Where the key set is, if that must be asked, and then the set itself.
+    async fn fetch(&self, discovered: &mut Option<Url>) -> Result<(KeySet, Duration), NetError> {
+        let url = match self.key_set_url.as_ref().or(discovered.as_ref()) {
+            Some(url) => url.clone(),
+            None => discovered
+                .insert(self.issuer.key_set_url(&self.http).await?)
+                .clone(),
+        };
+        let answer = net::get(&self.http, &url).await?;
+        let set = KeySet::read(&answer.body)
+            .map_err(|error| NetError::unexpected(&url, format!("no key set: {error}")))?;
+        let max_age = answer
+            .max_age
+            .unwrap_or(DEFAULT_MAX_AGE)
+            .clamp(MAX_AGE.0, MAX_AGE.1);
+        Ok((set, max_age))
+    }
+
+    fn swap_in(&self, set: KeySet, fetched_at: u64) {
+        let before = self.held.load();
+        let generation = match before.as_deref() {
+            Some(before) if before.set == set => before.generation,
+            before => {
+                info!("took over {} of {}", set.summary(), self.issuer.as_str());
+                for (place, reason) in &set.skipped {
+                    warn!(
+                        "cannot use key {place} of {}: {reason}",
+                        self.issuer.as_str()
+                    );
+                }
+                before.map_or(0, |before| before.generation + 1)
+            }
+        };
+        self.held.store(Some(Arc::new(Held {
+            set,
+            generation,
+            fetched_at,
+        })));
+    }
+
+    /// A first load by [`Self::load`] says it in its own words.
+    fn log_failure(&self, reason: &str, need: Need) {
+        let issuer = self.issuer.as_str();
+        if self.held.load().is_some() {
+            warn!("went on with the keys of {issuer} that are held: {reason}");
+        } else if matches!(need, Need::FirstLoad) {
+            warn!("cannot verify tokens, there are no keys of {issuer} yet: {reason}");
+        }
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Allowance {
+    fn permits(&self, need: Need, now: u64) -> bool {
+        match need {
+            Need::UnknownKey => now >= self.unknown_key_at,
+            Need::FirstLoad => now >= self.first_load_at,
+            Need::Refresh => true,
+        }
+    }
+
+    fn spend(&mut self, need: Need, now: u64) {
+        match need {
+            Need::UnknownKey => self.unknown_key_at = now + millis(UNKNOWN_KEY_PAUSE),
+            Need::FirstLoad | Need::Refresh => self.first_load_at = now + millis(FIRST_LOAD_PAUSE),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("the durations here are hours at most")
+}
+
+/// Between three quarters of `pause` and all of it, so that services that lost their issuer together do not all
+/// come back together.
+fn with_jitter(pause: Duration) -> Duration {
+    let mut random = [0_u8];
+    aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
+    pause.mul_f64(0.75 + f64::from(random[0]) / 1024.0)
+}
