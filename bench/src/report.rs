@@ -129,13 +129,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:<42}{:>12}{:>10}{:>14}",
-            "medians", "requests/s", "p99 ms", "CPU µs/request"
+            "{:<42}{:>12}{:>10}{:>13}",
+            "medians", "requests/s", "p99 ms", "CPU µs each"
         )?;
         for speed in &self.routes {
             writeln!(
                 f,
-                "{:<42}{:>12.0}{:>10.2}{:>14.1}",
+                "{:<42}{:>12.0}{:>10.2}{:>13.1}",
                 speed.route,
                 speed.requests_per_second,
                 speed.p99_milliseconds,
@@ -144,7 +144,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\n{:<42}{:>12}{:>10}{:>14}  goal",
+            "\n{:<42}{:>12}{:>10}{:>13}  goal",
             "requests/s, ratio in each round", "median", "min", "max"
         )?;
         let mut product = "";
@@ -155,7 +155,7 @@ impl fmt::Display for Report {
             }
             write!(
                 f,
-                "{:<42}{:>12.2}{:>10.2}{:>14.2}",
+                "{:<42}{:>12.2}{:>10.2}{:>13.2}",
                 format!("  ÷ {}", ratio.to),
                 ratio.median,
                 ratio.min,

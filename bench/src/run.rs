@@ -81,6 +81,9 @@ pub async fn run(plan: Plan, policy: &Path) -> anyhow::Result<Report> {
         http: m2m::http_client(Duration::from_secs(5)),
     };
     let mut report = Report::new(plan);
+    if cfg!(debug_assertions) {
+        report.warn("this is a debug build: only scripts/bench measures the product".to_owned());
+    }
     if let Some(warning) = busy_before().await? {
         report.warn(warning);
     }
