@@ -1,0 +1,97 @@
+//! The notes as their callers see it: over HTTP, on a port of its own, with tokens from an issuer for tests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod notes;
+mod program;
+mod requests;
+mod tokens;
+
+use std::time::Duration;
+
+use m2m::{ManualClock, http_client, testing::TestIssuer};
+use note_service::Config;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+/// When every test takes place, in seconds since the epoch.
+const NOW: u64 = 1_800_000_000;
+
+/// A note service that runs, and the issuer it trusts.
+struct Notes {
+    url: String,
+    issuer: TestIssuer,
+    clock: ManualClock,
+    http: Client,
+}
+
+impl Notes {
+    async fn start() -> Self {
+        let clock = ManualClock::at(NOW);
+        Self::trusting(TestIssuer::start_at(clock.clock()).await, clock)
+    }
+
+    fn trusting(issuer: TestIssuer, clock: ManualClock) -> Self {
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            issuer: issuer.url().to_owned(),
+            audience: "note-service".to_owned(),
+            behind_tls_proxy: false,
+            workers: Some(1),
+        };
+        let server = note_service::start(config, &clock.clock()).unwrap();
+        let url = server.url();
+        tokio::spawn(server.until_stopped());
+        Self {
+            url,
+            issuer,
+            clock,
+            http: http_client(Duration::from_secs(10)),
+        }
+    }
+
+    /// A request without a token.
+    fn anonymous(&self, method: &str, path: &str) -> RequestBuilder {
+        let method: Method = method.parse().unwrap();
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A request with a token that may do everything here.
+    fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.with_scope("note.read note.write", method, path)
+    }
+
+    fn with_scope(&self, scope: &str, method: &str, path: &str) -> RequestBuilder {
+        let token = self.issuer.token().audience("note-service").scope(scope);
+        self.anonymous(method, path).bearer_auth(token.mint())
+    }
+}
+
+/// Sends a request that must succeed.
+async fn ok(request: RequestBuilder) -> Value {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "content-type"), "application/json");
+    assert_eq!(header(&response, "cache-control"), "no-store");
+    response.json().await.unwrap()
+}
+
+/// Sends a request that must be refused, and hands back the status and the RFC 9457 body.
+async fn refused(request: RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    assert_eq!(
+        header(&response, "content-type"),
+        "application/problem+json"
+    );
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status);
+    (status, problem)
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
