@@ -1,12 +1,58 @@
-//! Extractors.
+//! The verifier in actix-web: a handler says in its signature which scope it demands.
+//!
+//! The [`Verifier`] is looked for in `app_data(web::Data::new(verifier))`. Who may not come in gets an answer of
+//! RFC 6750 section 3, with an `application/problem+json` body:
+//!
+//! | | status | `WWW-Authenticate: Bearer realm="…"` and |
+//! |---|---|---|
+//! | no token | 401 | nothing more |
+//! | a token that is not good | 401 | `error="invalid_token"` and why |
+//! | a good token without the scope | 403 | `error="insufficient_scope"`, `scope="…"` |
+//! | several tokens | 400 | `error="invalid_request"` |
+//! | the issuer's keys cannot be had | 503 | (`Retry-After` instead) |
+//!
+//! ```
+//! use actix_web::{App, web};
+//! use m2m::{Scope, Verifier, actix::Caller};
+//!
+//! struct NoteRead;
+//! impl Scope for NoteRead {
+//!     const NAME: &'static str = "note.read";
+//! }
+//!
+//! async fn list_notes(caller: Caller<NoteRead>) -> String {
+//!     format!("the notes of {}", caller.subject())
+//! }
+//!
+//! let verifier = Verifier::builder("https://auth.example.com").audience("notes").build()?;
+//! let app = App::new()
+//!     .app_data(web::Data::new(verifier))
+//!     .route("/note", web::get().to(list_notes));
+//! # Ok::<(), m2m::ConfigError>(())
+//! ```
 
-use std::{marker::PhantomData, ops::Deref, pin::Pin, sync::Arc};
+use std::{
+    future::{Ready, ready},
+    marker::PhantomData,
+    ops::Deref,
+    pin::Pin,
+    sync::Arc,
+};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{StatusCode, header},
+    web,
+};
+use futures_util::future::Either;
+use tracing::{debug, error};
+use url::form_urlencoded;
 
-use crate::{AnyScope, Scope, service::Problem, verify::VerifiedToken};
+use crate::{AnyScope, Scope, TokenError, VerifiedToken, Verifier, service::Problem};
 
-/// A caller with a valid token that has the scope `S`.
+/// A caller whose token was verified and has the scope `S`.
+#[derive(Debug)]
 pub struct Caller<S: Scope = AnyScope> {
     token: Arc<VerifiedToken>,
     scope: PhantomData<fn() -> S>,
@@ -22,9 +68,111 @@ impl<S: Scope> Deref for Caller<S> {
 
 impl<S: Scope> FromRequest for Caller<S> {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    /// A token that was verified before needs no waiting, and so no allocation.
+    type Future =
+        Either<Ready<Result<Self, Problem>>, Pin<Box<dyn Future<Output = Result<Self, Problem>>>>>;
 
-    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
-        todo!()
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Some(verifier) = request.app_data::<web::Data<Verifier>>() else {
+            error!("no Verifier in this server: add .app_data(web::Data::new(verifier))");
+            let problem = Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the server is not set up to check tokens",
+            );
+            return Either::Left(ready(Err(problem)));
+        };
+        let token = match bearer_token(request) {
+            Ok(token) => token,
+            Err(refusal) => return Either::Left(ready(Err(answer(refusal, verifier)))),
+        };
+        if let Some(token) = verifier.verified_before(token) {
+            return Either::Left(ready(admit(token).map_err(|no| answer(no, verifier))));
+        }
+        let (verifier, token) = (verifier.clone(), token.to_owned());
+        Either::Right(Box::pin(async move {
+            verifier
+                .verify(&token)
+                .await
+                .and_then(admit)
+                .map_err(|no| answer(no, &verifier))
+        }))
     }
+}
+
+fn admit<S: Scope>(token: Arc<VerifiedToken>) -> Result<Caller<S>, TokenError> {
+    if S::NAME.is_empty() || token.scopes().contains(S::NAME) {
+        Ok(Caller {
+            token,
+            scope: PhantomData,
+        })
+    } else {
+        Err(TokenError::InsufficientScope { required: S::NAME })
+    }
+}
+
+/// The token of `Authorization: Bearer …`, the only place where one is taken from. One in the query is no
+/// credential (RFC 9700 section 4.3.2), and beside the header it is a second transport (RFC 6750 section 2).
+fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
+    let mut values = request.headers().get_all(header::AUTHORIZATION);
+    let Some(value) = values.next() else {
+        return Err(TokenError::Missing);
+    };
+    if values.next().is_some() {
+        return Err(TokenError::InvalidRequest(
+            "send one Authorization header, not several",
+        ));
+    }
+    // The scheme is case-insensitive (RFC 9110 section 11.1); another scheme is not for us to judge.
+    let (scheme, token) = value
+        .as_bytes()
+        .split_at_checked(6)
+        .ok_or(TokenError::Missing)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(TokenError::Missing);
+    }
+    let query = form_urlencoded::parse(request.query_string().as_bytes());
+    if query.into_iter().any(|(name, _)| name == "access_token") {
+        return Err(TokenError::InvalidRequest(
+            "send the token in the Authorization header only",
+        ));
+    }
+    match std::str::from_utf8(token).map(|text| text.strip_prefix(' ').map(str::trim)) {
+        Ok(Some(token)) if !token.is_empty() => Ok(token),
+        _ => Err(TokenError::Invalid(
+            "there is no token behind Bearer in the Authorization header",
+        )),
+    }
+}
+
+fn answer(refusal: TokenError, verifier: &Verifier) -> Problem {
+    let realm = verifier.audience();
+    debug!(audience = realm, "refused a request: {refusal}");
+    let (status, error) = match refusal {
+        TokenError::Missing => (StatusCode::UNAUTHORIZED, None),
+        TokenError::Invalid(_) => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
+        TokenError::InsufficientScope { .. } => (StatusCode::FORBIDDEN, Some("insufficient_scope")),
+        TokenError::InvalidRequest(_) => (StatusCode::BAD_REQUEST, Some("invalid_request")),
+        TokenError::KeysUnavailable => {
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
+                .oauth_error("temporarily_unavailable")
+                .header("Retry-After", "5");
+        }
+    };
+    let mut problem = Problem::new(status, refusal.to_string());
+    let mut challenge = format!("Bearer realm=\"{realm}\"");
+    if let Some(error) = error {
+        problem = problem.oauth_error(error);
+        let description = refusal.to_string();
+        challenge.extend([
+            ", error=\"",
+            error,
+            "\", error_description=\"",
+            &description,
+            "\"",
+        ]);
+    }
+    if let TokenError::InsufficientScope { required } = refusal {
+        challenge.extend([", scope=\"", required, "\""]);
+    }
+    problem.header("WWW-Authenticate", challenge)
 }

@@ -187,13 +187,13 @@ pub(crate) fn endpoint(role: &'static str, text: &str) -> Result<Url, ConfigErro
     Ok(url)
 }
 
-fn refused(role: &'static str, text: &str, rule: &'static str) -> ConfigError {
+fn refused(role: &'static str, text: &str, mend: &'static str) -> ConfigError {
     // What stands before an `@` may be a password, and this error is going to be logged.
     let url = text.rsplit_once('@').map_or(text, |(_, host)| host);
     ConfigError::Url {
         role,
         url: url.escape_debug().to_string(),
-        rule,
+        rule: mend,
     }
 }
 

@@ -1,13 +1,15 @@
 //! Why no token was to be had, and what to do about it.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
+
+use crate::net::NetError;
 
 /// Why a token could not be fetched. Cloneable, because everybody who waited for a fetch shares its failure.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
     /// The issuer understood the request and said no (RFC 6749 section 5.2).
-    #[error("the issuer refused the token request: {error}{}", sentence(.description.as_deref(), .error))]
+    #[error("the issuer gave no token: {}", Refusal(.error, .description.as_deref()))]
     Refused {
         /// The code, such as `invalid_client`.
         error: String,
@@ -26,8 +28,8 @@ pub enum FetchError {
         /// What went wrong on the way.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// Something answered that is no token.
-    #[error("{url} did not answer as an issuer does: {reason}; is that its address?")]
+    /// Something answered, but not as an issuer does.
+    #[error("{url} did not answer as an issuer does: {reason}; is this the issuer's address?")]
     Unexpected {
         /// What was asked.
         url: String,
@@ -36,11 +38,37 @@ pub enum FetchError {
     },
 }
 
-fn sentence(description: Option<&str>, error: &str) -> String {
-    match (description, error) {
-        (Some(description), _) => format!(", {description}"),
-        (None, "invalid_client") => ": check the client id and its secret".to_owned(),
-        (None, _) => String::new(),
+impl FetchError {
+    /// Whether the issuer has decided; otherwise it could not be asked, and may say yes later.
+    pub(super) fn is_decision(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status < 500)
+    }
+}
+
+/// The issuer's own words, or else what is known to help.
+struct Refusal<'a>(&'a str, Option<&'a str>);
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(code, description) = self;
+        f.write_str(code)?;
+        let advice = description.or(match *code {
+            "invalid_client" => Some("check the client id and its secret"),
+            "invalid_scope" => Some("ask only for scopes that the client was granted"),
+            "invalid_target" => Some("ask for a resource that the client was granted"),
+            "unauthorized_client" => Some("the client needs a grant for this resource"),
+            _ => None,
+        });
+        advice.map_or(Ok(()), |advice| write!(f, " ({advice})"))
+    }
+}
+
+impl From<NetError> for FetchError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Unreachable { url, source } => Self::Unreachable { url, source },
+            NetError::Unexpected { url, reason } => Self::Unexpected { url, reason },
+        }
     }
 }
 
@@ -52,6 +80,6 @@ pub enum SendError {
     #[error(transparent)]
     Token(#[from] FetchError),
     /// The request itself failed.
-    #[error("the request failed")]
+    #[error("the request could not be sent: is the service running?")]
     Request(#[from] reqwest::Error),
 }

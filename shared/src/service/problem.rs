@@ -15,9 +15,18 @@ pub struct Problem {
     /// The member of the request that is at fault, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<Cow<'static, str>>,
+    #[serde(flatten)]
+    oauth: Option<Box<OAuthError>>,
     /// `type` is left out: RFC 9457 section 4.2.1 reads that as `about:blank`, "no more than the status".
     #[serde(skip)]
     headers: Vec<(&'static str, String)>,
+}
+
+/// The members that an OAuth client looks for (RFC 6749 section 5.2, RFC 6750 section 3).
+#[derive(Debug, Serialize)]
+struct OAuthError {
+    error: &'static str,
+    error_description: String,
 }
 
 impl Problem {
@@ -28,6 +37,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             detail: detail.into(),
             field: None,
+            oauth: None,
             headers: Vec::new(),
         }
     }
@@ -46,6 +56,17 @@ impl Problem {
     #[must_use]
     pub fn field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(name.into());
+        self
+    }
+
+    /// Adds the members `error` and `error_description`; the description is the problem's detail.
+    #[must_use]
+    pub fn oauth_error(mut self, error: &'static str) -> Self {
+        let error_description = self.detail.clone();
+        self.oauth = Some(Box::new(OAuthError {
+            error,
+            error_description,
+        }));
         self
     }
 

@@ -1,7 +1,7 @@
 //! Reading a JSON object in which no name stands twice.
 //!
 //! Two readers of `{"sub":"a","sub":"b"}` may see two subjects, so RFC 7519 section 4 and RFC 7515 section 4 want
-//! such a text refused. serde_json would keep the last one.
+//! such a text refused. `serde_json` would keep the last one.
 
 use std::fmt;
 
