@@ -278,6 +278,7 @@ fn token_text(token: &TokenAnswer, now: &Zoned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::{Timestamp, tz::TimeZone};
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -297,7 +298,9 @@ mod tests {
 
     #[test]
     fn an_empty_list_says_how_to_fill_it() {
-        let now: Zoned = "2026-11-21T10:00:00+00:00[UTC]".parse().unwrap();
+        let now = Timestamp::from_second(1_795_255_200)
+            .unwrap()
+            .to_zoned(TimeZone::UTC);
         let said = plain(&Answer::Notes(Vec::new()).to_text(&now));
         assert_eq!(said, "No notes yet. Add one: assistant note add …\n");
     }

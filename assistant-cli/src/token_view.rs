@@ -67,15 +67,9 @@ impl TokenView {
 type Meanings = [(&'static str, &'static str)];
 
 const HEADER: &Meanings = &[
-    (
-        "alg",
-        "how it is signed; a verifier goes by its own list, never by this",
-    ),
+    ("alg", "how it is signed; verifiers go by their own list"),
     ("kid", "which key of the issuer's key set signed it"),
-    (
-        "typ",
-        "at+jwt: an access token, not to be taken for an ID token",
-    ),
+    ("typ", "an access token, not to be taken for an ID token"),
 ];
 
 const CLAIMS: &Meanings = &[
@@ -136,6 +130,7 @@ fn moment(seconds: i64, now: &Zoned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::{Timestamp, tz::TimeZone};
     use serde_json::json;
 
     fn token(header: &Value, claims: &Value) -> String {
@@ -145,7 +140,9 @@ mod tests {
 
     #[test]
     fn a_token_is_explained_member_by_member() {
-        let now: Zoned = "2026-11-21T10:00:00+00:00[UTC]".parse().unwrap();
+        let now = Timestamp::from_second(1_795_255_200)
+            .unwrap()
+            .to_zoned(TimeZone::UTC);
         let at = now.timestamp().as_second();
         let claims =
             json!({"aud": "note-service", "exp": at + 90, "iat": at, "tier": 3, "nbf": at - 5});

@@ -7,7 +7,7 @@ use crate::{
     api::Service,
     failure::Failure,
     records::{Event, EventFields, Note, NoteFields},
-    when,
+    when::{self, WhenError},
 };
 
 /// What is being written, and how far that has come.
@@ -201,6 +201,8 @@ impl Form {
         if let Some(place) = self.fields.iter().position(named) {
             self.fields[place].error = Some(failure.message.clone());
             self.at = place;
+            self.stage = Stage::Writing;
+            return;
         }
         self.stage = Stage::Failed(failure);
     }
@@ -241,11 +243,19 @@ impl Form {
     }
 
     fn start(&self, now: &Zoned) -> Result<i64, (Name, String)> {
-        when::read(self.text(Name::Start), now).map_err(|e| (Name::Start, e.to_string()))
+        when::read(self.text(Name::Start), now).map_err(|e| (Name::Start, short(&e)))
     }
 
     fn end(&self, now: &Zoned) -> Result<i64, (Name, String)> {
         let start = self.start(now)?;
-        when::read_end(self.text(Name::End), now, start).map_err(|e| (Name::End, e.to_string()))
+        when::read_end(self.text(Name::End), now, start).map_err(|e| (Name::End, short(&e)))
+    }
+}
+
+/// Below a field there is one line, and what it is about stands above it.
+fn short(e: &WhenError) -> String {
+    match e {
+        WhenError::Unreadable(_) => "no date; try \"tomorrow 15:00\" or \"in 2 hours\"".to_owned(),
+        WhenError::EndBeforeStart { .. } => "the end lies before the start".to_owned(),
     }
 }

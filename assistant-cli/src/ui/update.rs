@@ -255,7 +255,7 @@ fn saved<T: Card>(
             None
         }
         (Err(failure), None) => {
-            let news = format!("The {thing} was not saved: {}", failure.sentence());
+            let news = format!("The {thing} was not saved: {failure}");
             model.news = Some(News::Bad(news));
             None
         }
@@ -289,7 +289,7 @@ fn deleted(model: &mut Model, row: &Doomed, answer: Result<(), Failure>) -> Vec<
     model.news = Some(match &answer {
         Ok(()) => News::Good(format!("Deleted {thing} {id}")),
         Err(e) if e.kind == Kind::NotFound => News::Good(format!("{thing} {id} was gone already")),
-        Err(e) => News::Bad(format!("{thing} {id} is still there: {}", e.sentence())),
+        Err(e) => News::Bad(format!("{thing} {id} is still there: {e}")),
     });
     if answer.is_err_and(|e| e.kind != Kind::NotFound) {
         return vec![];

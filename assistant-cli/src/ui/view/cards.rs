@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{ACCENT, BAD, DIM, fit};
 use crate::{
-    api::Service,
+    api::{Access, Need, Service},
     failure::Failure,
     records::{Event, Note},
     ui::model::{Card, Column, Model, Remote},
@@ -22,7 +22,9 @@ const CARD: u16 = 5;
 /// Rows of the "Add" card with its border.
 const ADD: u16 = 3;
 /// Rows of a failure with its border.
-const FAILURE: u16 = 6;
+const FAILURE: u16 = 8;
+/// Rows of what is said before anything is loaded.
+const INVITATION: u16 = 5;
 
 /// The left column.
 pub(super) fn notes(model: &Model, frame: &mut Frame, area: Rect) {
@@ -65,7 +67,7 @@ struct Draw<'a> {
 
 impl Draw<'_> {
     /// A heading, and below it as many cards as fit, around the one with the cursor.
-    fn column<T: Card>(
+    fn column<T: Card + PartialEq>(
         &self,
         column: &Column<T>,
         frame: &mut Frame,
@@ -78,6 +80,12 @@ impl Draw<'_> {
             let rows = Layout::vertical([Constraint::Length(FAILURE), Constraint::Fill(1)]);
             let [top, below] = rows.areas(rest);
             draw_failure(failure, frame, top);
+            rest = below;
+        }
+        if column.rows == Remote::NotAsked {
+            let rows = Layout::vertical([Constraint::Length(INVITATION), Constraint::Fill(1)]);
+            let [top, below] = rows.areas(rest);
+            self.invitation(frame, top);
             rest = below;
         }
         let cards = column.cards();
@@ -106,6 +114,24 @@ impl Draw<'_> {
         }
     }
 
+    /// What the first key will do.
+    fn invitation(&self, frame: &mut Frame, area: Rect) {
+        let scope = Need {
+            service: self.service,
+            access: Access::Read,
+        }
+        .scope();
+        let name = self.service.name();
+        let text = Line::from(vec![
+            "r".bold(),
+            format!(" asks for a token for {name} with the scope {scope}, and loads what is there")
+                .into(),
+        ]);
+        let padding = Block::new().padding(Padding::uniform(1));
+        let text = Paragraph::new(text).style(DIM).wrap(Wrap { trim: true });
+        frame.render_widget(text.block(padding), area);
+    }
+
     fn head<T: Card>(&self, column: &Column<T>, above: usize, frame: &mut Frame, area: Rect) {
         let (mark, style) = if self.model.side == self.service {
             ("▌", Style::new().bold())
@@ -114,7 +140,6 @@ impl Draw<'_> {
         };
         let mut text = format!("{mark}{}", self.heading);
         match (&column.rows, column.rows.known().map(Vec::len)) {
-            (Remote::NotAsked, _) => text.push_str("  press r to get them"),
             (Remote::Loading(_), _) => text.push_str("  loading …"),
             (_, Some(count)) => text = format!("{text} ({count})"),
             (_, None) => {}
@@ -230,8 +255,8 @@ mod tests {
             // Three cards and "more".
             (9, 0, 18, 0, 3),
             (9, 4, 18, 3, 6),
-            (9, 8, 18, 7, 10),
-            (9, 9, 18, 7, 10),
+            (9, 8, 18, 6, 10),
+            (9, 9, 18, 6, 10),
             // Too low for anything: the cursor's place is still the one that is drawn.
             (9, 4, 2, 4, 5),
             (9, 9, 0, 9, 10),

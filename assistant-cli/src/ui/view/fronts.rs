@@ -35,9 +35,12 @@ pub(super) fn form(form: &Form, now: &Zoned, frame: &mut Frame, area: Rect) {
         Stage::Saving => "… saving".to_owned(),
         Stage::Failed(failure) => format!("✗ {}", failure.sentence()),
     };
-    let fields = u16::try_from(form.fields.len()).unwrap_or(u16::MAX);
-    let inside = popup(frame, area, &title, (72, 2 * fields + 5));
-    let rows = Layout::vertical([Constraint::Fill(1), Constraint::Length(3)]);
+    let wanted = u16::try_from(2 * form.fields.len()).unwrap_or(u16::MAX);
+    let inside = popup(frame, area, &title, (72, wanted + 5));
+    // In a low terminal the fields get the room, unless there is something to say.
+    let least = if below.is_empty() { 0 } else { 2 };
+    let said = inside.height.saturating_sub(wanted).clamp(least, 3);
+    let rows = Layout::vertical([Constraint::Fill(1), Constraint::Length(said)]);
     let [mut fields, bottom] = rows.areas(inside);
     // In a low terminal the field that gets the keys comes first.
     let fitting = usize::from(fields.height / 2).max(1);
@@ -164,6 +167,9 @@ pub(super) fn help(frame: &mut Frame, area: Rect) {
     frame.render_widget(Paragraph::new(lines), inside);
 }
 
+/// Columns that the longest meaning of a claim takes.
+const MEANINGS: u16 = 55;
+
 /// What is in the token of the last call, and what each part is for where there is room to say it.
 pub(super) fn token(model: &Model, frame: &mut Frame, area: Rect) {
     let Some(token) = &model.token else { return };
@@ -189,7 +195,7 @@ pub(super) fn token(model: &Model, frame: &mut Frame, area: Rect) {
                 }: Explained| {
         let mut spans = vec![Span::styled(format!("  {name:<11}"), ACCENT)];
         if wide {
-            let room = inside.width.saturating_sub(13 + 60);
+            let room = inside.width.saturating_sub(13 + MEANINGS);
             spans.push(format!("{:<1$}", fit(&value, room), usize::from(room)).into());
             spans.push(Span::styled(format!("  {meaning}"), DIM));
         } else {

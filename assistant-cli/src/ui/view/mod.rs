@@ -45,7 +45,7 @@ pub fn view(model: &Model, frame: &mut Frame) {
         Line::from(vec![moment.into(), " ".into()]).style(DIM),
     );
     if columns.width >= BOTH_COLUMNS {
-        let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1);
+        let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2);
         let [left, right] = halves.areas(columns);
         cards::notes(model, frame, left);
         cards::events(model, frame, right);
@@ -97,23 +97,28 @@ fn token_line(model: &Model, frame: &mut Frame, area: Rect) {
         return;
     };
     let left = match token.time_left(&model.now) {
-        0 => "expired: the next call gets a new one ".to_owned(),
-        seconds => format!("{} left ", when::show_countdown(seconds)),
+        0 => "  expired: the next call gets a new one ".to_owned(),
+        seconds => format!("  {} left ", when::show_countdown(seconds)),
     };
     let scopes = if token.scopes.is_empty() {
-        "no scope"
+        "none"
     } else {
         &token.scopes
     };
+    let labels = if area.width < BOTH_COLUMNS {
+        [" ", " "]
+    } else {
+        [" Token  audience ", "  scope "]
+    };
+    let [audience, scope] = labels.map(Span::raw);
     frame.buffer_mut().set_style(area, Style::new().reversed());
     sides(
         frame,
         area,
         Line::from(vec![
-            " Token  ".into(),
-            "for ".into(),
+            audience,
             token.resource.clone().bold(),
-            "  may ".into(),
+            scope,
             scopes.to_owned().bold(),
         ]),
         Line::from(left),
