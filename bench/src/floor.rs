@@ -1,9 +1,10 @@
-//! The floor: the same actix-web settings as every server here, and per route only the work that no server
-//! can avoid. What the product needs beyond it is the price of its features.
+//! The floor: the same actix-web settings as every server here, and per route only the work that no
+//! server can avoid. What the product needs beyond it is the price of its features.
 //!
 //! - `POST /form` reads a form and answers JSON: what actix-web itself costs.
 //! - `POST /token` also checks one secret and signs one ES256 token: what issuing a token costs.
-//! - `GET /event` answers a list of one event to anybody: what a protected route costs without protection.
+//! - `GET /event` answers a list of one event to anybody: what a protected route costs without
+//!   protection.
 
 use std::{io, net::TcpListener};
 
@@ -29,8 +30,8 @@ use m2m::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The one client that the floor knows, with a secret of the length that auth-provider makes. It opens
-/// nothing but this server.
+/// The one client that the floor knows, with a secret of the length that auth-provider makes. It
+/// opens nothing but this server.
 pub const CLIENT_ID: &str = "assistant";
 pub const CLIENT_SECRET: &str = "m2m_the-floor-knows-one-secret-and-this-is-it-abcdefg";
 

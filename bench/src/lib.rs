@@ -1,8 +1,10 @@
-//! How fast is the product, in ratios that mean the same on any machine? It and the floor, a server that does
-//! only what no server can avoid, are put under the same load in turn, and their speeds compared.
+//! How fast is the product, in ratios that mean the same on any machine? It and the floor, a server
+//! that does only what no server can avoid, are put under the same load in turn, and their speeds
+//! compared.
 //!
-//! In reading order: [`floor`] is what we measure against, [`run`] what is measured and how, [`wrk`] the load,
-//! [`server`] and [`machine`] the processes and what Linux says of them, [`report`] the figures.
+//! In reading order: [`floor`] is what we measure against, [`run`] what is measured and how,
+//! [`wrk`] the load, [`server`] and [`machine`] the processes and what Linux says of them,
+//! [`report`] the figures.
 
 pub mod floor;
 pub mod machine;

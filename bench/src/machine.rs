@@ -2,7 +2,8 @@
 
 use std::{fs, io};
 
-/// Linux counts processor time for `/proc` in hundredths of a second, whatever the kernel's own tick is.
+/// Linux counts processor time for `/proc` in hundredths of a second, whatever the kernel's own
+/// tick is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The cores that this process may run on, lowest first.
@@ -82,8 +83,8 @@ pub fn processor_seconds_of(pid: u32) -> io::Result<f64> {
         .ok_or_else(|| io::Error::other(format!("cannot make sense of /proc/{pid}/stat")))
 }
 
-/// `pid (name) state …`: the name may hold spaces and brackets, so that fields are counted from its end.
-/// User and system time are the fields 14 and 15 of proc(5).
+/// `pid (name) state …`: the name may hold spaces and brackets, so that fields are counted from its
+/// end. User and system time are the fields 14 and 15 of proc(5).
 fn parse_process_stat(stat: &str) -> Option<f64> {
     let (_, from_field_3) = stat.rsplit_once(") ")?;
     let mut fields = from_field_3.split(' ').skip(14 - 3);

@@ -1,4 +1,5 @@
-//! `bench run` measures the product and prints the report; `bench floor` is the server it is measured against.
+//! `bench run` measures the product and prints the report; `bench floor` is the server it is
+//! measured against.
 
 use std::{
     io::{self, Write},
@@ -23,7 +24,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure and report. Goals that are missed are reported, not an error; a refused request is one.
+    /// Measure and report. Goals that are missed are reported, not an error; a refused request is
+    /// one.
     Run {
         /// Fewer and shorter rounds: about half a minute instead of two.
         #[arg(long)]
@@ -62,7 +64,7 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             policy,
         } => {
             let plan = if quick { Plan::QUICK } else { Plan::FULL };
-            // Whichever way this ends, dropping the run's future stops every process that it started.
+            // However this ends, dropping the run's future stops every process that it started.
             let report = tokio::select! {
                 report = run::run(plan, &policy) => report?,
                 signal = interrupted() => anyhow::bail!("stopped by {}", signal?),

@@ -1,5 +1,5 @@
-//! What is measured, and how: every figure is a ratio of two routes that are put under load one right after
-//! the other, again and again, so that whatever else the machine does falls on both.
+//! What is measured, and how: every figure is a ratio of two routes that are put under load one
+//! right after the other, again and again, so that whatever else the machine does falls on both.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 const TOKEN_REQUEST: &str =
     "grant_type=client_credentials&resource=calendar-service&scope=calendar.read";
 
-/// The part of a route's speed that its protection, or all that a real issuer does, may not fall under.
+/// What should remain of the floor's speed once a real issuer, or a protected route, does the work.
 const GOAL: f64 = 0.7;
 
 /// Above this share of the processors' time, others disturb the figures.
@@ -53,7 +53,8 @@ struct Route<'a> {
     name: &'static str,
     server: &'a Server,
     request: Request,
-    /// The least part of this route's speed that the compared one should reach; `None` only informs.
+    /// The least part of this route's speed that the compared one should reach; `None` only
+    /// informs.
     goal: Option<f64>,
 }
 
@@ -103,15 +104,15 @@ pub async fn run(plan: Plan, policy: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Looks for a second at what the machine does without us. The load average would remember for minutes
-/// that this program was just compiled.
+/// Looks for a second at what the machine does without us. The load average would remember for
+/// minutes that this program was just compiled.
 async fn busy_before() -> anyhow::Result<Option<String>> {
     let start = ProcessorTime::now()?;
     sleep(Duration::from_secs(1)).await;
     let used = ProcessorTime::now()?.since(start);
     Ok((used.busy > BUSY || used.stolen > STOLEN).then(|| {
         format!(
-            "the machine is busy: before the start others used {:.0} % of it, and the host took {:.0} %",
+            "the machine is busy: others used {:.0} % of it before the start, its host {:.0} %",
             used.busy * 100.0,
             used.stolen * 100.0
         )
@@ -141,7 +142,7 @@ impl Servers {
             .with_context(|| format!("there is no policy at {}", policy.display()))?;
         let place = setting.place(setting.server_core);
 
-        // The provider's data folder, master key and clients.json have their default places below `folder`.
+        // Data folder, master key and clients.json have their default places below `place.folder`.
         let mut provider = Server::start(
             "auth-provider",
             &this.with_file_name("auth-provider"),

@@ -1,4 +1,5 @@
-//! A server process under measurement: started on its own core, waited for, and stopped whatever happens.
+//! A server process under measurement: started on its own core, waited for, and stopped whatever
+//! happens.
 
 use std::{
     fs::{self, File},
@@ -33,9 +34,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `program` on an address that `configure` hands to it. Its log and everything else that it
-    /// writes lie in the folder of `place`. It inherits no environment, so that nobody's settings change
-    /// what is measured.
+    /// Starts `program` on an address that `configure` hands to it. Its log and everything else
+    /// that it writes lie in the folder of `place`. It inherits no environment, so that nobody's
+    /// settings change what is measured.
     pub fn start(
         name: &'static str,
         program: &Path,
@@ -103,7 +104,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Waited for, so that the folder can be removed afterwards. Errors mean that it is gone already.
+        // Waited for, so that the folder can be removed afterwards. Errors mean that it is gone
+        // already.
         drop(self.process.kill());
         drop(self.process.wait());
     }

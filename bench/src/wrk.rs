@@ -1,4 +1,5 @@
-//! The load: one request, repeated over 32 connections as fast as the server answers, by the program `wrk`.
+//! The load: one request, repeated over 32 connections as fast as the server answers, by the
+//! program `wrk`.
 
 use std::{fmt::Write, fs, process::Stdio, time::Duration};
 
@@ -16,8 +17,8 @@ pub const CONNECTIONS: u32 = 32;
 /// How much longer than asked for a run may take.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The end of each script: `wrk` calls `done` once and we read its one line, which is exact where the text
-/// that `wrk` prints by itself is rounded.
+/// The end of each script: `wrk` calls `done` once and we read its one line, which is exact where
+/// the text that `wrk` prints by itself is rounded.
 const SUMMARY: &str = r#"
 function done(summary, latency)
   local failed = summary.errors
@@ -103,8 +104,9 @@ impl Request {
         Ok(body)
     }
 
-    /// Repeats it for some seconds. An answer that is refused makes the whole run worthless, so that it is
-    /// an error. The folder of `place` gets the script with the secret: nobody else may read it.
+    /// Repeats it for some seconds. An answer that is refused makes the whole run worthless, so
+    /// that it is an error. The folder of `place` gets the script with the secret: nobody else may
+    /// read it.
     pub async fn repeat(&self, seconds: u32, place: Place<'_>) -> anyhow::Result<Summary> {
         let script = place.folder.join("request.lua");
         fs::write(&script, self.script())?;
