@@ -5,7 +5,8 @@ use m2m::service::Listen;
 
 /// Keeps events, and serves them to callers whose access token allows it.
 ///
-/// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a line.
+/// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a
+/// line.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
@@ -35,8 +36,8 @@ pub struct Config {
     )]
     pub audience: String,
 
-    /// A proxy in front speaks TLS. Without it, only addresses of this machine are listened on: a token
-    /// that crosses a network in the clear is anybody's.
+    /// A proxy in front speaks TLS. Without it, only addresses of this machine are listened on: a
+    /// token that crosses a network in the clear is anybody's.
     #[arg(long, env = "CALENDAR_SERVICE_BEHIND_TLS_PROXY")]
     pub behind_tls_proxy: bool,
 

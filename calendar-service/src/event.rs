@@ -1,5 +1,5 @@
-//! What an event is. Every type here can only hold what the service accepts; what a caller sends is read
-//! straight into them.
+//! What an event is. Every type here can only hold what the service accepts; what a caller sends is
+//! read straight into them.
 
 use m2m::service::{Line, Text, given};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ pub type Description = Text<10_000>;
 /// An event as it is kept and answered.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// Chosen by the store, counting up from 1. A JavaScript number holds it exactly: that ends at 2^53,
-    /// which a thousand new events a second would reach in 285,000 years.
+    /// Chosen by the store, counting up from 1. A JavaScript number holds it exactly: that ends at
+    /// 2^53, which a thousand new events a second would reach in 285,000 years.
     pub id: u64,
     /// All the rest.
     #[serde(flatten)]
@@ -128,8 +128,8 @@ impl Millis {
     const LAST: u64 = 253_402_300_799_999;
 }
 
-/// A number is its value, not its spelling (RFC 8259 section 6): some JSON writers spell 1000 as `1000.0`
-/// or `1e3`. A fraction of a millisecond is refused, not rounded.
+/// A number is its value, not its spelling (RFC 8259 section 6): some JSON writers spell 1000 as
+/// `1000.0` or `1e3`. A fraction of a millisecond is refused, not rounded.
 impl TryFrom<Number> for Millis {
     type Error = NoMoment;
 

@@ -1,8 +1,8 @@
-//! The calendar: a resource server that keeps events in memory and asks each caller for a token with the
-//! audience `calendar-service` and the scope `calendar.read` or `calendar.write`.
+//! The calendar: a resource server that keeps events in memory and asks each caller for a token
+//! with the audience `calendar-service` and the scope `calendar.read` or `calendar.write`.
 //!
-//! A request passes through three files: [`http`] (who may, what is asked), [`event`] (what an event is),
-//! [`store`] (where it is kept).
+//! A request passes through three files: [`http`] (who may, what is asked), [`event`] (what an
+//! event is), [`store`] (where it is kept).
 
 mod config;
 pub mod event;
@@ -20,8 +20,9 @@ pub use config::Config;
 
 use store::EventStore;
 
-/// Starts the service; it listens when this returns. The issuer need not be up yet: until its keys have
-/// been fetched, `/ready` and every protected path answer 503. Must run inside a tokio runtime.
+/// Starts the service; it listens when this returns. The issuer need not be up yet: until its keys
+/// have been fetched, `/ready` and every protected path answer 503. Must run inside a tokio
+/// runtime.
 ///
 /// # Errors
 /// When the configuration is unsafe or the address cannot be listened on.

@@ -1,4 +1,5 @@
-//! `calendar-service`: events for callers whose token says that they may. `--help` is the reference.
+//! `calendar-service`: events for callers whose token says that they may. `--help` is the
+//! reference.
 
 use std::process::ExitCode;
 

@@ -13,7 +13,8 @@ pub struct EventStore {
     events: DashMap<u64, Details>,
     /// Ids given out so far; a deleted event's id does not come back.
     last_id: AtomicU64,
-    /// Rows kept or about to be. The map's own count is no bound: two callers could both see room for one.
+    /// Rows kept or about to be. The map's own count is no bound: two callers could both see room
+    /// for one.
     taken: AtomicUsize,
 }
 
@@ -60,8 +61,8 @@ impl EventStore {
         Ok(Event { id, details })
     }
 
-    /// Changes an event; `None` when it is not there. The row stays locked from the look at the other
-    /// end of the event to the write.
+    /// Changes an event; `None` when it is not there. The row stays locked from the look at the
+    /// other end of the event to the write.
     ///
     /// # Errors
     /// When the event would end before it starts: it stays as it was.

@@ -1,7 +1,7 @@
 //! The HTTP surface: which path asks for which scope, and what it answers.
 //!
-//! Every answer is JSON. What is wrong with a request is said in an RFC 9457 body, what is wrong with its
-//! token in the way of RFC 6750.
+//! Every answer is JSON. What is wrong with a request is said in an RFC 9457 body, what is wrong
+//! with its token in the way of RFC 6750.
 
 use actix_web::{
     http::{StatusCode, header},
@@ -33,8 +33,8 @@ impl Scope for NoteWrite {
     const NAME: &'static str = "note.write";
 }
 
-/// All routes. An id is 1 to 16 digits without a leading zero: what is spelled otherwise names no note,
-/// so it is a path at which there is nothing (404).
+/// All routes. An id is 1 to 16 digits without a leading zero: what is spelled otherwise names no
+/// note, so it is a path at which there is nothing (404).
 pub fn routes(cfg: &mut ServiceConfig) {
     let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     cfg.service(

@@ -1,8 +1,8 @@
 //! The notes: a resource server that keeps them in memory and asks each caller for a token with the
 //! audience `note-service` and the scope `note.read` or `note.write`.
 //!
-//! A request passes through three files: [`http`] (who may, what is asked), [`note`] (what a note is),
-//! [`store`] (where it is kept).
+//! A request passes through three files: [`http`] (who may, what is asked), [`note`] (what a note
+//! is), [`store`] (where it is kept).
 
 mod config;
 pub mod http;
@@ -20,8 +20,9 @@ pub use config::Config;
 
 use store::NoteStore;
 
-/// Starts the service; it listens when this returns. The issuer need not be up yet: until its keys have
-/// been fetched, `/ready` and every protected path answer 503. Must run inside a tokio runtime.
+/// Starts the service; it listens when this returns. The issuer need not be up yet: until its keys
+/// have been fetched, `/ready` and every protected path answer 503. Must run inside a tokio
+/// runtime.
 ///
 /// # Errors
 /// When the configuration is unsafe or the address cannot be listened on.

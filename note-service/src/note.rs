@@ -1,5 +1,5 @@
-//! What a note is. Every type here can only hold what the service accepts; what a caller sends is read
-//! straight into them.
+//! What a note is. Every type here can only hold what the service accepts; what a caller sends is
+//! read straight into them.
 
 use m2m::service::{Line, Text, given};
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ pub type Description = Text<10_000>;
 /// A note as it is kept and answered.
 #[derive(Clone, Debug, Serialize)]
 pub struct Note {
-    /// Chosen by the store, counting up from 1. A JavaScript number holds it exactly: that ends at 2^53,
-    /// which a thousand new notes a second would reach in 285,000 years.
+    /// Chosen by the store, counting up from 1. A JavaScript number holds it exactly: that ends at
+    /// 2^53, which a thousand new notes a second would reach in 285,000 years.
     pub id: u64,
     /// All the rest.
     #[serde(flatten)]

@@ -13,7 +13,8 @@ pub struct NoteStore {
     notes: DashMap<u64, Content>,
     /// Ids given out so far; a deleted note's id does not come back.
     last_id: AtomicU64,
-    /// Rows kept or about to be. The map's own count is no bound: two callers could both see room for one.
+    /// Rows kept or about to be. The map's own count is no bound: two callers could both see room
+    /// for one.
     taken: AtomicUsize,
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Calendar, header, ok, refused};
 
-/// The member at fault (none: it is the whole), a word of the explanation, and the body of the POST.
+/// The member at fault (none: it is the whole), a word of the explanation, and the body of the
+/// POST.
 #[rustfmt::skip]
 const BAD_EVENTS: [(&str, &str, &str); 43] = [
     ("", "no JSON object", ""),
@@ -36,7 +37,7 @@ const BAD_EVENTS: [(&str, &str, &str); 43] = [
     ("title", "control", r#"{"title": "a\u001b[2Jb", "start": 0, "end": 0}"#),
     ("title", "duplicate", r#"{"title": "x", "title": "y", "start": 0, "end": 0}"#),
     ("description", "null", r#"{"title": "x", "description": null, "start": 0, "end": 0}"#),
-    ("description", "expected a string", r#"{"title": "x", "description": 1, "start": 0, "end": 0}"#),
+    ("description", "a string", r#"{"title": "x", "description": 1, "start": 0, "end": 0}"#),
     ("start", "null", r#"{"title": "x", "start": null, "end": 0}"#),
     ("start", "expected a JSON number", r#"{"title": "x", "start": "0", "end": 0}"#),
     ("start", "expected a JSON number", r#"{"title": "x", "start": true, "end": 0}"#),
@@ -45,7 +46,7 @@ const BAD_EVENTS: [(&str, &str, &str); 43] = [
     ("end", "whole milliseconds", r#"{"title": "x", "start": 0, "end": 253402300800000}"#),
     ("end", "whole milliseconds", r#"{"title": "x", "start": 0, "end": 1e300}"#),
     ("end", "whole milliseconds", r#"{"title": "x", "start": 0, "end": 18446744073709551616}"#),
-    ("end", "expected a JSON number", r#"{"title": "x", "start": 0, "end": "2030-01-01T00:00:00Z"}"#),
+    ("end", "a JSON number", r#"{"title": "x", "start": 0, "end": "2030-01-01T00:00:00Z"}"#),
     ("end", "before it starts", r#"{"title": "x", "start": 1, "end": 0}"#),
     ("id", "unknown field", r#"{"title": "x", "start": 0, "end": 0, "id": 9}"#),
     ("Title", "unknown field", r#"{"title": "x", "start": 0, "end": 0, "Title": "y"}"#),
@@ -118,9 +119,10 @@ async fn bodies_of_the_wrong_size_type_or_encoding_are_refused() {
 async fn a_query_that_cannot_be_meant_is_refused() {
     let calendar = Calendar::start().await;
     for query in [
-        "limit=0", "limit=1001", "limit=-1", "limit=%2B1", "limit=ten", "limit=1e2", "limit=", "limit",
-        "limit=99999999999999999999", "limit=1&limit=1", "after=-1", "after=1.5", "after=%00",
-        "after=%ff", "after=18446744073709551616", "after=1&after=1", "page=2", "LIMIT=2", "limit=1&x=",
+        "limit=0", "limit=1001", "limit=-1", "limit=%2B1", "limit=ten", "limit=1e2", "limit=",
+        "limit", "limit=99999999999999999999", "limit=1&limit=1", "after=-1", "after=1.5", "after=%00",
+        "after=%ff", "after=18446744073709551616", "after=1&after=1", "page=2", "LIMIT=2",
+        "limit=1&x=",
     ] {
         let (status, problem) = refused(calendar.request("GET", &format!("/event?{query}"))).await;
         assert_eq!(status, 400, "{query}: {problem}");
@@ -133,8 +135,8 @@ async fn a_path_that_names_no_event_is_not_found() {
     let calendar = Calendar::start().await;
     for path in [
         "/", "/events", "/Event", "/event/", "/event/1/", "/event//1", "/event/abc", "/event/-1",
-        "/event/+1", "/event/0", "/event/01", "/event/1.0", "/event/1e0", "/event/0x1", "/event/%201",
-        "/event/%00", "/event/%ff", "/event/1;x", "/event/٣", "/event/12345678901234567890",
+        "/event/+1", "/event/0", "/event/01", "/event/1.0", "/event/1e0", "/event/0x1",
+        "/event/%201", "/event/%00", "/event/%ff", "/event/1;x", "/event/٣", "/event/12345678901234567890",
     ] {
         let (status, _) = refused(calendar.request("DELETE", path)).await;
         assert_eq!(status, 404, "{path}");

@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{Calendar, NOW, header, ok, refused};
 
-/// Each operation, with a request that would be refused for itself as well: who has no token learns nothing
-/// about that, not even whether an event exists.
+/// Each operation, with a request that would be refused for itself as well: who has no token learns
+/// nothing about that, not even whether an event exists.
 const OPERATIONS: [(&str, &str, &str, &str); 4] = [
     ("GET", "/event?limit=0", "calendar.read", "calendar.write"),
     ("POST", "/event", "calendar.write", "calendar.read"),
@@ -65,7 +65,8 @@ async fn a_token_without_the_scope_is_told_which_one_is_missing() {
             let response = request.try_clone().unwrap().send().await.unwrap();
             let challenge = format!(
                 "Bearer realm=\"calendar-service\", error=\"insufficient_scope\", \
-                 error_description=\"the token does not have the scope {needed}\", scope=\"{needed}\""
+                 error_description=\"the token does not have the scope {needed}\", \
+                 scope=\"{needed}\""
             );
             assert_eq!(
                 header(&response, "www-authenticate"),

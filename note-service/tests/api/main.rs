@@ -1,4 +1,5 @@
-//! The notes as their callers see it: over HTTP, on a port of its own, with tokens from an issuer for tests.
+//! The notes as their callers see it: over HTTP, on a port of its own, with tokens from an issuer
+//! for tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

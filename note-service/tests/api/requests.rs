@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{Notes, header, ok, refused};
 
-/// The member at fault (none: it is the whole), a word of the explanation, and the body, for POST and PUT.
+/// The member at fault (none: it is the whole), a word of the explanation, and the body, for POST
+/// and PUT.
 #[rustfmt::skip]
 const BAD_BODIES: [(&str, &str, &str); 25] = [
     ("", "no JSON object", ""),

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{NOW, Notes, header, refused};
 
-/// Each operation, with a request that would be refused for itself as well: who has no token learns nothing
-/// about that, not even whether a note exists.
+/// Each operation, with a request that would be refused for itself as well: who has no token learns
+/// nothing about that, not even whether a note exists.
 const OPERATIONS: [(&str, &str, &str, &str); 4] = [
     ("GET", "/note?limit=0", "note.read", "note.write"),
     ("POST", "/note", "note.write", "note.read"),
@@ -48,7 +48,8 @@ async fn a_token_without_the_scope_is_told_which_one_is_missing() {
             let response = request.try_clone().unwrap().send().await.unwrap();
             let challenge = format!(
                 "Bearer realm=\"note-service\", error=\"insufficient_scope\", \
-                 error_description=\"the token does not have the scope {needed}\", scope=\"{needed}\""
+                 error_description=\"the token does not have the scope {needed}\", \
+                 scope=\"{needed}\""
             );
             assert_eq!(
                 header(&response, "www-authenticate"),
