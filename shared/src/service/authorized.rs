@@ -6,11 +6,12 @@ use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
 
 use crate::{Scope, actix::Caller};
 
-/// A request's content (body, path, query) from a caller whose token has the scope `S`. Nothing of the
-/// content is read before the token has been found good.
+/// A request's content (body, path, query) from a caller whose token has the scope `S`. Nothing of
+/// the content is read before the token has been found good.
 ///
-/// Two extractors side by side in a handler would not do that: actix-web runs them at the same time, and
-/// while the token waits for the issuer's keys, a stranger's body would be read and judged.
+/// Two extractors side by side in a handler would not do that: actix-web runs them at the same
+/// time, and while the token waits for the issuer's keys, a stranger's body would be read and
+/// judged.
 ///
 /// ```
 /// # use actix_web::web::Path;

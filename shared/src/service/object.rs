@@ -1,7 +1,7 @@
 //! A JSON object, read into a struct so that a refusal names the member at fault.
 //!
-//! What serde's derived structs leave open is closed here: they would also take an array, member by position,
-//! and their errors do not say which member had the wrong type.
+//! What serde's derived structs leave open is closed here: they would also take an array, member by
+//! position, and their errors do not say which member had the wrong type.
 
 use std::{cell::Cell, fmt, iter};
 
@@ -39,7 +39,8 @@ pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem
     })
 }
 
-/// The members in the order in which they came; one that came twice is here twice, for `T` to refuse.
+/// The members in the order in which they came; one that came twice is here twice, for `T` to
+/// refuse.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {

@@ -51,8 +51,8 @@ impl Page {
         Listing { rows, next }
     }
 
-    /// A parameter that is unknown or comes twice is refused: guessing what was meant would answer the
-    /// wrong rows without a word.
+    /// A parameter that is unknown or comes twice is refused: guessing what was meant would answer
+    /// the wrong rows without a word.
     fn parse(query: &str) -> Result<Self, Problem> {
         let (mut limit, mut after) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -99,7 +99,8 @@ impl FromRequest for Page {
     }
 }
 
-/// A bare array, for clients that expect one; the way on stands in the `Link` header (RFC 8288 section 3).
+/// A bare array, for clients that expect one; the way on stands in the `Link` header (RFC 8288
+/// section 3).
 impl<T: Serialize> Responder for Listing<T> {
     type Body = BoxBody;
 

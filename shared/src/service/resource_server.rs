@@ -14,8 +14,9 @@ use crate::verify::Verifier;
 pub struct ResourceServer {
     /// Where to listen.
     pub listen: Listen,
-    /// Whether a proxy in front of it speaks TLS. Without one, only this machine may reach the server:
-    /// a bearer token that crosses a network in the clear is anybody's (RFC 6750 section 5.3).
+    /// Whether a proxy in front of it speaks TLS. Without one, only this machine may reach the
+    /// server: a bearer token that crosses a network in the clear is anybody's (RFC 6750 section
+    /// 5.3).
     pub behind_tls_proxy: bool,
     /// Threads that serve requests; by default one per processor core.
     pub workers: Option<u16>,
@@ -47,9 +48,9 @@ pub enum StartError {
 }
 
 impl ResourceServer {
-    /// Listens and lays out `routes`, `/health` and `/ready`. The issuer need not be up: its keys are
-    /// fetched behind the callers, and until they are held, `/ready` and every check of a token answer
-    /// 503. Must run inside a tokio runtime.
+    /// Listens and lays out `routes`, `/health` and `/ready`. The issuer need not be up: its keys
+    /// are fetched behind the callers, and until they are held, `/ready` and every check of a token
+    /// answer 503. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// When the address is unsafe, taken, or cannot be used.
@@ -93,7 +94,7 @@ impl Running {
         format!("http://{}", self.addresses[0])
     }
 
-    /// Serves until SIGTERM or SIGINT, then lets requests in flight finish.
+    /// Serves until SIGTERM, and lets requests in flight finish; SIGINT stops at once.
     ///
     /// # Errors
     /// When the server breaks down.

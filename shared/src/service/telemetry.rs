@@ -10,7 +10,8 @@ pub fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // Its report of a log that cannot be written would panic for the same reason, and end the server.
+        // Its report of a log that cannot be written would panic for the same reason, and end the
+        // server.
         .log_internal_errors(false)
         .with_writer(io::stderr);
     let started = if std::env::var_os("LOG_FORMAT").is_some_and(|format| format == "json") {

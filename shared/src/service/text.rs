@@ -1,10 +1,13 @@
-//! Texts that callers send, bounded before anything keeps them: a [`Line`] for titles, a [`Text`] for the rest.
+//! Texts that callers send, bounded before anything keeps them: a [`Line`] for titles, a [`Text`]
+//! for the rest.
 //!
-//! Lengths are counted in Unicode characters (scalar values), as a caller in any language can count them.
+//! Lengths are counted in Unicode characters (scalar values), as a caller in any language can count
+//! them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One line: 1 to `MAX` characters after the white space around it is gone, none of them a control character.
+/// One line: 1 to `MAX` characters after the white space around it is gone, none of them a control
+/// character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Line<const MAX: usize>(String);
@@ -62,7 +65,8 @@ fn at_most<const MAX: usize>(text: &str) -> Result<&str, TextError> {
     Ok(text)
 }
 
-/// For `#[serde(default, deserialize_with = "given")]`: a member that may be left out, but not be `null`.
+/// For `#[serde(default, deserialize_with = "given")]`: a member that may be left out, but not be
+/// `null`.
 ///
 /// # Errors
 /// When the member is there and is no `T`.

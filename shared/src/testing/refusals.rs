@@ -1,5 +1,5 @@
-//! Every way in which a caller without a good token is turned away: one table for the tests of all resource
-//! servers.
+//! Every way in which a caller without a good token is turned away: one table for the tests of all
+//! resource servers.
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -53,7 +53,8 @@ impl Refusal {
     }
 }
 
-/// The callers that a server for `audience` must turn away, though they know that `scope` is needed.
+/// The callers that a server for `audience` must turn away, though they know that `scope` is
+/// needed.
 pub fn refusals(issuer: &TestIssuer, audience: &str, scope: &str) -> Vec<Refusal> {
     let bad_tokens = bad_tokens(issuer, audience, scope)
         .into_iter()
@@ -129,7 +130,7 @@ fn bad_tokens(issuer: &TestIssuer, audience: &str, scope: &str) -> Vec<(&'static
         ("an alg that is not the key's", token().header("alg", "RS256").mint()),
         ("an alg that nobody knows", token().header("alg", "ES999").mint()),
         ("a kid that nobody knows", token().unknown_key().mint()),
-        ("a stranger's key under the issuer's kid", token().unknown_key().header("kid", kid).mint()),
+        ("a stranger's key under our kid", token().unknown_key().header("kid", kid).mint()),
         ("kid is a number", token().header("kid", 1).mint()),
         ("the claims of another token", format!("{other_signed}.{signature}")),
         ("no signature", format!("{signed}.")),
