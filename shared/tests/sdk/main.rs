@@ -1,1 +1,42 @@
-//! The library from outside.
+//! The library from outside: real servers on port 0, clocks moved by hand.
+
+mod extractors;
+mod issuers;
+mod keys;
+mod sources;
+mod tokens;
+
+use std::time::Duration;
+
+use m2m::{Clock, ManualClock, Verifier, testing::TestIssuer};
+
+/// When the tests take place, in seconds since the Unix epoch.
+const NOW: u64 = 1_800_000_000;
+
+/// An issuer and its verifier for the audience `notes`, with one clock that stands still.
+async fn issuer_and_verifier() -> (TestIssuer, Verifier, ManualClock) {
+    let hand = ManualClock::at(NOW);
+    let issuer = TestIssuer::start_at(hand.clock()).await;
+    let verifier = verifier_of(&issuer, hand.clock());
+    (issuer, verifier, hand)
+}
+
+fn verifier_of(issuer: &TestIssuer, clock: Clock) -> Verifier {
+    Verifier::builder(issuer.url())
+        .audience("notes")
+        .clock(clock)
+        .build()
+        .expect("the configuration is sound")
+}
+
+/// Waits until something that runs behind the callers has happened. Gives up after 10 s.
+async fn eventually(happened: impl Fn() -> bool) {
+    let wait = async {
+        while !happened() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait)
+        .await
+        .expect("it should have happened by now");
+}

@@ -1,0 +1,489 @@
+//! Which tokens are accepted, and why the others are not.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
+use jsonwebtoken::{EncodingKey, Header, jwk::Jwk};
+use m2m::{
+    ManualClock, ScopeSet, TokenError, Verifier,
+    testing::{TestIssuer, TestToken},
+    verify::Algorithm,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{NOW, issuer_and_verifier};
+
+/// One row: what is special about the token, the token, and why it is refused.
+type Row = (&'static str, String, &'static str);
+
+const PARTS: &str = "the token does not have three parts";
+const HEADER: &str = "the header of the token cannot be read";
+const TYP: &str = "this is not an access token: its typ is not at+jwt";
+const CRIT: &str = "the token demands an extension that is not supported";
+const ALG: &str = "the algorithm of the token is not accepted";
+const KEY_ALG: &str = "the algorithm of the token is not that of its key";
+const KID: &str = "the token does not name its key";
+const UNKNOWN_KEY: &str = "the token is signed with a key that is not the issuer's";
+const SIGNATURE: &str = "the signature of the token is wrong";
+const CLAIMS: &str = "the claims of the token cannot be read";
+const ISS: &str = "the token is from another issuer";
+const AUD: &str = "the token is for another audience";
+const EXPIRED: &str = "the token has expired";
+const EARLY: &str = "the token is not valid yet";
+const FUTURE: &str = "the token was issued in the future";
+const DATE: &str = "a date of the token is not a number of seconds";
+const TEXT: &str = "a claim of the token that must be a text is not";
+const SCOPE: &str = "the scope of the token cannot be read";
+const SCOPES_DIFFER: &str = "the token's scope and scp contradict each other";
+const BOUND: &str = "the token is bound to a key, so it cannot be sent as a bearer token";
+
+fn token(issuer: &TestIssuer) -> TestToken<'_> {
+    issuer.token().audience("notes").scope("note.read")
+}
+
+/// Rows about the token's shape and its header (RFC 7515, RFC 8725, RFC 9068 section 4).
+#[rustfmt::skip]
+fn shapes_and_headers(issuer: &TestIssuer) -> Vec<Row> {
+    let good = token(issuer).mint();
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (header, payload) = signed.split_once('.').unwrap();
+    let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    let kid = issuer.key_id();
+    let with_header = |text: String| issuer.sign(&text, &claims);
+    let jwk = issuer.key_set()["keys"][0].clone();
+    vec![
+        ("nothing", String::new(), PARTS),
+        ("two dots", "..".to_owned(), HEADER),
+        ("60,000 dots", ".".repeat(60_000), "the token is longer than 16 KiB"),
+        ("16 KiB of dots", ".".repeat(16_384), PARTS),
+        ("two parts", signed.to_owned(), PARTS),
+        ("four parts", format!("{good}.{signature}"), PARTS),
+        ("five parts, as encrypted tokens have", format!("{good}.a.b"), PARTS),
+        ("longer than 16 KiB", token(issuer).claim("more", "x".repeat(16_000)).mint(), "the token is longer than 16 KiB"),
+        ("a blank in front", format!(" {good}"), HEADER),
+        ("a newline behind", format!("{good}\n"), SIGNATURE),
+        ("padding behind", format!("{good}="), SIGNATURE),
+        ("padding in the payload", format!("{header}.{payload}==.{signature}"), SIGNATURE),
+        ("plain base64", format!("{header}.{payload}.+/{}", &signature[2..]), SIGNATURE),
+        ("stray bits at the end", with_stray_bit(&good), SIGNATURE),
+        ("no signature", format!("{signed}."), SIGNATURE),
+        ("half a signature", format!("{signed}.{}", &signature[..43]), SIGNATURE),
+        ("a signature of zeros", format!("{signed}.{}", URL_SAFE_NO_PAD.encode([0; 64])), SIGNATURE),
+        ("an ASN.1 signature", format!("{signed}.{}", as_asn1(signature)), SIGNATURE),
+        ("the payload of another token", format!("{header}.{}.{signature}", token(issuer).subject("x").mint().split('.').nth(1).unwrap()), SIGNATURE),
+        ("JSON serialization", json!({"protected": header, "payload": payload, "signature": signature}).to_string(), PARTS),
+
+        ("an empty header", with_header(String::new()), HEADER),
+        ("a header that is an array", with_header("[]".to_owned()), HEADER),
+        ("a header that is no JSON", with_header("{alg:ES256}".to_owned()), HEADER),
+        ("a header and more", with_header(format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{kid}"}}{{}}"#)), HEADER),
+        ("alg twice", with_header(format!(r#"{{"alg":"none","typ":"at+jwt","alg":"ES256","kid":"{kid}"}}"#)), HEADER),
+        ("an unknown member twice", with_header(format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{kid}","a":1,"a":1}}"#)), HEADER),
+        ("a deep header", with_header(format!(r#"{{"alg":{}{}}}"#, "[".repeat(5000), "]".repeat(5000))), HEADER),
+
+        ("no typ", token(issuer).header("typ", Value::Null).mint(), TYP),
+        ("typ JWT", token(issuer).header("typ", "JWT").mint(), TYP),
+        ("typ of a DPoP proof", token(issuer).header("typ", "dpop+jwt").mint(), TYP),
+        ("typ of a logout token", token(issuer).header("typ", "logout+jwt").mint(), TYP),
+        ("typ that ends right", token(issuer).header("typ", "x/at+jwt").mint(), TYP),
+        ("typ that is an array", token(issuer).header("typ", json!(["at+jwt"])).mint(), TYP),
+
+        ("crit of something unknown", token(issuer).header("crit", json!(["zzz"])).mint(), CRIT),
+        ("crit that is empty", token(issuer).header("crit", json!([])).mint(), CRIT),
+        ("crit of b64", token(issuer).header("crit", json!(["b64"])).header("b64", false).mint(), CRIT),
+
+        ("alg none", token(issuer).alg_none().mint(), ALG),
+        ("alg None", token(issuer).alg_none().header("alg", "None").mint(), ALG),
+        ("alg none, but signed", token(issuer).header("alg", "none").mint(), ALG),
+        ("no alg", token(issuer).header("alg", Value::Null).mint(), ALG),
+        ("alg in lower case", token(issuer).header("alg", "es256").mint(), ALG),
+        ("alg that is a number", token(issuer).header("alg", 256).mint(), ALG),
+        ("HS256 with the public key", token(issuer).hs256_with_public_key().mint(), ALG),
+        ("alg of another family", token(issuer).header("alg", "RS256").mint(), KEY_ALG),
+        ("alg of another curve", token(issuer).header("alg", "EdDSA").mint(), KEY_ALG),
+
+        ("no kid", token(issuer).header("kid", Value::Null).mint(), KID),
+        ("kid that is a number", token(issuer).header("kid", 1).mint(), KID),
+        ("kid that is an array", token(issuer).header("kid", json!([kid])).mint(), KID),
+        ("kid that nobody has", token(issuer).unknown_key().mint(), UNKNOWN_KEY),
+        ("kid that is empty", token(issuer).header("kid", "").mint(), UNKNOWN_KEY),
+        ("kid that is a path", token(issuer).header("kid", "../../dev/null").mint(), UNKNOWN_KEY),
+        ("kid with a quote", token(issuer).header("kid", "' OR 1=1 --").mint(), UNKNOWN_KEY),
+        ("a stranger's key under the issuer's kid", token(issuer).unknown_key().header("kid", kid.clone()).mint(), SIGNATURE),
+        ("a stranger's key and where to find it", token(issuer).unknown_key().header("jku", "http://127.0.0.1:9/k").mint(), UNKNOWN_KEY),
+        ("the key in the token", token(issuer).unknown_key().header("kid", kid.clone()).header("jwk", jwk).mint(), SIGNATURE),
+        ("a certificate in the token", token(issuer).unknown_key().header("kid", kid).header("x5c", json!(["MIIB"])).mint(), SIGNATURE),
+    ]
+}
+
+/// Rows about the claims (RFC 7519 section 4.1, RFC 9068 section 2.2).
+#[rustfmt::skip]
+fn claims(issuer: &TestIssuer) -> Vec<Row> {
+    let url = issuer.url();
+    let header = format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{}"}}"#, issuer.key_id());
+    let with_claims = |text: &str| issuer.sign(&header, text);
+    let good = format!(r#""iss":"{url}","aud":"notes","sub":"a","exp":{}"#, NOW + 60);
+    vec![
+        ("no claims at all", with_claims(""), CLAIMS),
+        ("claims that are an array", with_claims("[]"), CLAIMS),
+        ("claims that are empty", with_claims("{}"), ISS),
+        ("sub twice", with_claims(&format!(r#"{{{good},"sub":"b"}}"#)), CLAIMS),
+        ("sub twice, once escaped", with_claims(&format!(r#"{{{good},"\u0073ub":"b"}}"#)), CLAIMS),
+        ("scope twice", with_claims(&format!(r#"{{{good},"scope":"a","scope":"b"}}"#)), CLAIMS),
+        ("an inner name twice", with_claims(&format!(r#"{{{good},"act":{{"sub":"a","sub":"b"}}}}"#)), CLAIMS),
+        ("a number that is too large", with_claims(&format!(r#"{{{good},"n":1e999}}"#)), CLAIMS),
+        ("a deep claim", with_claims(&format!(r#"{{{good},"n":{}{}}}"#, "[".repeat(5000), "]".repeat(5000))), CLAIMS),
+
+        ("no iss", token(issuer).without_claim("iss").mint(), ISS),
+        ("iss of another", token(issuer).claim("iss", "https://auth.example.com").mint(), ISS),
+        ("iss with a slash", token(issuer).claim("iss", format!("{url}/")).mint(), ISS),
+        ("iss in capitals", token(issuer).claim("iss", url.to_uppercase()).mint(), ISS),
+        ("iss as an array", token(issuer).claim("iss", json!([url])).mint(), ISS),
+        ("iss that is a number", token(issuer).claim("iss", 42).mint(), ISS),
+
+        ("no aud", token(issuer).without_claim("aud").mint(), AUD),
+        ("aud of another", token(issuer).audience("calendar").mint(), AUD),
+        ("aud in capitals", token(issuer).audience("NOTES").mint(), AUD),
+        ("aud that begins alike", token(issuer).audience("notes-archive").mint(), AUD),
+        ("aud that is a list in a text", token(issuer).audience("calendar notes").mint(), AUD),
+        ("aud that is a number", token(issuer).claim("aud", 42).mint(), AUD),
+        ("aud that is null", token(issuer).claim("aud", Value::Null).mint(), AUD),
+        ("aud that is empty", token(issuer).claim("aud", json!([])).mint(), AUD),
+        ("aud of others", token(issuer).claim("aud", json!(["calendar", "mail"])).mint(), AUD),
+        ("aud with a number in it", token(issuer).claim("aud", json!(["notes", 1])).mint(), AUD),
+        ("aud as an object", token(issuer).claim("aud", json!({"notes": true})).mint(), AUD),
+        ("aud in an array in an array", token(issuer).claim("aud", json!([["notes"]])).mint(), AUD),
+
+        ("no exp", token(issuer).without_claim("exp").mint(), "the token has no exp"),
+        ("exp the leeway ago", token(issuer).expires_in(-10).mint(), EXPIRED),
+        ("exp long ago", token(issuer).expires_in(-86_400).mint(), EXPIRED),
+        ("exp of 0", token(issuer).claim("exp", 0).mint(), EXPIRED),
+        ("exp in a text", token(issuer).claim("exp", (NOW + 60).to_string()).mint(), DATE),
+        ("exp that is true", token(issuer).claim("exp", true).mint(), DATE),
+        ("exp that is null", token(issuer).claim("exp", Value::Null).mint(), DATE),
+        ("exp below zero", token(issuer).claim("exp", -1).mint(), DATE),
+        ("exp of 1e300", token(issuer).claim("exp", 1e300).mint(), DATE),
+        ("exp of u64::MAX", token(issuer).claim("exp", u64::MAX).mint(), DATE),
+        ("exp in an array", token(issuer).claim("exp", json!([NOW + 60])).mint(), DATE),
+
+        ("nbf in a minute", token(issuer).claim("nbf", NOW + 60).mint(), EARLY),
+        ("nbf just beyond the leeway", token(issuer).claim("nbf", NOW + 11).mint(), EARLY),
+        ("nbf a fraction beyond the leeway", token(issuer).claim("nbf", json!(1_800_000_010.5)).mint(), EARLY),
+        ("nbf in a text", token(issuer).claim("nbf", "0").mint(), DATE),
+        ("nbf that is null", token(issuer).claim("nbf", Value::Null).mint(), DATE),
+        ("nbf of 1e300", token(issuer).claim("nbf", 1e300).mint(), DATE),
+        ("iat tomorrow", token(issuer).claim("iat", NOW + 86_400).mint(), FUTURE),
+        ("iat in a text", token(issuer).claim("iat", "yesterday").mint(), DATE),
+        ("iat below zero", token(issuer).claim("iat", -5).mint(), DATE),
+
+        ("no sub", token(issuer).without_claim("sub").mint(), "the token has no sub"),
+        ("sub that is empty", token(issuer).claim("sub", "").mint(), TEXT),
+        ("sub that is a number", token(issuer).claim("sub", 7).mint(), TEXT),
+        ("sub that is null", token(issuer).claim("sub", Value::Null).mint(), TEXT),
+        ("client_id that is an array", token(issuer).claim("client_id", json!(["a"])).mint(), TEXT),
+        ("jti that is a number", token(issuer).claim("jti", 1).mint(), TEXT),
+
+        ("scope that is a number", token(issuer).claim("scope", 1).mint(), SCOPE),
+        ("scope with two blanks", token(issuer).claim("scope", "a  b").mint(), SCOPE),
+        ("scope with a newline", token(issuer).claim("scope", "a\nb").mint(), SCOPE),
+        ("scp with a number in it", token(issuer).without_claim("scope").claim("scp", json!(["a", 1])).mint(), SCOPE),
+        ("scp with a blank in it", token(issuer).without_claim("scope").claim("scp", json!(["a b"])).mint(), SCOPE),
+        ("scp with more than scope", token(issuer).claim("scp", json!(["note.read", "note.write"])).mint(), SCOPES_DIFFER),
+        ("scp with less than scope", token(issuer).claim("scp", json!([])).mint(), SCOPES_DIFFER),
+        ("a token bound to a key", token(issuer).claim("cnf", json!({"jkt": "x"})).mint(), BOUND),
+    ]
+}
+
+/// RFC 4648 section 3.5: the last character of 64 bytes carries four bits that must be zero.
+fn with_stray_bit(token: &str) -> String {
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (rest, last) = token.split_at(token.len() - 1);
+    let at = alphabet.find(last).unwrap();
+    format!("{rest}{}", &alphabet[at + 1..at + 2])
+}
+
+/// An ECDSA signature in JOSE is two numbers of fixed length, not ASN.1 (RFC 7518 section 3.4).
+fn as_asn1(signature: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let integer = |number: &[u8]| [&[2, 33, 0], number].concat();
+    let (r, s) = (integer(&bytes[..32]), integer(&bytes[32..]));
+    URL_SAFE_NO_PAD.encode([&[0x30, 70], &r[..], &s[..]].concat())
+}
+
+#[tokio::test]
+async fn a_token_with_anything_wrong_is_refused_with_the_reason() {
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    let rows = [shapes_and_headers(&issuer), claims(&issuer)].concat();
+    for (what, token, reason) in rows {
+        let refusal = verifier.verify(&token).await.unwrap_err();
+        assert_eq!(refusal, TokenError::Invalid(reason), "{what}");
+    }
+}
+
+/// A reason stands in `error_description`, whose characters RFC 6750 section 3 limits.
+#[tokio::test]
+async fn every_reason_may_stand_in_a_header() {
+    let (issuer, _, _) = issuer_and_verifier().await;
+    for (_, _, reason) in [shapes_and_headers(&issuer), claims(&issuer)].concat() {
+        let fits = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        assert!(reason.bytes().all(fits), "{reason}");
+    }
+}
+
+#[tokio::test]
+#[rustfmt::skip]
+async fn a_token_that_is_good_is_accepted_however_it_is_written() {
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    for (what, token) in [
+        ("as our issuer writes it", token(&issuer).claim("scp", json!(["note.read"])).mint()),
+        ("typ with its prefix", token(&issuer).header("typ", "application/at+jwt").mint()),
+        ("typ in capitals", token(&issuer).header("typ", "AT+JWT").mint()),
+        ("several audiences", token(&issuer).claim("aud", json!(["calendar", "notes"])).mint()),
+        ("dates with fractions", token(&issuer).claim("exp", json!(1_800_000_000.9)).claim("nbf", 1.5).mint()),
+        ("expired within the leeway", token(&issuer).expires_in(-9).mint()),
+        ("not valid yet, within the leeway", token(&issuer).claim("nbf", NOW + 10).mint()),
+        ("no nbf, iat, jti, client_id", ["nbf", "iat", "jti", "client_id"].into_iter().fold(token(&issuer), TestToken::without_claim).mint()),
+        ("members and claims that are unknown", token(&issuer).header("x", 1).claim("y", json!({"z": [null]})).mint()),
+        ("offers of other keys", token(&issuer).header("jku", "http://127.0.0.1:9/").header("x5u", 1).mint()),
+        ("scope as an array", token(&issuer).claim("scope", json!(["note.read"])).mint()),
+        ("scp as a text", token(&issuer).without_claim("scope").claim("scp", "note.read").mint()),
+    ] {
+        let token = verifier.verify(&token).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(token.scopes().contains("note.read"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_verified_token_tells_what_it_says() {
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    let jwt = token(&issuer)
+        .subject("assistant")
+        .scope("note.write note.read")
+        .claim("jti", "t-1")
+        .claim("tenant", json!({"id": 7}))
+        .mint();
+    let token = verifier.verify(&jwt).await.unwrap();
+    assert_eq!(token.issuer(), issuer.url());
+    assert_eq!(token.subject(), "assistant");
+    assert_eq!(token.client_id(), Some("assistant"));
+    assert_eq!(token.audience(), "notes");
+    assert_eq!(
+        token.scopes(),
+        &"note.read note.write".parse::<ScopeSet>().unwrap()
+    );
+    assert_eq!(token.expires_at(), NOW + 3600);
+    assert_eq!(token.issued_at(), Some(NOW));
+    assert_eq!(token.token_id(), Some("t-1"));
+    assert_eq!(token.claim::<Value>("tenant"), Some(json!({"id": 7})));
+    assert_eq!(token.claim::<String>("tenant"), None);
+    assert_eq!(token.claim::<Value>("nothing"), None);
+}
+
+#[tokio::test]
+async fn a_remembered_token_is_refused_once_it_has_expired() {
+    let (issuer, verifier, hand) = issuer_and_verifier().await;
+    let jwt = token(&issuer).expires_in(60).mint();
+    let first = verifier.verify(&jwt).await.unwrap();
+    let again = verifier
+        .verify(&jwt)
+        .now_or_never()
+        .expect("no wait for a known token")
+        .unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &again), "it was remembered");
+
+    hand.advance(std::time::Duration::from_secs(69));
+    assert!(verifier.verify(&jwt).await.is_ok(), "within the leeway");
+    hand.advance(std::time::Duration::from_secs(1));
+    assert_eq!(
+        verifier.verify(&jwt).await.unwrap_err(),
+        TokenError::Invalid(EXPIRED)
+    );
+}
+
+#[tokio::test]
+async fn only_the_algorithms_that_were_configured_are_accepted() {
+    let (issuer, _, hand) = issuer_and_verifier().await;
+    let verifier = Verifier::builder(issuer.url())
+        .audience("notes")
+        .algorithms(&[Algorithm::RS256, Algorithm::EdDSA])
+        .clock(hand.clock())
+        .build()
+        .unwrap();
+    let refusal = verifier.verify(&token(&issuer).mint()).await.unwrap_err();
+    assert_eq!(refusal, TokenError::Invalid(ALG));
+    assert_eq!(
+        issuer.requests(TestIssuer::KEY_SET),
+        0,
+        "that needs no keys"
+    );
+}
+
+/// Keys and tokens that another library made, for each algorithm.
+#[tokio::test]
+async fn tokens_of_another_library_are_accepted() {
+    use aws_lc_rs::{encoding::AsDer, rsa, signature as sig};
+    use jsonwebtoken::Algorithm as Alg;
+
+    let p256 = sig::EcdsaKeyPair::generate(&sig::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let p256 = EncodingKey::from_ec_der(p256.to_pkcs8v1().unwrap().as_ref());
+    let ed25519 = sig::Ed25519KeyPair::generate().unwrap();
+    let ed25519 = EncodingKey::from_ed_der(ed25519.to_pkcs8v1().unwrap().as_ref());
+    let rsa = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
+    let rsa_der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = rsa.as_der().unwrap();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        base64::engine::general_purpose::STANDARD.encode(rsa_der.as_ref())
+    );
+    let rsa = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
+
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    let signers = [
+        (Alg::ES256, &p256),
+        (Alg::EdDSA, &ed25519),
+        (Alg::RS256, &rsa),
+        (Alg::PS256, &rsa),
+    ];
+    let jwks = signers.map(|(alg, key)| {
+        let mut jwk = Jwk::from_encoding_key(key, alg).unwrap();
+        jwk.common.key_id = Some(format!("{alg:?}"));
+        jwk
+    });
+    issuer.serve_key_set(json!({"keys": jwks}));
+    for (alg, key) in signers {
+        let mut header = Header::new(alg);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(format!("{alg:?}"));
+        let claims = json!({"iss": issuer.url(), "aud": "notes", "sub": "a", "exp": NOW + 60});
+        let jwt = jsonwebtoken::encode(&header, &claims, key).unwrap();
+        assert!(verifier.verify(&jwt).await.is_ok(), "{alg:?}");
+
+        // The RSA key is in the set twice; its signatures still count for one algorithm only.
+        header.kid = Some(if alg == Alg::RS256 { "PS256" } else { "RS256" }.to_owned());
+        let jwt = jsonwebtoken::encode(&header, &claims, key).unwrap();
+        assert!(
+            verifier.verify(&jwt).await.is_err(),
+            "{alg:?} under another kid"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_verification_may_run_on_any_thread() {
+    fn is_send(_: &impl Send) {}
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    let jwt = token(&issuer).mint();
+    let verification = verifier.verify(&jwt);
+    is_send(&verification);
+    assert!(verification.await.is_ok());
+}
+
+#[test]
+fn a_verifier_that_could_accept_too_much_is_not_built() {
+    let builder = || Verifier::builder("http://localhost:3001/auth").audience("notes");
+    assert!(builder().build().is_ok());
+    assert!(
+        builder()
+            .leeway(std::time::Duration::from_secs(60))
+            .build()
+            .is_ok()
+    );
+    for (builder, says) in [
+        (Verifier::builder("http://localhost:3001/auth"), "audience"),
+        (builder().audience("no\"tes"), "audience"),
+        (builder().audience("nötes"), "audience"),
+        (builder().leeway(std::time::Duration::from_secs(61)), "60 s"),
+        (builder().algorithms(&[]), "algorithm"),
+        (
+            builder().key_set_url("http://auth.example.com/jwks"),
+            "key set",
+        ),
+        (
+            Verifier::builder("http://auth.example.com").audience("notes"),
+            "https",
+        ),
+    ] {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+/// Runs a property against one issuer and one verifier whose keys are loaded.
+fn with_verifier(property: impl FnOnce(&TestIssuer, &dyn Fn(&str) -> bool)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (issuer, verifier, _): (_, _, ManualClock) = runtime.block_on(issuer_and_verifier());
+    runtime.block_on(verifier.ready());
+    property(&issuer, &|token| {
+        runtime.block_on(verifier.verify(token)).is_ok()
+    });
+}
+
+#[test]
+fn no_text_but_a_token_is_accepted() {
+    with_verifier(|issuer, accepts| {
+        let header = token(issuer).mint().split('.').next().unwrap().to_owned();
+        let texts = prop_oneof![
+            any::<String>(),
+            "[A-Za-z0-9_=.-]{0,300}",
+            "[A-Za-z0-9_-]{0,80}\\.[A-Za-z0-9_-]{0,80}\\.[A-Za-z0-9_-]{0,90}",
+            "[A-Za-z0-9_-]{0,80}\\.[A-Za-z0-9_-]{86}"
+                .prop_map(move |rest| format!("{header}.{rest}")),
+        ];
+        proptest!(|(text in texts)| prop_assert!(!accepts(&text)));
+    });
+}
+
+#[test]
+fn any_claims_that_an_issuer_may_sign_are_read_without_a_panic() {
+    with_verifier(|issuer, accepts| {
+        let header = format!(
+            r#"{{"alg":"ES256","typ":"at+jwt","kid":"{}"}}"#,
+            issuer.key_id()
+        );
+        let value = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+            proptest::collection::vec(".{0,5}", 0..3).prop_map(Value::from),
+        ];
+        let names = vec![
+            "exp",
+            "nbf",
+            "iat",
+            "sub",
+            "jti",
+            "client_id",
+            "scope",
+            "scp",
+        ];
+        proptest!(|(name in proptest::sample::select(names), value in value)| {
+            let mut claims = json!({"iss": issuer.url(), "aud": "notes", "sub": "a", "exp": NOW + 60});
+            claims[name] = value.clone();
+            let accepted = accepts(&issuer.sign(&header, &claims.to_string()));
+            // Whatever else it says: a date is a number, and a name is a text.
+            if accepted && ["exp", "nbf", "iat"].contains(&name) {
+                prop_assert!(value.is_number(), "{name}: {value}");
+            } else if accepted && ["sub", "jti", "client_id"].contains(&name) {
+                prop_assert!(value.is_string(), "{name}: {value}");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_token_with_one_character_changed_is_refused() {
+    with_verifier(|issuer, accepts| {
+        let good = token(issuer).mint();
+        assert!(accepts(&good));
+        proptest!(|(at in 0..good.len(), new in "[A-Za-z0-9_=.+/ -]")| {
+            let changed = format!("{}{new}{}", &good[..at], &good[at + 1..]);
+            prop_assume!(changed != good);
+            prop_assert!(!accepts(&changed), "{changed}");
+        });
+    });
+}
