@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::issuer_and_verifier;
 
+const REALM: &str = r#"Bearer realm="notes""#;
+
 struct NoteRead;
 
 impl Scope for NoteRead {
@@ -93,7 +95,6 @@ async fn a_caller_who_may_not_come_in_is_told_why() {
     let elsewhere = issuer.token().audience("calendar").scope("note.read").mint();
     let bearer = |token: &str| vec![format!("Bearer {token}")];
 
-    const REALM: &str = r#"Bearer realm="notes""#;
     let invalid = |why: &str| format!(r#"{REALM}, error="invalid_token", error_description="{why}""#);
     let several = |why: &str| format!(r#"{REALM}, error="invalid_request", error_description="{why}""#);
     let scope = format!(r#"{REALM}, error="insufficient_scope", error_description="the token does not have the scope note.read", scope="note.read""#);

@@ -1,5 +1,10 @@
 //! The library from outside: real servers on port 0, clocks moved by hand.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails, in its helpers too"
+)]
+
 mod extractors;
 mod issuers;
 mod keys;

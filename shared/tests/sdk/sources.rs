@@ -38,8 +38,8 @@ async fn a_token_tells_what_it_is_for_and_hides_itself() {
     assert_eq!(token.resource(), "notes");
     assert_eq!(token.scopes(), &"note.read".parse().unwrap());
     assert_eq!((token.fetched_at(), token.expires_at()), (NOW, NOW + 3600));
-    hand.advance(Duration::from_secs(600));
-    assert_eq!(token.time_left(&hand.clock()), Duration::from_secs(3000));
+    hand.advance(Duration::from_mins(10));
+    assert_eq!(token.time_left(&hand.clock()), Duration::from_mins(50));
     assert!(tokens.peek(&["note.read"], "notes").is_some());
     let shown = format!("{token:?} {tokens:?}");
     assert!(
@@ -136,7 +136,7 @@ async fn a_renewal_that_fails_is_tried_again_after_a_pause() {
     let (issuer, tokens, hand) = issuer_and_tokens().await;
     note_token(&tokens).await.unwrap();
     issuer.set_down(true);
-    hand.advance(Duration::from_secs(2880));
+    hand.advance(Duration::from_mins(48));
     for (seconds, expected) in [(0, 2), (9, 2), (1, 3)] {
         hand.advance(Duration::from_secs(seconds));
         assert!(
@@ -151,7 +151,7 @@ async fn a_renewal_that_fails_is_tried_again_after_a_pause() {
 async fn a_spent_token_is_replaced_before_it_is_used() {
     let (issuer, tokens, hand) = issuer_and_tokens().await;
     let first = note_token(&tokens).await.unwrap();
-    hand.advance(Duration::from_secs(3240));
+    hand.advance(Duration::from_mins(54));
     let results = join_all((0..100).map(|_| note_token(&tokens))).await;
     assert!(
         results
