@@ -13,6 +13,6 @@ mod view;
 pub use form::{Field, Form, Name, Stage};
 pub use keys::{Action, Choice, choices};
 pub use model::{Card, Column, Doomed, Front, Model, News, Remote, TokenInUse};
-pub use runtime::{check_terminal, run};
+pub use runtime::{Screen, check_terminal, run};
 pub use update::{Call, Effect, Msg, update};
 pub use view::view;

@@ -184,10 +184,11 @@ fn read_keys() -> mpsc::UnboundedReceiver<io::Result<Event>> {
 
 /// The terminal while it is ours. `ratatui::try_init` also hooks into panics, so that their message
 /// is printed on a terminal that works again.
-struct Screen(DefaultTerminal);
+pub struct Screen(DefaultTerminal);
 
 impl Screen {
-    fn open() -> io::Result<Self> {
+    /// Takes the terminal; dropping the value gives it back.
+    pub fn open() -> io::Result<Self> {
         let screen = Self(ratatui::try_init()?);
         execute!(stdout(), EnableBracketedPaste)?;
         Ok(screen)

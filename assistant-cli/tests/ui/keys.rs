@@ -382,7 +382,7 @@ fn a_deletion_is_asked_about_then_done() {
     };
     assert_eq!(row.title, "Meeting with A");
     let delete = Effect::Call(Call::Delete(row.clone()));
-    assert_eq!(press(&mut model, Char('y')), [delete.clone()]);
+    assert_eq!(press(&mut model, Char('y')), std::slice::from_ref(&delete));
     assert_eq!(
         press_all(&mut model, &[Delete, Enter, Esc]),
         [],
