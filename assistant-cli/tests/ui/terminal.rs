@@ -183,7 +183,9 @@ async fn a_call_that_fails_is_shown_and_can_be_repeated() {
     let mut terminal = Terminal::start(&servers);
     terminal.wait_for("asks for a token");
     terminal.press("r");
-    terminal.wait_for("✗ failed");
+    terminal.wait("two failures", |screen| {
+        screen.contents().matches("✗ failed").count() == 2
+    });
     servers.issuer.set_down(false);
     servers
         .note
