@@ -174,12 +174,14 @@ impl Api {
         }
         let request = self.request(service, Method::DELETE, Some(id));
         let response = self.send(service, Access::Write, request).await?;
-        let answer: Answer = self.body(service, response).await?;
-        if answer.deleted {
-            Ok(())
-        } else {
-            Err(not_there(service, Some(id)))
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(not_there(service, id));
         }
+        let answer: Answer = self.body(service, response).await?;
+        answer
+            .deleted
+            .then_some(())
+            .ok_or_else(|| not_there(service, id))
     }
 
     /// Follows the pages of a list (RFC 8288 section 3) to its end.
@@ -188,7 +190,9 @@ impl Api {
         let mut request = self.request(service, Method::GET, None);
         loop {
             let response = self.send(service, Access::Read, request).await?;
-            let next = next_page(&response);
+            let link = response.headers().get(header::LINK);
+            let link = link.and_then(|link| link.to_str().ok());
+            let next = link.and_then(|link| next_page(link, response.url()));
             let mut page: Vec<T> = self.body(service, response).await?;
             let empty = page.is_empty();
             rows.append(&mut page);
@@ -212,7 +216,7 @@ impl Api {
         };
         let request = self.request(service, method, id).json(fields);
         let response = self.send(service, Access::Write, request).await?;
-        if response.status() == StatusCode::NOT_FOUND {
+        if let (Some(id), StatusCode::NOT_FOUND) = (id, response.status()) {
             return Err(not_there(service, id));
         }
         self.body(service, response).await
@@ -418,33 +422,33 @@ impl Problem {
         let detail = self.detail.as_ref().or(self.error_description.as_ref());
         match (&self.error, detail, &self.field) {
             (Some(error), Some(detail), _) => Some(format!("{error}, {detail}")),
-            (None, Some(detail), Some(field)) => Some(format!("{field}: {detail}")),
-            (None, Some(detail), None) => Some(detail.clone()),
+            (None, Some(detail), Some(field)) if !detail.contains(field) => {
+                Some(format!("{field}: {detail}"))
+            }
+            (None, Some(detail), _) => Some(detail.clone()),
             (error, None, _) => error.clone().or_else(|| self.title.clone()),
         }
     }
 }
 
-fn not_there(service: Service, id: Option<u64>) -> Failure {
+fn not_there(service: Service, id: u64) -> Failure {
     let thing = service.thing();
     let command = match service {
         Service::Calendar => "calendar",
         Service::Note => "note",
     };
-    let id = id.map(|id| format!(" {id}")).unwrap_or_default();
-    Failure::new(Kind::NotFound, format!("there is no {thing}{id}"))
+    Failure::new(Kind::NotFound, format!("there is no {thing} {id}"))
         .hint(format!("`assistant {command} list` shows what is there"))
 }
 
 /// The next page, if it is on the server that answered: the token goes nowhere else.
-fn next_page(response: &Response) -> Option<Url> {
-    let link = response.headers().get(header::LINK)?.to_str().ok()?;
+fn next_page(link: &str, answered: &Url) -> Option<Url> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = parameters
         .split(';')
         .any(|parameter| matches!(parameter.trim(), "rel=\"next\"" | "rel=next"));
-    let next = response.url().join(target).ok()?;
-    (is_next && next.origin() == response.url().origin()).then_some(next)
+    let next = answered.join(target).ok()?;
+    (is_next && next.origin() == answered.origin()).then_some(next)
 }
 
 /// For messages: without user, path and query.
@@ -455,4 +459,38 @@ fn origin(url: &Url) -> String {
 /// For messages: without user, query and closing slash.
 fn bare(url: &Url) -> String {
     format!("{}{}", origin(url), url.path().trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_on_the_same_server_or_nowhere() {
+        let answered = "http://localhost:3012/note?limit=2".parse().unwrap();
+        for (link, next) in [
+            (
+                "</note?after=2>; rel=\"next\"",
+                Some("http://localhost:3012/note?after=2"),
+            ),
+            (
+                "<?after=2>;rel=next",
+                Some("http://localhost:3012/note?after=2"),
+            ),
+            (
+                "</note?after=2>; title=\"x\"; rel=\"next\"",
+                Some("http://localhost:3012/note?after=2"),
+            ),
+            ("</note>; rel=\"prev\"", None),
+            ("</note>", None),
+            ("/note; rel=\"next\"", None),
+            ("<http://localhost:3011/note>; rel=\"next\"", None),
+            ("<//evil.example/note>; rel=\"next\"", None),
+            ("<https://localhost:3012/note>; rel=\"next\"", None),
+            ("", None),
+        ] {
+            let found = next_page(link, &answered).map(String::from);
+            assert_eq!(found.as_deref(), next, "{link}");
+        }
+    }
 }

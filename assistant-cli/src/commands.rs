@@ -39,6 +39,24 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Prints what is wrong with the command line, or the help that was asked for.
+pub fn explain(e: &clap::Error) -> ExitCode {
+    let json = env::args_os().any(|argument| argument == "--json");
+    if json && e.use_stderr() {
+        let text = e.to_string();
+        let paragraph = text.lines().take_while(|line| !line.is_empty());
+        let message: Vec<&str> = paragraph.map(str::trim).collect();
+        let message = message.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let failure = Failure::new(Kind::Usage, message).hint("see `assistant --help`");
+        output::print_failure(&failure, json);
+    } else {
+        // Where the output is closed there is nobody left to tell.
+        let _ = e.print();
+    }
+    u8::try_from(e.exit_code()).unwrap_or(1).into()
+}
+
 async fn execute(cli: Cli, clock: &Clock) -> Result<Answer, Failure> {
     let now = when::now(clock, TimeZone::system());
     match cli.command {

@@ -1,6 +1,8 @@
 //! The assistant: notes and a calendar that live in two services, and the tokens to get there.
 //!
-//! A library with one program on top of it, so that tests can hold the parts. In reading order:
+//! A library with one program on top of it, so that tests can hold the parts. To read it, begin
+//! with [`cli`] (what can be typed) and [`commands`] (what is done then). Both they and [`ui`], the
+//! terminal program, stand on [`api`]: the services as functions, each with the scope it needs.
 
 pub mod api;
 pub mod cli;

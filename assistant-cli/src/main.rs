@@ -7,5 +7,8 @@ use clap::Parser;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    commands::run(Cli::parse()).await
+    match Cli::try_parse() {
+        Ok(cli) => commands::run(cli).await,
+        Err(e) => commands::explain(&e),
+    }
 }

@@ -194,15 +194,14 @@ impl Form {
         Some(when::show(moment.ok()?, now.time_zone()))
     }
 
-    /// Puts a failure of the service at its field, if it named one, and below the form otherwise.
+    /// Takes in that it could not be saved. The reason stands below the form; a field that the
+    /// service named is marked, and gets the keys.
     pub fn fail(&mut self, failure: Failure) {
         let member = failure.field.as_deref();
         let named = |field: &Field| Some(field.name.member()) == member;
         if let Some(place) = self.fields.iter().position(named) {
-            self.fields[place].error = Some(failure.message.clone());
+            self.fields[place].error = Some("refused: see below".to_owned());
             self.at = place;
-            self.stage = Stage::Writing;
-            return;
         }
         self.stage = Stage::Failed(failure);
     }

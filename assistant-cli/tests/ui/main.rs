@@ -6,6 +6,7 @@
 )]
 
 mod commands;
+mod failures;
 mod keys;
 mod screens;
 mod servers;

@@ -92,10 +92,9 @@ fn a_field_that_the_service_refused() {
     press(&mut model, KeyCode::Enter);
     type_in(&mut model, "!");
     press(&mut model, KeyCode::Enter);
-    let mut failure = Failure::new(
-        Kind::Failed,
-        "note-service refused the request: title: too long",
-    );
+    let why = "note-service refused the request: `title` does not fit: it is too long: \
+               write at most 200 characters";
+    let mut failure = Failure::new(Kind::Failed, why);
     failure.field = Some("title".to_owned());
     update(&mut model, Msg::NoteSaved(1, Err(failure)));
     insta::assert_snapshot!(picture(&model, 80, 24));

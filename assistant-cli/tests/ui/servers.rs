@@ -15,6 +15,9 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, http::Metho
 /// The path of the program under test.
 pub(crate) const ASSISTANT: &str = env!("CARGO_BIN_EXE_assistant");
 
+/// The services answer with so many rows at once, and say where to get the next.
+const PAGE: usize = 2;
+
 /// All servers, and a folder with a `clients.json`.
 pub(crate) struct Servers {
     pub(crate) issuer: TestIssuer,
@@ -112,7 +115,18 @@ struct Responder(Arc<State>);
 impl Respond for Responder {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let (status, body) = self.0.respond(request);
-        ResponseTemplate::new(status).set_body_json(body)
+        let template = ResponseTemplate::new(status).set_body_json(&body);
+        match body.as_array().and_then(|rows| rows.get(PAGE - 1)) {
+            Some(last) => {
+                let next = format!(
+                    "<{}?after={}>; rel=\"next\"",
+                    request.url.path(),
+                    last["id"]
+                );
+                template.insert_header("link", next)
+            }
+            None => template,
+        }
     }
 }
 
@@ -150,7 +164,17 @@ impl State {
         let mut rows = self.rows.lock().unwrap();
         let new_id = rows.keys().last().map_or(1, |last| last + 1);
         let row = match (request.method.as_str(), id) {
-            ("GET", None) => return (200, rows.values().cloned().collect()),
+            ("GET", None) => {
+                let after = request.url.query_pairs().find(|(name, _)| name == "after");
+                let after = after.map_or(0, |(_, id)| id.parse().unwrap());
+                return (
+                    200,
+                    rows.range(after + 1..)
+                        .take(PAGE)
+                        .map(|(_, row)| row.clone())
+                        .collect(),
+                );
+            }
             ("DELETE", Some(id)) => return (200, json!({"deleted": rows.remove(&id).is_some()})),
             ("POST", None) => rows.entry(new_id).or_insert(json!({"id": new_id})),
             ("PUT", Some(id)) if rows.contains_key(&id) => rows.get_mut(&id).unwrap(),
