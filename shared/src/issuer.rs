@@ -131,9 +131,9 @@ impl Issuer {
             .map_err(|error| NetError::unexpected(from, format!("no metadata: {error}")))?;
         // RFC 8414 section 3.3: else whoever answers here could speak for another issuer.
         if document.issuer != self.text {
+            let theirs = document.issuer.escape_debug().to_string();
             let reason = format!(
-                "it is the metadata of the issuer `{}`, and `{}` is configured",
-                document.issuer.escape_debug(),
+                "it is the metadata of the issuer `{theirs:.200}`, and `{}` is configured",
                 self.text
             );
             return Err(NetError::unexpected(from, reason));

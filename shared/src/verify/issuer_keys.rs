@@ -34,9 +34,10 @@ const KEPT_FOR: Duration = Duration::from_hours(24);
 const MAX_AGE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 const DEFAULT_MAX_AGE: Duration = Duration::from_mins(5);
 
-/// Pauses between attempts. All three count from the attempt's end, whether it succeeded or not.
+/// Pauses between fetches for the same need. These two count from the end of a fetch, whether it failed or not.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_LOAD_PAUSE: Duration = Duration::from_secs(1);
+/// This one counts from the beginning. It is longer than [`FETCH_TIMEOUT`].
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Waits of [`IssuerKeys::load`] between attempts: the first, and the longest.
@@ -123,7 +124,7 @@ impl IssuerKeys {
     }
 
     fn claim_refresh(&self, due: u64, now: u64) -> bool {
-        let next = now + millis(FETCH_TIMEOUT + REFRESH_PAUSE);
+        let next = now + millis(REFRESH_PAUSE);
         self.refresh_at
             .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
@@ -164,18 +165,21 @@ impl IssuerKeys {
         }
     }
 
-    /// Whether there are keys to verify with; the error says why not.
+    /// Whether there are keys to verify with; the error says why not. Without any, they are asked for behind the
+    /// caller: a server that gets no requests before it is healthy would else never become so.
     pub(super) fn health(self: &Arc<Self>) -> Result<(), String> {
-        match self.current() {
-            Some(held) if held.as_ref().is_some_and(|held| !held.set.is_empty()) => Ok(()),
-            Some(_) => Err(format!("no key of {} can be used", self.issuer.as_str())),
-            None => Err(format!(
-                "no keys of {} are held: {}",
-                self.issuer.as_str(),
-                self.failure()
-                    .as_deref()
-                    .unwrap_or("they were not fetched yet")
-            )),
+        let (issuer, fetches) = (self.issuer.as_str(), self.fetches());
+        match self.current().as_deref() {
+            Some(Some(held)) if !held.set.is_empty() => Ok(()),
+            Some(_) => Err(format!("no key of {issuer} can be used")),
+            None => {
+                drop(tokio::spawn(
+                    Arc::clone(self).fetch_once(fetches, Need::FirstLoad),
+                ));
+                let reason = self.failure();
+                let reason = reason.as_deref().unwrap_or("they were not fetched yet");
+                Err(format!("no keys of {issuer} are held: {reason}"))
+            }
         }
     }
 
@@ -206,8 +210,6 @@ impl IssuerKeys {
             }
             Err(error) => {
                 allowance.discovered = None;
-                self.refresh_at
-                    .store(now + millis(REFRESH_PAUSE), Ordering::Relaxed);
                 Some(error.chain())
             }
         };
@@ -259,7 +261,7 @@ impl IssuerKeys {
         })));
     }
 
-    /// A first load by [`Self::load`] says it in its own words.
+    /// [`Self::load`] says it in its own words.
     fn log_failure(&self, reason: &str, need: Need) {
         let issuer = self.issuer.as_str();
         if self.held.load().is_some() {

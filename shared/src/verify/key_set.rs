@@ -51,7 +51,7 @@ impl KeySet {
     /// For the log: which keys these are.
     pub(super) fn summary(&self) -> String {
         let ids: Vec<_> = self.keys.keys().map(String::as_str).collect();
-        format!("the keys [{}]", ids.join(", "))
+        format!("the keys {ids:?}")
     }
 
     pub(super) fn is_empty(&self) -> bool {

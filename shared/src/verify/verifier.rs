@@ -69,11 +69,11 @@ impl Verifier {
         self.0.keys.load().await;
     }
 
-    /// Whether keys are held, as a check for a server's readiness. Waits for nobody.
+    /// Whether keys are held, as a check for a server's readiness. Waits for nobody: when there are none, they are
+    /// asked for behind the caller.
     ///
     /// # Errors
     /// Says why no token can be verified at the moment.
-    #[expect(clippy::unused_async, reason = "a readiness check is a future")]
     pub async fn health(&self) -> Result<(), String> {
         self.0.keys.health()
     }

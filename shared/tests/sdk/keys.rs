@@ -32,6 +32,11 @@ fn fetches(issuer: &TestIssuer) -> usize {
     issuer.requests(TestIssuer::KEY_SET)
 }
 
+/// How often the issuer was asked for keys; after a failure it is first asked where they are.
+fn requests(issuer: &TestIssuer) -> usize {
+    fetches(issuer) + issuer.requests(TestIssuer::METADATA) - 1
+}
+
 #[tokio::test]
 async fn the_first_token_loads_the_keys_and_the_next_ones_do_not() {
     let (issuer, verifier, _) = issuer_and_verifier().await;
@@ -185,6 +190,24 @@ async fn a_set_that_is_due_is_fetched_once_and_behind_the_calls() {
 }
 
 #[tokio::test]
+async fn while_the_issuer_is_down_a_set_that_is_due_is_asked_for_every_ten_seconds() {
+    let (issuer, verifier, hand) = issuer_and_verifier().await;
+    verifier.ready().await;
+    issuer.set_down(true);
+    hand.advance(Duration::from_mins(5));
+    // A made-up key waits for what is begun behind its call. The second one is allowed a look of its own.
+    for (seconds, asked) in [(0, 2), (0, 3), (0, 3), (9, 3), (1, 4), (0, 4)] {
+        hand.advance(Duration::from_secs(seconds));
+        assert_eq!(
+            verifier.verify(&forged(&issuer)).await.unwrap_err(),
+            UNKNOWN_KEY
+        );
+        assert_eq!(requests(&issuer), asked, "after {seconds} s more");
+    }
+    assert!(verifier.verify(&good(&issuer)).await.is_ok());
+}
+
+#[tokio::test]
 async fn keys_bridge_an_outage_of_a_day_and_no_longer() {
     let (issuer, verifier, hand) = issuer_and_verifier().await;
     verifier.ready().await;
@@ -215,6 +238,16 @@ async fn keys_bridge_an_outage_of_a_day_and_no_longer() {
     issuer.set_down(false);
     hand.advance(Duration::from_secs(1));
     assert!(verifier.verify(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_that_is_only_asked_for_its_health_gets_keys_again() {
+    let (issuer, verifier, hand) = issuer_and_verifier().await;
+    verifier.ready().await;
+    hand.advance(Duration::from_hours(25));
+    assert!(verifier.health().await.is_err());
+    eventually(|| fetches(&issuer) == 2).await;
+    eventually(|| verifier.health().now_or_never() == Some(Ok(()))).await;
 }
 
 #[tokio::test]

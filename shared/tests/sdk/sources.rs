@@ -30,6 +30,14 @@ fn fetches(issuer: &TestIssuer) -> usize {
     issuer.requests(TestIssuer::TOKEN)
 }
 
+/// Lets what was begun behind the callers reach the issuer, by asking it for something else meanwhile. That costs
+/// one request, whatever its outcome.
+async fn let_pass(tokens: &TokenSource) {
+    if let Ok(token) = tokens.token(&[], "elsewhere").await {
+        tokens.forget(&token);
+    }
+}
+
 #[tokio::test]
 async fn a_token_tells_what_it_is_for_and_hides_itself() {
     let (issuer, tokens, hand) = issuer_and_tokens().await;
@@ -110,7 +118,8 @@ async fn a_token_is_renewed_behind_its_users_and_only_once() {
     let first = note_token(&tokens).await.unwrap();
     hand.advance(Duration::from_millis(2_879_999));
     note_token(&tokens).await.unwrap();
-    assert_eq!(fetches(&issuer), 1, "under 80 % of its life it is fresh");
+    let_pass(&tokens).await;
+    assert_eq!(fetches(&issuer), 2, "under 80 % of its life it is fresh");
 
     hand.advance(Duration::from_millis(1));
     for _ in 0..100 {
@@ -128,7 +137,7 @@ async fn a_token_is_renewed_behind_its_users_and_only_once() {
     eventually(renewed).await;
     let second = note_token(&tokens).await.unwrap();
     assert_eq!(second.expires_at(), NOW + 2880 + 3600);
-    assert_eq!(fetches(&issuer), 2);
+    assert_eq!(fetches(&issuer), 3);
 }
 
 #[tokio::test]
@@ -137,13 +146,16 @@ async fn a_renewal_that_fails_is_tried_again_after_a_pause() {
     note_token(&tokens).await.unwrap();
     issuer.set_down(true);
     hand.advance(Duration::from_mins(48));
-    for (seconds, expected) in [(0, 2), (9, 2), (1, 3)] {
+    let mut total = 1;
+    for (seconds, renewals) in [(0, 1), (0, 1), (9, 1), (1, 2)] {
         hand.advance(Duration::from_secs(seconds));
         assert!(
             note_token(&tokens).await.is_ok(),
             "the old token is still good"
         );
-        eventually(|| fetches(&issuer) == expected).await;
+        let_pass(&tokens).await;
+        total += 1;
+        eventually(|| fetches(&issuer) == total + renewals).await;
     }
 }
 
