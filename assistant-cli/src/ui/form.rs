@@ -212,6 +212,9 @@ impl Form {
     }
 
     fn check<T>(&mut self, read: impl Fn(&Self) -> Result<T, (Name, String)>) -> Option<T> {
+        for field in &mut self.fields {
+            field.error = None;
+        }
         match read(self) {
             Ok(fields) => Some(fields),
             Err((name, error)) => {

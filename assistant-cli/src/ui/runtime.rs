@@ -1,6 +1,7 @@
 //! Where the terminal program touches the world: keys in, pictures out, calls on their own tasks.
 
 use std::{
+    env,
     io::{self, IsTerminal, stdout},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use ratatui::{
         event::{self, DisableBracketedPaste, EnableBracketedPaste, Event},
         execute,
     },
+    style::Color,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -70,7 +72,7 @@ async fn screen_loop(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        screen.0.draw(|frame| view(&model, frame))?;
+        screen.draw(&model)?;
         let msg = tokio::select! {
             Some(event) = keys.recv() => match event? {
                 Event::Key(key) => Msg::Key(key),
@@ -184,14 +186,34 @@ fn read_keys() -> mpsc::UnboundedReceiver<io::Result<Event>> {
 
 /// The terminal while it is ours. `ratatui::try_init` also hooks into panics, so that their message
 /// is printed on a terminal that works again.
-pub struct Screen(DefaultTerminal);
+pub struct Screen {
+    terminal: DefaultTerminal,
+    colours: bool,
+}
 
 impl Screen {
     /// Takes the terminal; dropping the value gives it back.
     pub fn open() -> io::Result<Self> {
-        let screen = Self(ratatui::try_init()?);
+        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let screen = Self {
+            terminal: ratatui::try_init()?,
+            colours: !no_color,
+        };
         execute!(stdout(), EnableBracketedPaste)?;
         Ok(screen)
+    }
+
+    fn draw(&mut self, model: &Model) -> io::Result<()> {
+        self.terminal.draw(|frame| {
+            view(model, frame);
+            if !self.colours {
+                // crossterm's own way to leave out a colour also ends bold and underlined.
+                for cell in &mut frame.buffer_mut().content {
+                    (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+                }
+            }
+        })?;
+        Ok(())
     }
 }
 

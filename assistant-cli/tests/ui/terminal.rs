@@ -29,16 +29,21 @@ struct Picture {
     changed: Condvar,
 }
 
+/// `assistant start`, with the servers in its environment.
+fn assistant(servers: &Servers) -> CommandBuilder {
+    let mut command = CommandBuilder::new(ASSISTANT);
+    command.env_clear();
+    for (name, value) in servers.environment() {
+        command.env(name, value);
+    }
+    command.cwd(servers.folder.path());
+    command.arg("start");
+    command
+}
+
 impl Terminal {
     fn start(servers: &Servers) -> Self {
-        let mut command = CommandBuilder::new(ASSISTANT);
-        command.env_clear();
-        for (name, value) in servers.environment() {
-            command.env(name, value);
-        }
-        command.cwd(servers.folder.path());
-        command.arg("start");
-        Self::run(command)
+        Self::run(assistant(servers))
     }
 
     fn run(mut command: CommandBuilder) -> Self {
@@ -199,6 +204,29 @@ async fn a_call_that_fails_is_shown_and_can_be_repeated() {
     terminal.wait_until_gone("failed");
     // Ctrl-C, as a key.
     terminal.press("\x03");
+    assert_eq!(terminal.finish().exit_code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_colours_the_cursor_still_stands_out() {
+    let servers = Servers::start().await;
+    let mut command = assistant(&servers);
+    command.env("NO_COLOR", "1");
+    let mut terminal = Terminal::run(command);
+    terminal.press("r");
+    terminal.wait_for("Events (1)");
+    terminal.wait_for("┏▶ 1 ━");
+    terminal.wait("bold without colours", |screen| {
+        let cells = (0..24).flat_map(|row| (0..80).map(move |col| screen.cell(row, col).unwrap()));
+        let plain = vt100::Color::Default;
+        let mark = screen.cell(2, 1).unwrap();
+        mark.contents() == "▶"
+            && mark.bold()
+            && cells
+                .into_iter()
+                .all(|cell| (cell.fgcolor(), cell.bgcolor()) == (plain, plain))
+    });
+    terminal.press("q");
     assert_eq!(terminal.finish().exit_code(), 0);
 }
 
