@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::{run::Plan, wrk::CONNECTIONS};
 
+/// The part of its core that a server under full load uses. With less, something else was the limit.
+const FULL_LOAD: f64 = 0.9;
+
 /// What one run of load on one route came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -74,7 +77,16 @@ impl Report {
 
     /// Adds routes that took turns: the first is compared with each of the others.
     pub fn add(&mut self, measured: &[Measured]) {
-        self.routes.extend(measured.iter().map(Speed::of));
+        for speed in measured.iter().map(Speed::of) {
+            if speed.busy() < FULL_LOAD {
+                self.warn(format!(
+                    "`{}` used only {:.0} % of its core: wrk or others were the limit",
+                    speed.route,
+                    speed.busy() * 100.0
+                ));
+            }
+            self.routes.push(speed);
+        }
         if let [product, references @ ..] = measured {
             let ratios = references
                 .iter()
@@ -93,6 +105,11 @@ impl Speed {
             p99_milliseconds: median_of(|sample| sample.p99_milliseconds),
             cpu_microseconds_per_request: median_of(|sample| sample.cpu_microseconds),
         }
+    }
+
+    /// The part of its core that the server used.
+    fn busy(&self) -> f64 {
+        self.requests_per_second * self.cpu_microseconds_per_request / 1e6
     }
 }
 
@@ -167,8 +184,11 @@ impl fmt::Display for Report {
                 (None, _) => writeln!(f)?,
             }
         }
+        if !self.warnings.is_empty() {
+            writeln!(f)?;
+        }
         for warning in &self.warnings {
-            writeln!(f, "\nnote: {warning}")?;
+            writeln!(f, "note: {warning}")?;
         }
         Ok(())
     }
@@ -232,6 +252,18 @@ mod tests {
         let missed = missed.to_string();
         assert!(missed.contains("0.70 MISSED"), "{missed}");
         assert!(missed.contains("note: the machine is busy"), "{missed}");
+    }
+
+    #[test]
+    fn a_server_that_was_not_busy_is_pointed_out() {
+        let mut idle = measured("idle", None, &[100.0]);
+        idle.samples[0].cpu_microseconds = 5000.0; // half of what 100 requests a second leave it
+        let mut report = Report::new(Plan::QUICK);
+        report.add(&[idle, measured("busy", None, &[100.0])]);
+        let [warning] = &report.warnings[..] else {
+            panic!("one of them is busy: {:?}", report.warnings);
+        };
+        assert!(warning.starts_with("`idle` used only 50 %"), "{warning}");
     }
 
     #[test]
