@@ -213,6 +213,7 @@ async fn without_colours_the_cursor_still_stands_out() {
     let mut command = assistant(&servers);
     command.env("NO_COLOR", "1");
     let mut terminal = Terminal::run(command);
+    terminal.wait_for("asks for a token");
     terminal.press("r");
     terminal.wait_for("Events (1)");
     terminal.wait_for("┏▶ 1 ━");
