@@ -1,1 +1,26 @@
+//! An OAuth 2.0 authorization server for machines.
+//!
+//! Every way to ask for a token runs through the same three steps: *authenticate* ([`clients`]), *authorize*
+//! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
+pub mod config;
+pub mod startup;
+
+pub mod http;
+
+pub mod clients;
+pub mod policy;
+pub mod tokens;
+
+pub mod client;
+pub mod keys;
+pub mod master_key;
+pub mod resource;
+
+pub mod clients_file;
+pub mod policy_file;
+pub mod storage;
+
+pub mod document;
+pub mod error;
+pub mod server;

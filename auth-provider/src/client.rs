@@ -1,0 +1,239 @@
+//! A client: a machine with an identity, the credentials that prove it, and the grants that it holds.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use m2m::ScopeSet;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::resource::ResourceId;
+
+/// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
+/// changes, since some clients form-encode Basic credentials and some send them raw.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(String);
+
+/// A text that cannot be a client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ -")]
+pub struct InvalidClientId;
+
+impl ClientId {
+    pub fn parse(text: &str) -> Result<Self, InvalidClientId> {
+        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
+        if (1..=128).contains(&text.len()) && text.bytes().all(unreserved) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidClientId)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a client may authenticate at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientStatus {
+    Active,
+    Inactive,
+}
+
+/// All that a token request needs to know of one client, read in one step.
+#[derive(Clone, Debug)]
+pub struct ClientRecord {
+    pub id: ClientId,
+    pub status: ClientStatus,
+    pub credentials: Vec<Credential>,
+    pub grants: Vec<Grant>,
+}
+
+impl ClientRecord {
+    /// Whether `presented` is the secret of one of the client's living credentials.
+    pub fn accepts(&self, presented: &SecretHash, now: u64) -> bool {
+        self.status == ClientStatus::Active
+            && self
+                .credentials
+                .iter()
+                .any(|credential| credential.accepts(presented, now))
+    }
+}
+
+/// One way for a client to prove who it is.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub label: String,
+    pub secret: SecretHash,
+    /// Seconds since the epoch; `None` lives until it is removed.
+    pub expires_at: Option<u64>,
+}
+
+impl Credential {
+    fn accepts(&self, presented: &SecretHash, now: u64) -> bool {
+        self.expires_at.is_none_or(|end| now < end) && self.secret.matches(presented)
+    }
+}
+
+/// One arrow: this client may call `resource` with `scopes`. Its resource's limits are folded in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub resource: ResourceId,
+    pub scopes: ScopeSet,
+    /// How long a token from this grant lives, in seconds.
+    pub token_lifetime: u64,
+    /// From this second on the grant is void.
+    pub expires_at: Option<u64>,
+}
+
+/// A client secret in the clear: it exists while it is made, shown once, or presented.
+pub struct Secret(SecretString);
+
+const SECRET_PREFIX: &str = "m2m_";
+
+impl Secret {
+    /// `m2m_`, 256 random bits, and six characters of checksum, all within `[A-Za-z0-9_-]`. Prefix and
+    /// checksum let a scanner recognise a leaked secret for certain.
+    pub fn generate() -> Self {
+        let random = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+        let checksum = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, random.as_bytes()));
+        Self(format!("{SECRET_PREFIX}{random}{}", &checksum[..6]).into())
+    }
+
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(self.expose())
+    }
+
+    /// The secret itself, for the one place that hands it to its owner.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The SHA-256 of a secret. A generated secret has 256 bits of entropy, so that a slow password hash would
+/// protect nothing and only burn time.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    pub fn of(secret: &str) -> Self {
+        Self::from_stored(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
+            .expect("SHA-256 has 32 bytes")
+    }
+
+    /// `None` when it is not 32 bytes long.
+    pub fn from_stored(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Compares in constant time.
+    pub fn matches(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// Bytes from the system's random generator: the one place where randomness enters.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the system's random generator does not fail once it is seeded");
+    bytes
+}
+
+/// A random name of 128 bits, for a `jti`, a credential or a request.
+pub fn random_id() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<16>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_client_id_survives_every_encoding() {
+        for good in ["assistant", "m1", "a.b_c~d-E9", &"x".repeat(128)] {
+            assert_eq!(ClientId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "a b",
+            "a:b",
+            "a%62",
+            "a+b",
+            "é",
+            "a\n",
+            "a/b",
+            &"x".repeat(129),
+        ] {
+            assert_eq!(ClientId::parse(bad), Err(InvalidClientId), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_long_never_repeat_and_keep_to_one_alphabet() {
+        let mut seen = HashSet::new();
+        for _ in 0..1000 {
+            let secret = Secret::generate();
+            let text = secret.expose();
+            assert_eq!(text.len(), 4 + 43 + 6);
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)),
+                "{text}"
+            );
+            assert!(seen.insert(text.to_owned()));
+            assert!(secret.hash().matches(&SecretHash::of(text)));
+        }
+    }
+
+    #[test]
+    fn an_expired_credential_and_an_inactive_client_open_nothing() {
+        let secret = SecretHash::of("right");
+        let credential = Credential {
+            label: String::new(),
+            secret,
+            expires_at: Some(100),
+        };
+        let mut client = ClientRecord {
+            id: ClientId::parse("c").unwrap(),
+            status: ClientStatus::Active,
+            credentials: vec![credential],
+            grants: vec![],
+        };
+        assert!(client.accepts(&SecretHash::of("right"), 99));
+        assert!(!client.accepts(&SecretHash::of("right"), 100));
+        assert!(!client.accepts(&SecretHash::of("wrong"), 99));
+        client.status = ClientStatus::Inactive;
+        assert!(!client.accepts(&SecretHash::of("right"), 99));
+    }
+}

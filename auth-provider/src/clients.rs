@@ -1,0 +1,69 @@
+//! Authenticating clients: who is asking?
+
+use std::{sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+
+use crate::{
+    client::{ClientId, ClientRecord, SecretHash},
+    error::OAuthError,
+    server::AuthServer,
+    storage::StoreError,
+};
+
+/// How many clients are kept in memory at the most.
+const REMEMBERED: u64 = 10_000;
+
+/// How long a record is used before it is read again: a change that another replica made is seen within this
+/// time.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// The clients that asked lately, so that a token costs no database read.
+pub struct Directory(Cache<ClientId, Arc<ClientRecord>>);
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(FRESH_FOR)
+                .build(),
+        )
+    }
+}
+
+/// Finds the client whose secret was presented.
+///
+/// A refusal always costs one read of the store, for an unknown client and for a wrong secret alike, so that
+/// its time tells nobody which it was. The read has a use of its own: another replica may have added this
+/// client or secret a moment ago.
+///
+/// # Errors
+/// `invalid_client`, or that the store did not answer.
+pub async fn authenticate(
+    server: &AuthServer,
+    id: &str,
+    secret: &str,
+) -> Result<Arc<ClientRecord>, OAuthError> {
+    let presented = SecretHash::of(secret);
+    let now = server.clock.now();
+    let Ok(id) = ClientId::parse(id) else {
+        return Err(OAuthError::invalid_client()); // no client can have such an id
+    };
+    if let Some(known) = server.directory.0.get(&id)
+        && known.accepts(&presented, now)
+    {
+        return Ok(known);
+    }
+    match read(server, &id).await? {
+        Some(record) if record.accepts(&presented, now) => {
+            server.directory.0.insert(id, Arc::clone(&record));
+            Ok(record)
+        }
+        _ => Err(OAuthError::invalid_client().of_client(id)),
+    }
+}
+
+async fn read(server: &AuthServer, id: &ClientId) -> Result<Option<Arc<ClientRecord>>, StoreError> {
+    Ok(server.store.client_record(id).await?.map(Arc::new))
+}

@@ -1,0 +1,119 @@
+//! `clients.json`: where the policy's clients find their ids and secrets. The store has only hashes, so the
+//! file is checked against them at every start; what no longer fits is made anew.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+use tracing::{info, warn};
+
+use crate::{
+    client::{ClientId, ClientRecord, Secret, SecretHash, random_id},
+    storage::{NewCredential, Store},
+};
+
+/// The label of the credential whose secret stands in the file. Each client has one such credential: a new
+/// secret in the file takes the place of the one that was lost.
+const LABEL: &str = "clients.json";
+
+/// Makes file and store agree for `clients`. Entries of others are left as they are.
+///
+/// # Errors
+/// When the file cannot be read or written, or the store does not answer.
+pub async fn mend<'a>(
+    path: &Path,
+    store: &dyn Store,
+    clients: impl IntoIterator<Item = &'a ClientId>,
+    now: u64,
+) -> anyhow::Result<()> {
+    let mut entries = read(path, now)?;
+    let mut made = Vec::new();
+    for id in clients {
+        let record = store
+            .client_record(id)
+            .await?
+            .context("the policy was just applied")?;
+        if !fits(entries.get(id.as_str()), &record) {
+            let secret = Secret::generate();
+            let entry = json!({"clientId": id.as_str(), "clientSecret": secret.expose()});
+            entries.insert(id.as_str().to_owned(), entry);
+            made.push((id, secret.hash()));
+        }
+    }
+    // The file first: after a crash in between, the next start finds that it does not fit and mends it.
+    if !made.is_empty() {
+        write(path, &entries).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for (client, secret) in &made {
+        let new = NewCredential {
+            id: random_id(),
+            client,
+            label: LABEL,
+            secret: *secret,
+            created_at: now,
+        };
+        store.put_credential(&new).await?;
+        info!(%client, "wrote a new secret to {}", path.display());
+    }
+    Ok(())
+}
+
+/// Whether the entry still opens the door for its client.
+fn fits(entry: Option<&Value>, record: &ClientRecord) -> bool {
+    let text = |name| entry?.get(name)?.as_str();
+    text("clientId") == Some(record.id.as_str())
+        && text("clientSecret").is_some_and(|secret| {
+            let presented = SecretHash::of(secret);
+            let mut own = record
+                .credentials
+                .iter()
+                .filter(|credential| credential.label == LABEL);
+            own.any(|credential| credential.secret.matches(&presented))
+        })
+}
+
+/// Reads the file and sees to it that only its owner can.
+fn read(path: &Path, now: u64) -> anyhow::Result<Map<String, Value>> {
+    let shown = path.display();
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
+    };
+    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("{shown} can be read by others and cannot be changed"))?;
+        warn!("{shown} could be read by others: its mode is now 0600");
+    }
+    serde_json::from_slice(&text).or_else(|error| {
+        // What stands in it may be somebody's only copy: it is put aside, not overwritten.
+        let aside = path.with_extension(format!("broken-{now}.json"));
+        fs::rename(path, &aside).with_context(|| format!("cannot put {shown} aside"))?;
+        warn!(
+            "{shown} is no JSON object ({error}): put aside as {}",
+            aside.display()
+        );
+        Ok(Map::new())
+    })
+}
+
+/// Writes the whole file or nothing: beside it first, then in its place.
+fn write(path: &Path, entries: &Map<String, Value>) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".clients")
+        .tempfile_in(folder)?; // mode 0600
+    let text = serde_json::to_string_pretty(entries).expect("a map of JSON values is JSON");
+    writeln!(file, "{text}")?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! Configuration: flags before environment before `auth-provider.toml` before defaults, checked as a whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use m2m::{is_loopback_host, service::Listen};
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::storage::DatabaseUrl;
+
+/// Read at start when it is there and no `--config` names another.
+const DEFAULT_FILE: &str = "auth-provider.toml";
+
+/// The demo's policy: applied when no policy is named and the program runs in the project's folder.
+const DEMO_POLICY: &str = "demo/policy.toml";
+
+/// Not a flag: a process list would show it.
+const MASTER_KEY_VARIABLE: &str = "AUTH_PROVIDER_MASTER_KEY";
+
+/// What may be set, in whichever place. In the file the names have `_` for `-`.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where to listen: localhost:PORT for both loopback addresses, or IP:PORT [default: localhost:3001]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_LISTEN",
+        value_name = "ADDRESS",
+        global = true
+    )]
+    listen: Option<String>,
+
+    /// The URL that clients reach this server by; the issuer is this plus /auth
+    /// [default: http://localhost:PORT]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_PUBLIC_URL",
+        value_name = "URL",
+        global = true
+    )]
+    public_url: Option<String>,
+
+    /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME` [default: `sqlite:DATA_DIR/auth-provider.db`]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        global = true
+    )]
+    database_url: Option<String>,
+
+    /// Where the database and the master key are kept [default: data]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_DATA_DIR",
+        value_name = "FOLDER",
+        global = true
+    )]
+    data_dir: Option<PathBuf>,
+
+    /// A policy file to apply at start [default: demo/policy.toml where there is one]
+    #[arg(long, env = "AUTH_PROVIDER_POLICY", value_name = "FILE", global = true)]
+    policy: Option<PathBuf>,
+
+    /// Where the policy's clients find their secrets [default: clients.json]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_CLIENTS_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    clients_file: Option<PathBuf>,
+
+    /// A proxy in front speaks TLS: allows plain HTTP on an address that others can reach
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_BEHIND_TLS_PROXY",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        global = true
+    )]
+    behind_tls_proxy: Option<bool>,
+
+    /// Threads that serve requests [default: one per core]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_WORKERS",
+        value_name = "NUMBER",
+        global = true
+    )]
+    workers: Option<usize>,
+
+    #[arg(skip)]
+    master_key: Option<SecretString>,
+}
+
+/// The configuration that is in force. It can only be had checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    pub listen: Listen,
+    /// `None`: `http://localhost` and the port that was bound.
+    pub public_url: Option<Url>,
+    pub database_url: DatabaseUrl,
+    pub data_dir: PathBuf,
+    pub policy: Option<PathBuf>,
+    pub clients_file: PathBuf,
+    pub behind_tls_proxy: bool,
+    pub workers: Option<usize>,
+    pub master_key: Option<SecretString>,
+}
+
+impl Settings {
+    /// Fills what flags and environment left open from the file and the defaults, and checks it all.
+    ///
+    /// # Errors
+    /// When a value cannot be read, or the whole would be insecure.
+    pub fn load(mut self, file: Option<&Path>) -> anyhow::Result<Config> {
+        if let Ok(key) = std::env::var(MASTER_KEY_VARIABLE) {
+            self.master_key = Some(key.into());
+        }
+        let file = match file {
+            Some(path) => Self::read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => Self::read(Path::new(DEFAULT_FILE))?,
+            None => Self::default(),
+        };
+        self.or(file).check()
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count() + 1;
+            anyhow::anyhow!("{} line {line}: {}", path.display(), error.message())
+        })
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            public_url: self.public_url.or(other.public_url),
+            database_url: self.database_url.or(other.database_url),
+            data_dir: self.data_dir.or(other.data_dir),
+            policy: self.policy.or(other.policy),
+            clients_file: self.clients_file.or(other.clients_file),
+            behind_tls_proxy: self.behind_tls_proxy.or(other.behind_tls_proxy),
+            workers: self.workers.or(other.workers),
+            master_key: self.master_key.or(other.master_key),
+        }
+    }
+
+    fn check(self) -> anyhow::Result<Config> {
+        let data_dir = self.data_dir.unwrap_or_else(|| "data".into());
+        let database_url = match &self.database_url {
+            Some(url) => url.parse().context("database_url")?,
+            None => DatabaseUrl::SqliteFile(data_dir.join("auth-provider.db")),
+        };
+        let listen = self.listen.as_deref().unwrap_or("localhost:3001");
+        let config = Config {
+            listen: listen
+                .parse()
+                .map_err(anyhow::Error::msg)
+                .context("listen")?,
+            public_url: self.public_url.as_deref().map(public_url).transpose()?,
+            database_url,
+            data_dir,
+            policy: self
+                .policy
+                .or_else(|| Some(PathBuf::from(DEMO_POLICY)).filter(|policy| policy.exists())),
+            clients_file: self.clients_file.unwrap_or_else(|| "clients.json".into()),
+            behind_tls_proxy: self.behind_tls_proxy.unwrap_or(false),
+            workers: self.workers,
+            master_key: self.master_key,
+        };
+        ensure!(
+            config.workers != Some(0),
+            "workers: at least one thread must serve requests"
+        );
+        config.refuse_plain_http()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Client secrets must not cross a network in the clear (RFC 6749 section 2.3.1).
+    fn refuse_plain_http(&self) -> anyhow::Result<()> {
+        let listen = self.listen;
+        if !listen.is_loopback() && !self.behind_tls_proxy {
+            bail!(
+                "listen: secrets would cross the network in the clear on {listen}: put a TLS proxy in \
+                 front and start with --behind-tls-proxy, or listen on localhost"
+            );
+        }
+        match &self.public_url {
+            Some(url) if url.scheme() == "http" && !is_loopback_host(url) => bail!(
+                "public_url: {url} would send secrets in the clear: it must begin with https://"
+            ),
+            None if !listen.is_loopback() => bail!(
+                "public_url: say by which URL clients reach {listen}, as in https://auth.example.com"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// As TOML, with secrets masked: what `auth-provider config` prints.
+    pub fn to_toml(&self) -> String {
+        let path = |path: &Path| toml::Value::from(path.display().to_string());
+        let mut table = toml::Table::new();
+        table.insert("listen".into(), self.listen.to_string().into());
+        if let Some(url) = &self.public_url {
+            table.insert(
+                "public_url".into(),
+                url.as_str().trim_end_matches('/').into(),
+            );
+        }
+        table.insert("database_url".into(), self.database_url.to_string().into());
+        table.insert("data_dir".into(), path(&self.data_dir));
+        if let Some(policy) = &self.policy {
+            table.insert("policy".into(), path(policy));
+        }
+        table.insert("clients_file".into(), path(&self.clients_file));
+        table.insert("behind_tls_proxy".into(), self.behind_tls_proxy.into());
+        if let Some(workers) = self.workers {
+            table.insert(
+                "workers".into(),
+                i64::try_from(workers).unwrap_or(i64::MAX).into(),
+            );
+        }
+        if self.master_key.is_some() {
+            table.insert("master_key".into(), "***".into());
+        }
+        table.to_string()
+    }
+}
+
+fn public_url(text: &str) -> anyhow::Result<Url> {
+    let url = Url::parse(text).with_context(|| format!("public_url: `{text}` is no URL"))?;
+    let is_origin = matches!(url.scheme(), "http" | "https")
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    ensure!(
+        is_origin,
+        "public_url: `{text}` must be scheme, host and port only, as in https://auth.example.com"
+    );
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(toml: &str) -> anyhow::Result<Config> {
+        toml::from_str::<Settings>(toml).unwrap().check()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        fs::write(
+            &file,
+            "listen = 'localhost:1'\ndata_dir = '/d'\nmaster_key = 'secret'",
+        )
+        .unwrap();
+        let flags = Settings {
+            listen: Some("localhost:2".into()),
+            ..Settings::default()
+        };
+        let config = flags.load(Some(&file)).unwrap();
+        assert_eq!(config.listen, Listen::Loopback { port: 2 });
+        assert_eq!(
+            config.database_url,
+            DatabaseUrl::SqliteFile("/d/auth-provider.db".into())
+        );
+        assert_eq!(config.clients_file, Path::new("clients.json"));
+        assert!(config.to_toml().contains("master_key = \"***\""));
+        assert!(!format!("{config:?}{}", config.to_toml()).contains("secret"));
+    }
+
+    #[test]
+    fn what_is_insecure_or_unclear_is_refused_with_the_way_out() {
+        for (toml, part) in [
+            ("listen = '0.0.0.0:3001'", "--behind-tls-proxy"),
+            (
+                "listen = '0.0.0.0:3001'\nbehind_tls_proxy = true",
+                "say by which URL",
+            ),
+            (
+                "public_url = 'http://auth.example.com'",
+                "must begin with https://",
+            ),
+            (
+                "public_url = 'http://auth.example.com'\nbehind_tls_proxy = true",
+                "must begin with https://",
+            ),
+            (
+                "public_url = 'https://a.example/path'",
+                "scheme, host and port only",
+            ),
+            (
+                "public_url = 'https://a.example/?q'",
+                "scheme, host and port only",
+            ),
+            (
+                "public_url = 'https://u:p@a.example'",
+                "scheme, host and port only",
+            ),
+            (
+                "public_url = 'ftp://a.example'",
+                "scheme, host and port only",
+            ),
+            (
+                "public_url = 'localhost:3001'",
+                "scheme, host and port only",
+            ),
+            ("public_url = 'nonsense'", "is no URL"),
+            ("listen = 'nonsense'", "is no address"),
+            ("database_url = 'mysql://a'", "database_url"),
+            ("workers = 0", "at least one"),
+        ] {
+            let error = format!("{:#}", settings(toml).unwrap_err());
+            assert!(error.contains(part), "{toml}: {error}");
+        }
+        for toml in [
+            "",
+            "listen = '[::1]:0'",
+            "listen = '0.0.0.0:80'\nbehind_tls_proxy = true\npublic_url = 'https://a.example'",
+            "public_url = 'http://127.0.0.1:3001/'",
+        ] {
+            settings(toml).unwrap();
+        }
+    }
+}

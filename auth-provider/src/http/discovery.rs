@@ -1,0 +1,71 @@
+//! What others need to know before they can ask: metadata (RFC 8414) and the key set (RFC 7517).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, ETag, EntityTag, Header, IfNoneMatch},
+    },
+    web::Data,
+};
+use serde_json::json;
+use url::Url;
+
+use super::below_issuer;
+use crate::{document::Document, server::AuthServer};
+
+/// How long others may keep the metadata, in seconds.
+const METADATA_MAX_AGE: u32 = 300;
+
+/// The metadata of the server that is reached at `public_url`.
+pub fn metadata(public_url: &Url) -> Document {
+    let at = |path| below_issuer(public_url, path);
+    let metadata = json!({
+        "issuer": at(""),
+        "token_endpoint": at("/oauth/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "grant_types_supported": ["client_credentials"],
+        "jwks_uri": at("/jwt/jwks.json"),
+        // For client libraries that refuse metadata without the two, though RFC 8414 section 2 lets a server
+        // that only grants client credentials leave out the first. `none` is a registered response type.
+        "authorization_endpoint": at("/oauth/authorize"),
+        "response_types_supported": ["none"],
+    });
+    Document::new(metadata.to_string(), METADATA_MAX_AGE)
+}
+
+pub(super) async fn serve_metadata(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
+    serve(&server.metadata, &request)
+}
+
+pub(super) async fn serve_key_set(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
+    serve(server.keys.published(), &request)
+}
+
+fn serve(document: &Document, request: &HttpRequest) -> HttpResponse {
+    let etag = EntityTag::new_strong(document.etag.clone());
+    let known = match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&etag)),
+        Err(_) => false, // a header that makes no sense asks for nothing
+    };
+    let status = if known {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    };
+    let mut answer = HttpResponse::build(status);
+    answer
+        .insert_header((
+            header::CACHE_CONTROL,
+            format!("public, max-age={}", document.max_age),
+        ))
+        .insert_header(ETag(etag));
+    if known {
+        answer.finish()
+    } else {
+        answer
+            .content_type("application/json")
+            .body(document.body.clone())
+    }
+}

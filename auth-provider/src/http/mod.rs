@@ -1,0 +1,112 @@
+//! The whole HTTP surface on one screen. A handler translates; it decides nothing.
+
+mod client_auth;
+mod discovery;
+mod oauth;
+mod params;
+
+use actix_web::{
+    FromRequest, Handler, Responder, ResponseError, Route,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+    web::{self, Data, ServiceConfig},
+};
+use m2m::service::{Readiness, health_routes};
+use url::Url;
+
+pub use discovery::metadata;
+
+use crate::{error::OAuthError, server::AuthServer};
+
+/// The path that the issuer adds to the public URL. The endpoints answer below it and at the root alike.
+pub const ISSUER_PATH: &str = "/auth";
+
+/// RFC 8414 section 3 puts the well-known part between host and issuer path; many clients look for it after
+/// the path, or at the root, or by OpenID Connect's name.
+const METADATA: [&str; 6] = [
+    "/.well-known/oauth-authorization-server/auth",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration/auth",
+    "/.well-known/openid-configuration",
+    "/auth/.well-known/oauth-authorization-server",
+    "/auth/.well-known/openid-configuration",
+];
+
+const KEY_SET: [&str; 4] = [
+    "/jwt/jwks.json",
+    "/.well-known/jwks.json",
+    "/auth/jwt/jwks.json",
+    "/auth/.well-known/jwks.json",
+];
+
+/// Adds every route of the server.
+pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
+    move |cfg| {
+        for base in ["", ISSUER_PATH] {
+            post(cfg, &format!("{base}/oauth/token"), oauth::issue_token);
+            get(cfg, &format!("{base}/oauth/authorize"), oauth::authorize);
+        }
+        for path in METADATA {
+            get(cfg, path, discovery::serve_metadata);
+        }
+        for path in KEY_SET {
+            get(cfg, path, discovery::serve_key_set);
+        }
+        let store = server.clone();
+        let readiness = Readiness::default().check("database", move || {
+            let server = store.clone();
+            async move { server.store.ping().await.map_err(|error| error.to_string()) }
+        });
+        cfg.configure(health_routes(readiness)).app_data(server);
+    }
+}
+
+/// The URL of `path` below the issuer.
+pub fn below_issuer(public_url: &Url, path: &str) -> String {
+    format!(
+        "{}{ISSUER_PATH}{path}",
+        public_url.as_str().trim_end_matches('/')
+    )
+}
+
+fn post<F, Args>(cfg: &mut ServiceConfig, path: &str, handler: F)
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    cfg.service(
+        web::resource(path)
+            .post(handler)
+            .default_service(wrong_method("POST")),
+    );
+}
+
+fn get<F, Args>(cfg: &mut ServiceConfig, path: &str, handler: F)
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    cfg.service(
+        web::resource(path)
+            .get(handler.clone())
+            .route(web::head().to(handler))
+            .default_service(wrong_method("GET, HEAD")),
+    );
+}
+
+/// An OAuth client expects an OAuth error, also when it used the wrong method.
+fn wrong_method(allow: &'static str) -> Route {
+    web::to(move || async move {
+        let error = OAuthError::invalid_request(format!("this endpoint answers {allow}"))
+            .status(StatusCode::METHOD_NOT_ALLOWED);
+        let mut answer = error.error_response();
+        answer
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static(allow));
+        answer
+    })
+}

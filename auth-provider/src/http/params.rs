@@ -1,0 +1,244 @@
+//! The parameters of a request, from a form or from JSON, with nothing lost and nothing guessed.
+
+use std::{collections::BTreeMap, fmt};
+
+use m2m::ScopeSet;
+use percent_encoding::percent_decode;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use crate::error::{ErrorCode, OAuthError};
+
+/// Parameters by name. What has no value was omitted (RFC 6749 section 3.2); what nobody takes is ignored.
+#[derive(Debug, Default)]
+pub(super) struct Params(BTreeMap<String, Value>);
+
+impl Params {
+    /// Reads `application/x-www-form-urlencoded`. Only `resource` may be repeated (RFC 8707 section 2).
+    pub(super) fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
+        let mut params = BTreeMap::<String, Value>::new();
+        for pair in body
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
+            let name = form_decode(halves.next().unwrap_or_default())?;
+            let value = Value::String(form_decode(halves.next().unwrap_or_default())?);
+            match params.get_mut(&name) {
+                None => drop(params.insert(name, value)),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) if name == "resource" => {
+                    *first = Value::Array(vec![first.take(), value]);
+                }
+                Some(_) => return Err(repeated(&name)),
+            }
+        }
+        Ok(Self(params))
+    }
+
+    /// Reads a JSON object.
+    pub(super) fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
+        serde_json::from_slice(body).map_err(|error| {
+            OAuthError::invalid_request(format!(
+                "the body is no JSON object of parameters: {error}"
+            ))
+        })
+    }
+
+    /// Takes a parameter that is one text.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, OAuthError> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Some(_) => Err(OAuthError::invalid_request(format!(
+                "{name} must be one string"
+            ))),
+        }
+    }
+
+    /// Takes a parameter that may be several texts: repeated in a form, an array in JSON.
+    pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, OAuthError> {
+        let wrong = || OAuthError::invalid_request(format!("{name} must be a string or strings"));
+        let values = match self.0.remove(name) {
+            None | Some(Value::Null) => vec![],
+            Some(Value::Array(values)) => values,
+            Some(value) => vec![value],
+        };
+        let text = |value| match value {
+            Value::String(text) => Ok(text),
+            _ => Err(wrong()),
+        };
+        let mut texts = values
+            .into_iter()
+            .map(text)
+            .collect::<Result<Vec<_>, _>>()?;
+        texts.retain(|text| !text.is_empty());
+        Ok(texts)
+    }
+
+    /// Takes `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
+    pub(super) fn scope(&mut self) -> Result<Option<ScopeSet>, OAuthError> {
+        let scopes = match self.0.remove("scope") {
+            Some(Value::Array(tokens)) => {
+                let tokens = tokens
+                    .iter()
+                    .map(|token| token.as_str().unwrap_or_default());
+                ScopeSet::from_tokens(tokens)
+            }
+            Some(Value::String(text)) => text.parse(),
+            None | Some(Value::Null) => return Ok(None),
+            Some(_) => {
+                let expected = "scope must be a string or an array of strings";
+                return Err(OAuthError::invalid_request(expected));
+            }
+        };
+        let scopes =
+            scopes.map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))?;
+        Ok(Some(scopes).filter(|scopes| !scopes.is_empty()))
+    }
+}
+
+/// `+` is a space, `%XX` a byte; the bytes are UTF-8.
+pub(super) fn form_decode(text: &[u8]) -> Result<String, OAuthError> {
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    percent_decode(&spaced)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| {
+            OAuthError::invalid_request("a parameter is not UTF-8: encode the body as UTF-8")
+        })
+}
+
+fn repeated(name: &str) -> OAuthError {
+    // Repeating the name helps; repeating a caller's kilobytes does not.
+    let name = name.chars().take(40).collect::<String>();
+    OAuthError::invalid_request(format!("{name} is sent twice: send each parameter once"))
+}
+
+/// An object whose members are all different: of two values for one name, servers and proxies would each
+/// choose another.
+impl<'de> Deserialize<'de> for Params {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Params;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
+                let mut params = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if params.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a parameter is sent twice"));
+                    }
+                }
+                Ok(Params(params))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_form_is_decoded_as_browsers_encode_it() {
+        let mut params = Params::from_form(b"a=x+y%2Bz&&b=&c&%64=%E2%82%AC&e=1=2").unwrap();
+        assert_eq!(params.text("a").unwrap().as_deref(), Some("x y+z"));
+        assert_eq!(params.text("b").unwrap(), None);
+        assert_eq!(params.text("c").unwrap(), None);
+        assert_eq!(params.text("d").unwrap().as_deref(), Some("€"));
+        assert_eq!(params.text("e").unwrap().as_deref(), Some("1=2"));
+    }
+
+    #[test]
+    fn only_resource_may_be_repeated() {
+        let mut params = Params::from_form(b"resource=a&resource=b&resource=c").unwrap();
+        assert_eq!(params.texts("resource").unwrap(), ["a", "b", "c"]);
+        assert!(Params::from_form(b"scope=a&scope=b").is_err());
+        assert!(Params::from_form(b"unknown=&unknown=").is_err());
+        assert!(Params::from_json(br#"{"resource":"a","resource":"a"}"#).is_err());
+    }
+
+    #[test]
+    fn json_and_form_say_the_same() {
+        let mut json =
+            Params::from_json(br#"{"scope":["b","a"],"resource":["x"],"n":null}"#).unwrap();
+        let mut form = Params::from_form(b"scope=a+b&resource=x").unwrap();
+        assert_eq!(json.scope().unwrap(), form.scope().unwrap());
+        assert_eq!(
+            json.texts("resource").unwrap(),
+            form.texts("resource").unwrap()
+        );
+        assert_eq!(json.text("n").unwrap(), None);
+    }
+
+    #[test]
+    fn what_has_the_wrong_type_is_refused_by_name() {
+        for (body, name) in [
+            (r#"{"p":1}"#, "p must be one string"),
+            (r#"{"p":["a"]}"#, "p must be one string"),
+            (r#"{"p":{}}"#, "p must be one string"),
+        ] {
+            let error = Params::from_json(body.as_bytes())
+                .unwrap()
+                .text("p")
+                .unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        for body in [
+            r#"{"scope":1}"#,
+            r#"{"scope":["a b"]}"#,
+            r#"{"scope":[1]}"#,
+            r#"{"scope":"a  b"}"#,
+        ] {
+            assert!(
+                Params::from_json(body.as_bytes()).unwrap().scope().is_err(),
+                "{body}"
+            );
+        }
+        for body in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{",
+            r#"{"a":1"#,
+            "{} x",
+            "\u{feff}{}",
+        ] {
+            assert!(Params::from_json(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Params::from_form(&body);
+            let _ = Params::from_json(&body);
+        }
+
+        #[test]
+        fn what_a_client_encodes_is_what_the_server_reads(value in "\\PC{1,40}") {
+            let body = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("p", &value)
+                .finish();
+            let mut params = Params::from_form(body.as_bytes()).unwrap();
+            prop_assert_eq!(params.text("p").unwrap(), Some(value));
+        }
+    }
+}

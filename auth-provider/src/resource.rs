@@ -1,0 +1,64 @@
+//! A resource: an API with a name. The name is what a token's `aud` says.
+
+use std::fmt;
+
+/// A resource's identifier: 1 to 256 printable ASCII characters, without the space, quote and backslash that
+/// an OAuth error description cannot repeat and without the fragment that RFC 8707 section 2 forbids.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId(String);
+
+/// A text that cannot name a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a resource is named by 1 to 256 printable ASCII characters without space, quote, backslash and #"
+)]
+pub struct InvalidResourceId;
+
+impl ResourceId {
+    pub fn parse(text: &str) -> Result<Self, InvalidResourceId> {
+        let allowed = |b: u8| b.is_ascii_graphic() && !b"\"\\#".contains(&b);
+        if (1..=256).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidResourceId)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_a_word_or_a_url_without_fragment() {
+        for good in [
+            "calendar-service",
+            "https://notes.example/v1?x=1",
+            "urn:a:b",
+        ] {
+            assert_eq!(ResourceId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "a b",
+            "https://a/#b",
+            "a\"b",
+            "a\\b",
+            "é",
+            "a\0",
+            &"x".repeat(257),
+        ] {
+            assert_eq!(ResourceId::parse(bad), Err(InvalidResourceId), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! From a configuration to a running server: what the first start makes, every later start finds.
+
+use std::{
+    fs::{self, File, TryLockError},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use actix_web::{dev::Server, web::Data};
+use anyhow::{Context, bail};
+use m2m::{Clock, service};
+use tracing::{info, warn};
+use url::Url;
+
+use crate::{
+    clients::Directory,
+    clients_file,
+    config::Config,
+    http,
+    keys::{KeyRing, SigningKey},
+    master_key::MasterKey,
+    policy_file::Policy,
+    server::AuthServer,
+    storage::{self, DatabaseUrl, Store},
+};
+
+/// A server that listens.
+pub struct Running {
+    /// Ends after SIGTERM, when the requests in flight are answered.
+    pub server: Server,
+    /// The issuer identifier that its tokens carry.
+    pub issuer: String,
+    /// Held as long as the server runs: a second one on the same database file is refused.
+    _lock: Option<File>,
+}
+
+/// Starts the server, and makes on the first start what it needs: folder, master key, signing key, tables.
+///
+/// # Errors
+/// When something stands in the way; the error's chain says what, in one line.
+pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+    let policy = config.policy.as_deref().map(read_policy).transpose()?;
+    make_folder(&config.data_dir)?;
+    let lock = lock(&config.database_url)?;
+    let listeners = config.listen.bind()?;
+    let public_url = match &config.public_url {
+        Some(url) => url.clone(),
+        None => Url::parse(&format!(
+            "http://localhost:{}",
+            listeners[0].local_addr()?.port()
+        ))?,
+    };
+
+    let store = storage::open(&config.database_url)
+        .await
+        .with_context(|| format!("cannot open the database {}", config.database_url))?;
+    let keys = KeyRing::new(signing_key(config, store.as_ref(), clock.now()).await?);
+    if let Some(policy) = &policy {
+        apply(policy, store.as_ref(), config, clock.now()).await?;
+    } else {
+        warn!("no policy file: clients and grants are those of the database");
+    }
+
+    let issuer = http::below_issuer(&public_url, "");
+    let server = Data::new(AuthServer {
+        metadata: http::metadata(&public_url),
+        issuer: issuer.clone(),
+        clock,
+        store,
+        directory: Directory::default(),
+        keys,
+    });
+    let addresses = listeners
+        .iter()
+        .map(|listener| listener.local_addr().map(|a| a.to_string()));
+    let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
+    let server = service::serve(listeners, config.workers, move |cfg| {
+        cfg.configure(http::routes(server.clone()));
+    })?;
+    info!("listening on {addresses}, issuer {issuer}");
+    Ok(Running {
+        server,
+        issuer,
+        _lock: lock,
+    })
+}
+
+fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the policy file {}", path.display()))?;
+    Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the data folder {}", folder.display()))
+}
+
+/// SQLite lets several processes write to one file, but each would believe in its own memory.
+fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
+    let DatabaseUrl::SqliteFile(database) = database else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(format!("{}.lock", database.display()));
+    let shown = path.display();
+    let file = File::create(&path).with_context(|| format!("cannot write {shown}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another auth-provider runs on {}: stop it first, or choose another --data-dir",
+            database.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {shown}"))
+        }
+    }
+}
+
+/// Opens the signing key, or makes the first one.
+async fn signing_key(config: &Config, store: &dyn Store, now: u64) -> anyhow::Result<SigningKey> {
+    let path = config.data_dir.join("master.key");
+    let given = config
+        .master_key
+        .as_ref()
+        .map(MasterKey::from_config)
+        .transpose()?;
+    let found = match given {
+        Some(key) => Some(key),
+        None => MasterKey::read(&path)?,
+    };
+    let stored = store.active_key().await?;
+    let master = match (found, &stored) {
+        (Some(key), _) => key,
+        (None, None) => {
+            info!("made the master key {}", path.display());
+            MasterKey::create(&path)?
+        }
+        (None, Some(_)) => bail!(
+            "the database has a signing key, but its master key {} is gone: put it back, or set \
+             AUTH_PROVIDER_MASTER_KEY",
+            path.display()
+        ),
+    };
+    if let Some(stored) = stored {
+        return Ok(SigningKey::open(&stored, &master)?);
+    }
+    let (key, to_store) = SigningKey::generate(&master, now);
+    if store.add_first_key(&to_store).await? {
+        info!(kid = key.kid(), "made the first signing key, for ES256");
+        return Ok(key);
+    }
+    let stored = store
+        .active_key()
+        .await?
+        .context("another start made the signing key")?;
+    Ok(SigningKey::open(&stored, &master)?)
+}
+
+async fn apply(
+    policy: &Policy,
+    store: &dyn Store,
+    config: &Config,
+    now: u64,
+) -> anyhow::Result<()> {
+    let changed = store.apply_policy(policy, now).await?;
+    let path = config.policy.as_deref().unwrap_or(Path::new("")).display();
+    match changed {
+        0 => info!("the policy is as {path} has it"),
+        changed => info!("applied {path}: {changed} changes"),
+    }
+    clients_file::mend(&config.clients_file, store, policy.clients.keys(), now).await
+}
+
+impl Running {
+    /// The server's handle and the future that ends with it, with the lock held until then.
+    pub async fn run(self) -> std::io::Result<()> {
+        let Self { server, _lock, .. } = self;
+        server.await
+    }
+}

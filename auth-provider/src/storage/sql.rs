@@ -1,0 +1,286 @@
+//! The SQL, each statement once, and the macro that makes a [`Store`] of it for either database.
+//!
+//! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
+//! nothing touches no row, so that the row counts say what changed.
+
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use m2m::ScopeSet;
+use sqlx::{ColumnIndex, Decode, Row, Type};
+
+use super::{NewCredential, Store, StoreError};
+use crate::{
+    client::{ClientId, ClientRecord, ClientStatus, Credential, Grant, SecretHash},
+    keys::StoredKey,
+    policy_file::Policy,
+    resource::ResourceId,
+};
+
+const CLIENT_STATUS: &str = "SELECT status FROM client WHERE id = $1";
+
+const CREDENTIALS: &str =
+    "SELECT label, secret_hash, expires_at FROM credential WHERE client_id = $1 ORDER BY label";
+
+// A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
+const GRANTS: &str = "
+    SELECT g.resource_id, g.scopes, g.expires_at,
+           CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
+                ELSE r.token_lifetime END AS token_lifetime
+    FROM client_grant g JOIN resource r ON r.id = g.resource_id
+    WHERE g.client_id = $1 ORDER BY g.resource_id";
+
+const PUT_RESOURCE: &str = "
+    INSERT INTO resource (id, name, token_lifetime) VALUES ($1, $2, $3)
+    ON CONFLICT (id) DO UPDATE
+    SET name = excluded.name, token_lifetime = excluded.token_lifetime
+    WHERE resource.name IS DISTINCT FROM excluded.name
+       OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime";
+
+const PUT_SCOPE: &str = "
+    INSERT INTO resource_scope (resource_id, name, description) VALUES ($1, $2, $3)
+    ON CONFLICT (resource_id, name) DO UPDATE SET description = excluded.description
+    WHERE resource_scope.description IS DISTINCT FROM excluded.description";
+
+const PUT_CLIENT: &str = "
+    INSERT INTO client (id, name, description, status, created_at)
+    VALUES ($1, $2, $3, 'active', $4)
+    ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description
+    WHERE client.name IS DISTINCT FROM excluded.name
+       OR client.description IS DISTINCT FROM excluded.description";
+
+const PUT_GRANT: &str = "
+    INSERT INTO client_grant (client_id, resource_id, scopes, token_lifetime, expires_at, reason)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (client_id, resource_id) DO UPDATE
+    SET scopes = excluded.scopes, token_lifetime = excluded.token_lifetime,
+        expires_at = excluded.expires_at, reason = excluded.reason
+    WHERE client_grant.scopes IS DISTINCT FROM excluded.scopes
+       OR client_grant.token_lifetime IS DISTINCT FROM excluded.token_lifetime
+       OR client_grant.expires_at IS DISTINCT FROM excluded.expires_at
+       OR client_grant.reason IS DISTINCT FROM excluded.reason";
+
+const PUT_CREDENTIAL: &str = "
+    INSERT INTO credential (id, client_id, label, secret_hash, created_at)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (client_id, label) DO UPDATE
+    SET id = excluded.id, secret_hash = excluded.secret_hash,
+        created_at = excluded.created_at, expires_at = NULL";
+
+const ACTIVE_KEY: &str = "
+    SELECT kid, sealed_private, created_at FROM signing_key
+    WHERE alg = 'ES256' AND state = 'active'";
+
+const ADD_ACTIVE_KEY: &str = "
+    INSERT INTO signing_key (kid, alg, state, sealed_private, created_at)
+    VALUES ($1, 'ES256', 'active', $2, $3)
+    ON CONFLICT DO NOTHING";
+
+/// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a
+/// reader that turns writer fails when another was faster.
+macro_rules! sql_store {
+    ($store:ident, $database:ty, $begin:literal) => {
+        pub(super) struct $store(pub(super) sqlx::Pool<$database>);
+
+        #[async_trait]
+        impl Store for $store {
+            async fn client_record(
+                &self,
+                id: &ClientId,
+            ) -> Result<Option<ClientRecord>, StoreError> {
+                let mut connection = self.0.acquire().await?;
+                let status = sqlx::query(CLIENT_STATUS)
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                let credentials = sqlx::query(CREDENTIALS)
+                    .bind(id.as_str())
+                    .fetch_all(&mut *connection)
+                    .await?;
+                let grants = sqlx::query(GRANTS)
+                    .bind(id.as_str())
+                    .fetch_all(&mut *connection)
+                    .await?;
+                let Some(status) = status else {
+                    return Ok(None);
+                };
+                Ok(Some(ClientRecord {
+                    id: id.clone(),
+                    status: status_of(&status)?,
+                    credentials: credentials
+                        .iter()
+                        .map(credential)
+                        .collect::<Result<_, _>>()?,
+                    grants: grants.iter().map(grant).collect::<Result<_, _>>()?,
+                }))
+            }
+
+            async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                let mut changed = 0;
+                for (id, resource) in &policy.resources {
+                    changed += sqlx::query(PUT_RESOURCE)
+                        .bind(id.as_str())
+                        .bind(&resource.name)
+                        .bind(number(resource.token_lifetime))
+                        .execute(&mut *tx)
+                        .await?
+                        .rows_affected();
+                    for (scope, description) in &resource.scopes {
+                        changed += sqlx::query(PUT_SCOPE)
+                            .bind(id.as_str())
+                            .bind(scope)
+                            .bind(description)
+                            .execute(&mut *tx)
+                            .await?
+                            .rows_affected();
+                    }
+                }
+                for (id, client) in &policy.clients {
+                    changed += sqlx::query(PUT_CLIENT)
+                        .bind(id.as_str())
+                        .bind(&client.name)
+                        .bind(&client.description)
+                        .bind(number(now))
+                        .execute(&mut *tx)
+                        .await?
+                        .rows_affected();
+                }
+                for ((client, resource), grant) in &policy.grants {
+                    changed += sqlx::query(PUT_GRANT)
+                        .bind(client.as_str())
+                        .bind(resource.as_str())
+                        .bind(grant.scopes.to_string())
+                        .bind(grant.token_lifetime.map(number))
+                        .bind(grant.expires_at.map(number))
+                        .bind(&grant.reason)
+                        .execute(&mut *tx)
+                        .await?
+                        .rows_affected();
+                }
+                tx.commit().await?;
+                Ok(changed)
+            }
+
+            async fn put_credential(&self, new: &NewCredential) -> Result<(), StoreError> {
+                sqlx::query(PUT_CREDENTIAL)
+                    .bind(&new.id)
+                    .bind(new.client.as_str())
+                    .bind(new.label)
+                    .bind(new.secret.as_bytes())
+                    .bind(number(new.created_at))
+                    .execute(&self.0)
+                    .await?;
+                Ok(())
+            }
+
+            async fn active_key(&self) -> Result<Option<StoredKey>, StoreError> {
+                let row = sqlx::query(ACTIVE_KEY).fetch_optional(&self.0).await?;
+                row.as_ref().map(stored_key).transpose()
+            }
+
+            async fn add_first_key(&self, key: &StoredKey) -> Result<bool, StoreError> {
+                let added = sqlx::query(ADD_ACTIVE_KEY)
+                    .bind(&key.kid)
+                    .bind(key.sealed_private.as_slice())
+                    .bind(number(key.created_at))
+                    .execute(&self.0)
+                    .await?;
+                Ok(added.rows_affected() == 1)
+            }
+
+            async fn ping(&self) -> Result<(), StoreError> {
+                sqlx::query("SELECT 1").execute(&self.0).await?;
+                Ok(())
+            }
+        }
+    };
+}
+
+sql_store!(SqliteStore, sqlx::Sqlite, "BEGIN IMMEDIATE");
+sql_store!(PostgresStore, sqlx::Postgres, "BEGIN");
+
+/// The columns of a row by name and kind, the same for both databases.
+trait Columns {
+    fn text(&self, name: &str) -> Result<String, sqlx::Error>;
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error>;
+    fn maybe_number(&self, name: &str) -> Result<Option<i64>, sqlx::Error>;
+}
+
+impl<R: Row> Columns for R
+where
+    for<'name> &'name str: ColumnIndex<R>,
+    String: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    Vec<u8>: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    i64: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn text(&self, name: &str) -> Result<String, sqlx::Error> {
+        self.try_get(name)
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error> {
+        self.try_get(name)
+    }
+
+    fn maybe_number(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
+        self.try_get(name)
+    }
+}
+
+fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> {
+    match row.text("status")?.as_str() {
+        "active" => Ok(ClientStatus::Active),
+        "inactive" => Ok(ClientStatus::Inactive),
+        _ => Err(StoreError::Corrupt {
+            what: "client status",
+        }),
+    }
+}
+
+fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
+    Ok(Credential {
+        label: row.text("label")?,
+        secret: SecretHash::from_stored(&row.bytes("secret_hash")?).ok_or(StoreError::Corrupt {
+            what: "secret hash",
+        })?,
+        expires_at: maybe_time(row, "expires_at")?,
+    })
+}
+
+fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
+    Ok(Grant {
+        resource: ResourceId::parse(&row.text("resource_id")?).map_err(|_| {
+            StoreError::Corrupt {
+                what: "resource id",
+            }
+        })?,
+        scopes: ScopeSet::from_str(&row.text("scopes")?)
+            .map_err(|_| StoreError::Corrupt { what: "scope list" })?,
+        token_lifetime: maybe_time(row, "token_lifetime")?.ok_or(StoreError::Corrupt {
+            what: "token lifetime",
+        })?,
+        expires_at: maybe_time(row, "expires_at")?,
+    })
+}
+
+fn stored_key(row: &impl Columns) -> Result<StoredKey, StoreError> {
+    Ok(StoredKey {
+        kid: row.text("kid")?,
+        sealed_private: row.bytes("sealed_private")?,
+        created_at: maybe_time(row, "created_at")?.ok_or(StoreError::Corrupt {
+            what: "signing key",
+        })?,
+    })
+}
+
+fn maybe_time(row: &impl Columns, name: &str) -> Result<Option<u64>, StoreError> {
+    row.maybe_number(name)?
+        .map(u64::try_from)
+        .transpose()
+        .map_err(|_| StoreError::Corrupt { what: "time" })
+}
+
+/// Seconds as both databases keep them. A time beyond the year 292 billion stays there.
+fn number(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
