@@ -1,0 +1,157 @@
+//! The program itself: its arguments, its exit codes, its end.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Output, Stdio},
+};
+
+use crate::support::folder;
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auth-provider"));
+    command.env("NO_COLOR", "1").env("RUST_LOG", "info");
+    command
+}
+
+fn in_folder(folder: &std::path::Path) -> Command {
+    let mut command = program();
+    command
+        .current_dir(folder)
+        .args(["--listen", "127.0.0.1:0", "--policy", "policy.toml"]);
+    command
+}
+
+fn output(command: &mut Command) -> (Output, String) {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, errors)
+}
+
+#[test]
+fn help_is_the_reference_of_the_configuration() {
+    let (output, _) = output(program().arg("--help"));
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for name in [
+        "LISTEN",
+        "PUBLIC_URL",
+        "DATABASE_URL",
+        "DATA_DIR",
+        "POLICY",
+        "CLIENTS_FILE",
+        "MASTER_KEY",
+        "BEHIND_TLS_PROXY",
+        "WORKERS",
+        "CONFIG",
+    ] {
+        assert!(
+            help.contains(&format!("AUTH_PROVIDER_{name}")),
+            "{name} is missing:\n{help}"
+        );
+    }
+}
+
+#[test]
+fn config_prints_what_is_in_force_with_secrets_masked() {
+    let folder = folder();
+    let url = "postgres://bob:hunter2@db/auth";
+    let (output, _) = output(
+        in_folder(folder.path())
+            .args(["config", "--database-url", url])
+            .env("AUTH_PROVIDER_MASTER_KEY", "hunter3"),
+    );
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let table: toml::Table = printed.parse().unwrap();
+    assert_eq!(
+        table["database_url"].as_str(),
+        Some("postgres://bob:***@db/auth")
+    );
+    assert_eq!(table["listen"].as_str(), Some("127.0.0.1:0"));
+    assert!(!printed.contains("hunter"), "{printed}");
+    assert!(
+        !folder.path().join("data").exists(),
+        "looking makes nothing"
+    );
+}
+
+#[test]
+fn what_cannot_start_ends_with_one_line_and_exit_code_1() {
+    let folder = folder();
+    for (arguments, part) in [
+        (["--listen", "0.0.0.0:0"], "--behind-tls-proxy"),
+        (
+            ["--policy", "nowhere.toml"],
+            "cannot read the policy file nowhere.toml",
+        ),
+        (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
+        (
+            ["--data-dir", "policy.toml/data"],
+            "cannot make the data folder",
+        ),
+    ] {
+        let (output, errors) = output(program().current_dir(folder.path()).args(arguments));
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.starts_with("auth-provider: ") && errors.contains(part),
+            "{errors}"
+        );
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+    let (output, _) = output(program().arg("--no-such-flag"));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// Starts the program and waits until it says where it listens.
+fn started(command: &mut Command) -> (Child, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    let line = lines
+        .find(|line| line.as_ref().unwrap().contains("listening on"))
+        .unwrap()
+        .unwrap();
+    let address = line
+        .split("listening on ")
+        .nth(1)
+        .unwrap()
+        .split(',')
+        .next()
+        .unwrap()
+        .to_owned();
+    (child, address)
+}
+
+fn terminate(child: &Child) {
+    let status = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The head of the request is there when the signal comes, its body only afterwards.
+#[test]
+fn a_request_in_flight_is_answered_before_the_server_ends() {
+    let folder = folder();
+    let (mut child, address) = started(&mut in_folder(folder.path()));
+    let body = "grant_type=client_credentials&client_id=bot&client_secret=wrong";
+    let mut connection = TcpStream::connect(&address).unwrap();
+    write!(
+        connection,
+        "POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    let mut expected = [0; 12];
+    connection.read_exact(&mut expected).unwrap();
+    assert_eq!(&expected, b"HTTP/1.1 100", "the server waits for the body");
+    terminate(&child);
+    // The listener is gone once the signal has arrived; the request goes on.
+    while TcpStream::connect(&address).is_ok() {}
+    connection.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 401"), "{answer}");
+    assert!(child.wait().unwrap().success());
+}

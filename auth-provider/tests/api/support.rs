@@ -1,0 +1,153 @@
+//! A server of its own for each test.
+
+use std::{fs, path::Path, time::Duration};
+
+use actix_web::dev::ServerHandle;
+use auth_provider::{
+    config::{Config, Settings},
+    startup::{self, Running},
+};
+use m2m::{Clock, ManualClock};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// When the tests take place: 2026-01-01T00:00:00Z.
+pub(crate) const NOW: u64 = 1_767_225_600;
+
+/// `bot` may call two resources, `single` one, `nobody` none; `ending` holds a grant that ends in ten minutes.
+pub(crate) const POLICY: &str = r#"
+    [resources.notes]
+    scopes = { "note.read" = "Read notes", "note.write" = "Write notes" }
+    [resources.calendar]
+    token_lifetime = "30m"
+    scopes = { "calendar.read" = "Read events" }
+    [resources.plain]
+    [resources.secret-lab]
+
+    [clients.bot]
+    [clients.single]
+    [clients.nobody]
+    [clients.ending]
+
+    [[grants]]
+    client = "bot"
+    resource = "notes"
+    scopes = ["note.read", "note.write"]
+    [[grants]]
+    client = "bot"
+    resource = "calendar"
+    scopes = ["calendar.read"]
+    token_lifetime = "5m"
+    [[grants]]
+    client = "single"
+    resource = "plain"
+    [[grants]]
+    client = "ending"
+    resource = "notes"
+    scopes = ["note.read"]
+    expires_at = "2026-01-01T00:10:00Z"
+    "#;
+
+/// A folder for one server's files, with a policy in it.
+pub(crate) fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("policy.toml"), POLICY).unwrap();
+    folder
+}
+
+/// A configuration that keeps everything in `folder`; `more` lines of TOML can add to it.
+pub(crate) fn config(folder: &Path, more: &str) -> Config {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let toml = format!(
+        "data_dir = '{}'\nclients_file = '{}'\npolicy = '{}'\nworkers = 1\n{more}",
+        at("data"),
+        at("clients.json"),
+        at("policy.toml"),
+    );
+    let listens = more.contains("listen");
+    let toml = if listens {
+        toml
+    } else {
+        format!("{toml}\nlisten = '127.0.0.1:0'")
+    };
+    toml::from_str::<Settings>(&toml)
+        .unwrap()
+        .load(None)
+        .unwrap()
+}
+
+/// A server that stops at the end of its test.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) issuer: String,
+    pub(crate) http: Client,
+    pub(crate) folder: TempDir,
+    pub(crate) clock: ManualClock,
+    handle: ServerHandle,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let (folder, clock) = (folder(), ManualClock::at(NOW));
+        let running = start(folder.path(), clock.clock()).await.unwrap();
+        let Running { issuer, .. } = &running;
+        let issuer = issuer.clone();
+        let handle = running.server.handle();
+        actix_web::rt::spawn(running.run());
+        Self {
+            url: issuer.trim_end_matches("/auth").to_owned(),
+            issuer,
+            http: m2m::http_client(Duration::from_secs(10)),
+            folder,
+            clock,
+            handle,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.url))
+    }
+
+    /// The address for a connection by hand.
+    pub(crate) fn address(&self) -> String {
+        self.url.replace("http://localhost", "127.0.0.1")
+    }
+
+    pub(crate) fn secret(&self, client: &str) -> String {
+        secret_in(&self.folder.path().join("clients.json"), client)
+    }
+
+    /// Asks for a token as `client`, with Basic and a form.
+    pub(crate) async fn ask(&self, client: &str, form: &[(&str, &str)]) -> Response {
+        let request = self
+            .post("/oauth/token")
+            .basic_auth(client, Some(self.secret(client)));
+        let form = [&[("grant_type", "client_credentials")], form].concat();
+        request.form(&form).send().await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+pub(crate) async fn start(folder: &Path, clock: Clock) -> anyhow::Result<Running> {
+    startup::start(&config(folder, ""), clock).await
+}
+
+pub(crate) fn secret_in(clients_file: &Path, client: &str) -> String {
+    let entries: Value = serde_json::from_slice(&fs::read(clients_file).unwrap()).unwrap();
+    assert_eq!(entries[client]["clientId"], client);
+    entries[client]["clientSecret"].as_str().unwrap().to_owned()
+}
+
+pub(crate) async fn json(answer: Response) -> Value {
+    answer.json().await.unwrap()
+}
