@@ -1,7 +1,7 @@
 //! The verifier in actix-web: a handler says in its signature which scope it demands.
 //!
-//! The [`Verifier`] is looked for in `app_data(web::Data::new(verifier))`. Who may not come in gets an answer of
-//! RFC 6750 section 3, with an `application/problem+json` body:
+//! The [`Verifier`] is looked for in `app_data(web::Data::new(verifier))`. Who may not come in gets
+//! an answer of RFC 6750 section 3, with an `application/problem+json` body:
 //!
 //! | | status | `WWW-Authenticate: Bearer realm="…"` and |
 //! |---|---|---|
@@ -110,8 +110,9 @@ fn admit<S: Scope>(token: Arc<VerifiedToken>) -> Result<Caller<S>, TokenError> {
     }
 }
 
-/// The token of `Authorization: Bearer …`, the only place where one is taken from. One in the query is no
-/// credential (RFC 9700 section 4.3.2), and beside the header it is a second transport (RFC 6750 section 2).
+/// The token of `Authorization: Bearer …`, the only place where one is taken from. One in the query
+/// is no credential (RFC 9700 section 4.3.2), and beside the header it is a second transport (RFC
+/// 6750 section 2).
 fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
     let mut values = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = values.next() else {
@@ -122,7 +123,8 @@ fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
             "send one Authorization header, not several",
         ));
     }
-    // The scheme is case-insensitive (RFC 9110 section 11.1); another scheme is not for us to judge.
+    // The scheme is case-insensitive (RFC 9110 section 11.1); another scheme is not for us to
+    // judge.
     let (scheme, token) = value
         .as_bytes()
         .split_at_checked(6)

@@ -23,11 +23,11 @@ pub enum ConfigError {
         /// How it has to be.
         rule: &'static str,
     },
-    /// The verifier has no audience, or one that cannot stand in a header. Without one it would accept tokens
-    /// that are meant for others.
+    /// The verifier has no audience, or one that cannot stand in a header. Without one it would
+    /// accept tokens that are meant for others.
     #[error(
-        "a verifier needs the name of its own service as the audience, in printable ASCII without quotes: \
-         `.audience(\"calendar-service\")`"
+        "a verifier needs the name of its own service as the audience, in printable ASCII \
+         without quotes: `.audience(\"calendar-service\")`"
     )]
     Audience,
     /// More than a minute of leeway.
@@ -47,14 +47,16 @@ pub enum ConfigError {
 
 /// An issuer identifier: an absolute URL without query and fragment (RFC 8414 section 2).
 ///
-/// Compared as text, character by character: `http://host/auth` and `http://host/auth/` are two issuers.
+/// Compared as text, character by character: `http://host/auth` and `http://host/auth/` are two
+/// issuers.
 #[derive(Clone, Debug)]
 pub(crate) struct Issuer {
     text: String,
     url: Url,
 }
 
-/// What this library uses of an issuer's metadata (RFC 8414 section 2). Unknown members are ignored.
+/// What this library uses of an issuer's metadata (RFC 8414 section 2). Unknown members are
+/// ignored.
 struct Metadata {
     key_set: Option<Url>,
     token_endpoint: Option<Url>,
@@ -93,8 +95,8 @@ impl Issuer {
             .ok_or_else(|| NetError::unexpected(&from, "the metadata has no token_endpoint"))
     }
 
-    /// Fetches the issuer's metadata: first from where RFC 8414 section 3.1 puts it, then from where OpenID
-    /// Connect Discovery does.
+    /// Fetches the issuer's metadata: first from where RFC 8414 section 3.1 puts it, then from
+    /// where OpenID Connect Discovery does.
     async fn metadata(&self, http: &Client) -> Result<(Url, Metadata), NetError> {
         let [first, second] = self.metadata_urls();
         match net::get(http, &first).await {
@@ -160,7 +162,8 @@ impl Issuer {
 }
 
 /// A URL that may be asked for keys and tokens: https, or http to this machine. A query is kept
-/// (RFC 6749 section 3.2); the text must be a URL as it stands, with nothing for a parser to clean up.
+/// (RFC 6749 section 3.2); the text must be a URL as it stands, with nothing for a parser to clean
+/// up.
 pub(crate) fn endpoint(role: &'static str, text: &str) -> Result<Url, ConfigError> {
     let refuse = |rule| Err(refused(role, text, rule));
     if !text

@@ -1,12 +1,12 @@
 //! `m2m`: what a service needs to take part in machine-to-machine calls with OAuth 2.0.
 //!
-//! It has two halves, which can be used apart, and it speaks only the standards, so any issuer will do that has
-//! a key set and signs access tokens as RFC 9068 has them.
+//! It has two halves, which can be used apart, and it speaks only the standards, so any issuer will
+//! do that has a key set and signs access tokens as RFC 9068 has them.
 //!
 //! # Accept tokens
 //!
-//! One [`Verifier`] for the whole service. It needs the issuer's URL and the service's own name, finds the keys
-//! through the issuer's metadata (RFC 8414), and keeps them through an outage.
+//! One [`Verifier`] for the whole service. It needs the issuer's URL and the service's own name,
+//! finds the keys through the issuer's metadata (RFC 8414), and keeps them through an outage.
 //!
 //! ```no_run
 //! use m2m::{TokenError, Verifier};
@@ -29,7 +29,8 @@
 //!
 //! # Ask for tokens
 //!
-//! One [`TokenSource`] for the whole program. It holds a token for each resource and renews it ahead of its end.
+//! One [`TokenSource`] for the whole program. It holds a token for each resource and renews it
+//! ahead of its end.
 //!
 //! ```no_run
 //! use m2m::TokenSource;

@@ -1,5 +1,5 @@
-//! How this library speaks HTTP to others: with timeouts and size limits, without redirects, in the clear only
-//! to this machine.
+//! How this library speaks HTTP to others: with timeouts and size limits, without redirects, in the
+//! clear only to this machine.
 
 use std::{error::Error, net::IpAddr, sync::Arc, sync::Once, time::Duration};
 
@@ -22,8 +22,8 @@ pub fn is_loopback_host(url: &Url) -> bool {
     }
 }
 
-/// An HTTP client for requests that carry secrets or fetch keys: it follows no redirect, gives up after
-/// `timeout`, and speaks TLS with the one crypto library that this workspace links.
+/// An HTTP client for requests that carry secrets or fetch keys: it follows no redirect, gives up
+/// after `timeout`, and speaks TLS with the one crypto library that this workspace links.
 pub fn http_client(timeout: Duration) -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
@@ -39,7 +39,8 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
         .expect("the TLS provider was installed above")
 }
 
-/// Why the issuer's answer is not to be had. Cloneable, because everybody who waited for it shares it.
+/// Why the issuer's answer is not to be had. Cloneable, because everybody who waited for it shares
+/// it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum NetError {
     #[error("no answer from {url}")]
@@ -87,7 +88,8 @@ pub(crate) struct Answer {
     pub(crate) max_age: Option<Duration>,
 }
 
-/// Sends a request to `url` and reads the answer, however much it is meant to be, up to [`MAX_ANSWER`].
+/// Sends a request to `url` and reads the answer, however much it is meant to be, up to
+/// [`MAX_ANSWER`].
 pub(crate) async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<Answer, NetError> {
     let unreachable = |error: reqwest::Error| NetError::unreachable(url, error.without_url());
     let mut response = request.send().await.map_err(unreachable)?;

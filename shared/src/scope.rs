@@ -25,14 +25,16 @@ impl Scope for AnyScope {
     const NAME: &'static str = "";
 }
 
-/// A set of scope tokens. Written as RFC 6749 writes it: separated by single spaces, here in sorted order.
+/// A set of scope tokens. Written as RFC 6749 writes it: separated by single spaces, here in sorted
+/// order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ScopeSet(BTreeSet<String>);
 
 /// A text that is no scope list of RFC 6749 section 3.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a scope is printable ASCII without spaces, quotes and backslashes, and single spaces stand between scopes"
+    "a scope is printable ASCII without spaces, quotes and backslashes, and single spaces stand \
+     between scopes"
 )]
 pub struct InvalidScope;
 

@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{Clock, ScopeSet};
 
-/// A token for one resource. Its text is wiped from memory when the last handle is dropped, and `Debug` does not
-/// show it.
+/// A token for one resource. Its text is wiped from memory when the last handle is dropped, and
+/// `Debug` does not show it.
 pub struct AccessToken {
     pub(super) secret: SecretString,
     pub(super) resource: String,

@@ -4,7 +4,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::net::NetError;
 
-/// Why a token could not be fetched. Cloneable, because everybody who waited for a fetch shares its failure.
+/// Why a token could not be fetched. Cloneable, because everybody who waited for a fetch shares its
+/// failure.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {

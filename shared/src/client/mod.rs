@@ -1,7 +1,8 @@
-//! Asking for tokens: the client credentials grant (RFC 6749 section 4.4), one token per resource and scopes.
+//! Asking for tokens: the client credentials grant (RFC 6749 section 4.4), one token per resource
+//! and scopes.
 //!
-//! [`TokenSource`] is all that a caller needs: `send` a request through it, or ask for a `token` and send it
-//! yourself.
+//! [`TokenSource`] is all that a caller needs: `send` a request through it, or ask for a `token`
+//! and send it yourself.
 
 mod access_token;
 mod error;

@@ -6,10 +6,11 @@ use arc_swap::ArcSwapOption;
 
 use super::{AccessToken, FetchError, request::Wish};
 
-/// A token is renewed behind its users from here on, in tenths of its life. Fractions and not seconds, so that
-/// short-lived tokens are treated alike.
+/// A token is renewed behind its users from here on, in tenths of its life. Fractions and not
+/// seconds, so that short-lived tokens are treated alike.
 const DUE: u64 = 8;
-/// From here on users wait for a new one: what is left may be too short for a request and the clocks' difference.
+/// From here on users wait for a new one: what is left may be too short for a request and the
+/// clocks' difference.
 const SPENT: u64 = 9;
 
 /// The pause after a renewal was begun before another one may be, in milliseconds.
@@ -18,12 +19,13 @@ const RENEWAL_PAUSE: u64 = 10_000;
 pub(super) struct Slot {
     pub(super) wish: Wish,
     pub(super) held: ArcSwapOption<AccessToken>,
-    /// When the next renewal behind the users may begin, in milliseconds since the Unix epoch. Whoever moves it
-    /// forward is the one who renews.
+    /// When the next renewal behind the users may begin, in milliseconds since the Unix epoch.
+    /// Whoever moves it forward is the one who renews.
     renew_at: AtomicU64,
     /// Fetches that have ended, well or not. Who waited for one sees here that it is over.
     pub(super) fetches: AtomicU64,
-    /// Lets one fetch through at a time; the others wait for it. Holds how the last one failed, if it did.
+    /// Lets one fetch through at a time; the others wait for it. Holds how the last one failed, if
+    /// it did.
     pub(super) gate: tokio::sync::Mutex<Option<FetchError>>,
 }
 

@@ -1,4 +1,5 @@
-//! The token source: tokens of one client, held per (resource, scopes) and renewed ahead of their end.
+//! The token source: tokens of one client, held per (resource, scopes) and renewed ahead of their
+//! end.
 
 use std::{
     collections::HashMap,
@@ -27,8 +28,9 @@ use crate::{
 
 /// The tokens of one client. Cheap to clone: clones share the tokens.
 ///
-/// Tokens are held in memory, one for each pair of resource and scopes that was asked for; the program decides how
-/// many that are. There is no task at rest: a renewal is started by whoever uses a token that is due.
+/// Tokens are held in memory, one for each pair of resource and scopes that was asked for; the
+/// program decides how many that are. There is no task at rest: a renewal is started by whoever
+/// uses a token that is due.
 #[derive(Clone)]
 pub struct TokenSource(Arc<Inner>);
 
@@ -42,12 +44,14 @@ struct Inner {
     http: Client,
     timeout: Duration,
     clock: Clock,
-    /// By resource. The inner lists are as long as one resource's scopes are combined in different ways.
+    /// By resource. The inner lists are as long as one resource's scopes are combined in different
+    /// ways.
     slots: RwLock<HashMap<String, Vec<Arc<Slot>>>>,
 }
 
 impl TokenSource {
-    /// A client that authenticates to `issuer` with a secret (`client_secret_basic`). Touches no network.
+    /// A client that authenticates to `issuer` with a secret (`client_secret_basic`). Touches no
+    /// network.
     ///
     /// # Errors
     /// Says what is wrong with the issuer's URL, the id or the secret.
@@ -75,12 +79,14 @@ impl TokenSource {
         }
     }
 
-    /// A token for `resource` with `scopes`; without scopes, one with all that the client was granted there.
+    /// A token for `resource` with `scopes`; without scopes, one with all that the client was
+    /// granted there.
     ///
     /// - Under 80 % of its life the token that is held is returned at once.
     /// - From there to 90 % it is returned at once, too, and one renewal runs behind the callers.
-    /// - After that, or when none is held, one caller fetches and the others wait; they share its token or its
-    ///   failure. When the issuer is silent, a token that has not quite ended is still returned.
+    /// - After that, or when none is held, one caller fetches and the others wait; they share its
+    ///   token or its failure. When the issuer cannot be asked, a token that has not quite ended is
+    ///   still returned.
     ///
     /// # Errors
     /// Why there is no token, and what to do. A scope that RFC 6749 section 3.3 does not allow is
@@ -113,7 +119,8 @@ impl TokenSource {
         }
     }
 
-    /// What is held for `resource` and `scopes` now. Fetches nothing, so it may be a token that has ended.
+    /// What is held for `resource` and `scopes` now. Fetches nothing, so it may be a token that has
+    /// ended.
     pub fn peek(&self, scopes: &[&str], resource: &str) -> Option<Arc<AccessToken>> {
         self.existing_slot(scopes, resource)?.held.load_full()
     }
@@ -127,8 +134,9 @@ impl TokenSource {
         }
     }
 
-    /// Sends a request with a token. When the answer is a 401 that calls the token invalid (RFC 6750 section 3.1),
-    /// forgets that token, fetches one more and tries once again, if the body can be sent twice.
+    /// Sends a request with a token. When the answer is a 401 that calls the token invalid (RFC
+    /// 6750 section 3.1), forgets that token, fetches one more and tries once again, if the body
+    /// can be sent twice.
     ///
     /// # Errors
     /// When there is no token, or no answer. Any answer is `Ok`, also a second 401.
@@ -202,7 +210,8 @@ impl TokenSource {
         fetched
     }
 
-    /// Nobody waits for this one, so its failure is only logged: while the old token lasts there will be others.
+    /// Nobody waits for this one, so its failure is only logged: while the old token lasts there
+    /// will be others.
     async fn renew(self, slot: Arc<Slot>) {
         if let Err(error) = self.fetch(&slot).await {
             warn!(
@@ -290,7 +299,8 @@ pub struct TokenSourceBuilder {
 }
 
 impl TokenSourceBuilder {
-    /// Where tokens are asked for, for an issuer without metadata. By default the metadata says it (RFC 8414).
+    /// Where tokens are asked for, for an issuer without metadata. By default the metadata says it
+    /// (RFC 8414).
     pub fn token_endpoint(mut self, url: impl Into<String>) -> Self {
         self.token_endpoint = Some(url.into());
         self

@@ -1,4 +1,5 @@
-//! An issuer inside the test process, so that a service or a client can be tested with no auth-provider in sight.
+//! An issuer inside the test process, so that a service or a client can be tested with no
+//! auth-provider in sight.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

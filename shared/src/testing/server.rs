@@ -1,6 +1,7 @@
 //! The issuer as a server: its metadata, its key set, and a token endpoint that believes everybody.
 //!
-//! It has a thread of its own, so that a test may block. The little HTTP that it speaks is one request a connection.
+//! It has a thread of its own, so that a test may block. The little HTTP that it speaks is one
+//! request a connection.
 
 use std::{
     collections::HashMap,
@@ -108,7 +109,8 @@ impl TestIssuer {
         self.inner.state().down = down;
     }
 
-    /// From now on signs with a new key. The old ones stay in the key set, as they do at a real rotation.
+    /// From now on signs with a new key. The old ones stay in the key set, as they do at a real
+    /// rotation.
     pub fn rotate_key(&self) {
         let mut state = self.inner.state();
         state.key = SigningKey::new();

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::server::Inner;
 
-/// A token that is about to be minted. Without further words it is good for an hour and for the audience
-/// `test-service`, is about `test-client`, and has no scope.
+/// A token that is about to be minted. Without further words it is good for an hour and for the
+/// audience `test-service`, is about `test-client`, and has no scope.
 #[must_use = "end with .mint()"]
 pub struct TestToken<'a> {
     issuer: &'a Inner,

@@ -19,7 +19,8 @@ const LAST_DATE: f64 = 253_402_300_799.0;
 type Claims = Map<String, Value>;
 
 impl Expected {
-    /// Reads a payload whose signature was verified. The dates are only read here; see [`Self::check_dates`].
+    /// Reads a payload whose signature was verified. The dates are only read here; see
+    /// [`Self::check_dates`].
     pub(super) fn read(&self, payload: &[u8]) -> Result<VerifiedToken, TokenError> {
         let Some(claims) = json::object(payload) else {
             return refuse("the claims of the token cannot be read");
@@ -31,8 +32,8 @@ impl Expected {
         if !is_for(claims.get("aud"), &self.audience) {
             return refuse("the token is for another audience");
         }
-        // RFC 9449 section 7.2, RFC 8705 section 3: such a token is worth nothing without the proof, and this
-        // library does not check proofs.
+        // RFC 9449 section 7.2, RFC 8705 section 3: such a token is worth nothing without the
+        // proof, and this library does not check proofs.
         if claims.contains_key("cnf") {
             return refuse("the token is bound to a key, so it cannot be sent as a bearer token");
         }
@@ -56,8 +57,8 @@ impl Expected {
         })
     }
 
-    /// Whether the token is good at `now`, in seconds since the Unix epoch. Asked again each time that a
-    /// remembered token comes back.
+    /// Whether the token is good at `now`, in seconds since the Unix epoch. Asked again each time
+    /// that a remembered token comes back.
     pub(super) fn check_dates(&self, token: &VerifiedToken, now: u64) -> Result<(), TokenError> {
         let latest = now + self.leeway;
         // "On or after" `exp` it must not be accepted (RFC 7519 section 4.1.4).
@@ -91,7 +92,8 @@ fn is_for(aud: Option<&Value>, audience: &str) -> bool {
     }
 }
 
-/// A `NumericDate` may have a fraction (RFC 7519 section 2); `round` makes the token's life shorter by it.
+/// A `NumericDate` may have a fraction (RFC 7519 section 2); `round` makes the token's life shorter
+/// by it.
 fn date(claims: &Claims, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
@@ -119,9 +121,9 @@ fn text(claims: &Claims, name: &str) -> Result<Option<String>, TokenError> {
     }
 }
 
-/// RFC 9068 section 2.2.3 has `scope`, a text; many issuers write `scp`, mostly an array. A token may have both
-/// when they say the same. When they do not, nobody knows which one the issuer meant, and taking either could
-/// allow what was not granted.
+/// RFC 9068 section 2.2.3 has `scope`, a text; many issuers write `scp`, mostly an array. A token
+/// may have both when they say the same. When they do not, nobody knows which one the issuer meant,
+/// and taking either could allow what was not granted.
 fn scopes(claims: &Claims) -> Result<ScopeSet, TokenError> {
     let read = |name| match claims.get(name) {
         None => Ok(None),

@@ -17,7 +17,8 @@ pub enum TokenError {
         /// The scope that would have allowed it.
         required: &'static str,
     },
-    /// The request carries its token in a way that cannot be understood. Status 400, `invalid_request`.
+    /// The request carries its token in a way that cannot be understood. Status 400,
+    /// `invalid_request`.
     #[error("{0}")]
     InvalidRequest(&'static str),
     /// The issuer's keys cannot be had, so nothing can be said about the token. Status 503.

@@ -1,7 +1,8 @@
 //! The issuer's keys: fetched, kept, and fetched again when that is due.
 //!
-//! A key that is known is there at once, also while the set is fetched again; nobody waits but those who have no
-//! key to go on with, and they share one fetch. However many tokens come, the issuer is asked
+//! A key that is known is there at once, also while the set is fetched again; nobody waits but
+//! those who have no key to go on with, and they share one fetch. However many tokens come, the
+//! issuer is asked
 //! - behind the requests, when its set is older than its `max-age`,
 //! - for a `kid` that is not in the set, at most once in [`UNKNOWN_KEY_PAUSE`],
 //! - while there is no set at all, at most once in [`FIRST_LOAD_PAUSE`].
@@ -26,15 +27,17 @@ use crate::{
     net::{self, FETCH_TIMEOUT, NetError},
 };
 
-/// How long keys are trusted after the issuer was last heard of. It bridges an outage of a night and ends one that
-/// nobody mends: a key that the issuer withdrew in the meantime must not live for ever.
+/// How long keys are trusted after the issuer was last heard of. It bridges an outage of a night
+/// and ends one that nobody mends: a key that the issuer withdrew in the meantime must not live for
+/// ever.
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// Bounds of the `max-age` that the issuer gives its key set, and what counts when it gives none.
 const MAX_AGE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 const DEFAULT_MAX_AGE: Duration = Duration::from_mins(5);
 
-/// Pauses between fetches for the same need. These two count from the end of a fetch, whether it failed or not.
+/// Pauses between fetches for the same need. These two count from the end of a fetch, whether it
+/// failed or not.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 const FIRST_LOAD_PAUSE: Duration = Duration::from_secs(1);
 /// This one counts from the beginning. It is longer than [`FETCH_TIMEOUT`].
@@ -51,8 +54,8 @@ pub(super) struct IssuerKeys {
     http: Client,
     clock: Clock,
     held: ArcSwapOption<Held>,
-    /// When the set may next be fetched again behind a request, in milliseconds since the Unix epoch. Whoever
-    /// moves it forward is the one who does it.
+    /// When the set may next be fetched again behind a request, in milliseconds since the Unix
+    /// epoch. Whoever moves it forward is the one who does it.
     refresh_at: AtomicU64,
     /// Fetches that have ended, well or not. Who waited for one sees here that it is over.
     fetches: AtomicU64,
@@ -106,8 +109,8 @@ impl IssuerKeys {
         }
     }
 
-    /// The set as it is now; `None` when there is none, or when it is older than [`KEPT_FOR`]. Never waits: if the
-    /// set is due, it is fetched behind the caller.
+    /// The set as it is now; `None` when there is none, or when it is older than [`KEPT_FOR`].
+    /// Never waits: if the set is due, it is fetched behind the caller.
     pub(super) fn current(self: &Arc<Self>) -> Option<Guard<Option<Arc<Held>>>> {
         let held = self.held.load();
         let now = self.clock.now_ms();
@@ -139,8 +142,8 @@ impl IssuerKeys {
         Option::clone(&*self.current()?)
     }
 
-    /// Looks whether the issuer has a key that was not in the set, unless that was done lately. `fetches` is what
-    /// [`Self::fetches`] said before the set was looked through.
+    /// Looks whether the issuer has a key that was not in the set, unless that was done lately.
+    /// `fetches` is what [`Self::fetches`] said before the set was looked through.
     pub(super) async fn look_for_new_key(self: &Arc<Self>, fetches: u64) {
         self.wait_for_fetch(fetches, Need::UnknownKey).await;
     }
@@ -165,8 +168,9 @@ impl IssuerKeys {
         }
     }
 
-    /// Whether there are keys to verify with; the error says why not. Without any, they are asked for behind the
-    /// caller: a server that gets no requests before it is healthy would else never become so.
+    /// Whether there are keys to verify with; the error says why not. Without any, they are asked
+    /// for behind the caller: a server that gets no requests before it is healthy would else never
+    /// become so.
     pub(super) fn health(self: &Arc<Self>) -> Result<(), String> {
         let (issuer, fetches) = (self.issuer.as_str(), self.fetches());
         match self.current().as_deref() {
@@ -183,15 +187,16 @@ impl IssuerKeys {
         }
     }
 
-    /// The fetch goes on if the caller hangs up. Otherwise calls that are begun and dropped could use up the
-    /// allowance and bring nothing.
+    /// The fetch goes on if the caller hangs up. Otherwise calls that are begun and dropped could
+    /// use up the allowance and bring nothing.
     async fn wait_for_fetch(self: &Arc<Self>, seen: u64, need: Need) {
         if let Err(error) = tokio::spawn(Arc::clone(self).fetch_once(seen, need)).await {
             warn!("a fetch of the issuer's keys was broken off: {error}");
         }
     }
 
-    /// Fetches the set, unless a fetch has ended since the caller `seen` them counted, or it is too early for one.
+    /// Fetches the set, unless a fetch has ended since the caller `seen` them counted, or it is too
+    /// early for one.
     async fn fetch_once(self: Arc<Self>, seen: u64, need: Need) {
         let mut allowance = self.gate.lock().await;
         if self.fetches() != seen || !allowance.permits(need, self.clock.now_ms()) {
@@ -300,8 +305,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("the durations here are hours at most")
 }
 
-/// Between three quarters of `pause` and all of it, so that services that lost their issuer together do not all
-/// come back together.
+/// Between three quarters of `pause` and all of it, so that services that lost their issuer
+/// together do not all come back together.
 fn with_jitter(pause: Duration) -> Duration {
     let mut random = [0_u8];
     aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");

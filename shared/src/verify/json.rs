@@ -1,15 +1,15 @@
 //! Reading a JSON object in which no name stands twice.
 //!
-//! Two readers of `{"sub":"a","sub":"b"}` may see two subjects, so RFC 7519 section 4 and RFC 7515 section 4 want
-//! such a text refused. `serde_json` would keep the last one.
+//! Two readers of `{"sub":"a","sub":"b"}` may see two subjects, so RFC 7519 section 4 and RFC 7515
+//! section 4 want such a text refused. `serde_json` would keep the last one.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The object that `text` holds; `None` when it is no JSON, no object, nested too deep, or repeats a name at any
-/// depth.
+/// The object that `text` holds; `None` when it is no JSON, no object, nested too deep, or repeats
+/// a name at any depth.
 pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(text) {
         Ok(Unique(Value::Object(object))) => Some(object),

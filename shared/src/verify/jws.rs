@@ -1,11 +1,13 @@
-//! The outside of a token: three parts of base64url, and a header that says how it was signed (RFC 7515).
+//! The outside of a token: three parts of base64url, and a header that says how it was signed (RFC
+//! 7515).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::{Algorithm, TokenError, json};
 
-/// The longest token that is looked at, in bytes. Headers of 16 KiB are as much as most servers take.
+/// The longest token that is looked at, in bytes. Headers of 16 KiB are as much as most servers
+/// take.
 const MAX_TOKEN: usize = 16 * 1024;
 
 /// A token whose header was read. Nothing is verified yet.
@@ -18,8 +20,8 @@ pub(super) struct Jws<'a> {
     signature: &'a [u8],
 }
 
-/// Strict base64url: no padding, no blanks, and no stray bits at the end, so that bytes have one spelling
-/// (RFC 7515 section 2, RFC 4648 section 3.5).
+/// Strict base64url: no padding, no blanks, and no stray bits at the end, so that bytes have one
+/// spelling (RFC 7515 section 2, RFC 4648 section 3.5).
 pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
@@ -27,8 +29,8 @@ pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
 impl<'a> Jws<'a> {
     /// Takes a token apart and reads its header.
     ///
-    /// Every rule about the header stands here. Members that offer a key of their own (`jku`, `x5u`, `jwk`,
-    /// `x5c`) are not looked at: the only keys are the issuer's.
+    /// Every rule about the header stands here. Members that offer a key of their own (`jku`,
+    /// `x5u`, `jwk`, `x5c`) are not looked at: the only keys are the issuer's.
     pub(super) fn read(token: &'a str) -> Result<Self, TokenError> {
         let refuse = |reason| Err(TokenError::Invalid(reason));
         if token.len() > MAX_TOKEN {
@@ -47,7 +49,8 @@ impl<'a> Jws<'a> {
             return refuse("the header of the token cannot be read");
         };
 
-        // RFC 9068 section 4: else an ID token or a client's assertion could pass for an access token.
+        // RFC 9068 section 4: else an ID token or a client's assertion could pass for an access
+        // token.
         let is_access_token = header
             .get("typ")
             .and_then(Value::as_str)
@@ -57,7 +60,8 @@ impl<'a> Jws<'a> {
         if !is_access_token {
             return refuse("this is not an access token: its typ is not at+jwt");
         }
-        // RFC 7515 section 4.1.11: what is critical must be understood, and no extension is understood here.
+        // RFC 7515 section 4.1.11: what is critical must be understood, and no extension is
+        // understood here.
         if header.contains_key("crit") {
             return refuse("the token demands an extension that is not supported");
         }
@@ -68,8 +72,8 @@ impl<'a> Jws<'a> {
         else {
             return refuse("the algorithm of the token is not accepted");
         };
-        // RFC 9068 does not demand a kid. This library does: trying one key after the other would tie the
-        // token's meaning to the order of the key set.
+        // RFC 9068 does not demand a kid. This library does: trying one key after the other would
+        // tie the token's meaning to the order of the key set.
         let Some(Value::String(key_id)) = header.get("kid") else {
             return refuse("the token does not name its key");
         };

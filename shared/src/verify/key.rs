@@ -1,7 +1,8 @@
 //! One public key of the issuer, and the one algorithm that it verifies.
 //!
-//! The algorithm is a property of the key (RFC 8725 section 3.1): what a token's header says can only agree with
-//! it. Every key is parsed and checked once, when the set is loaded, and then held ready for use.
+//! The algorithm is a property of the key (RFC 8725 section 3.1): what a token's header says can
+//! only agree with it. Every key is parsed and checked once, when the set is loaded, and then held
+//! ready for use.
 
 use aws_lc_rs::{
     rsa::PublicKeyComponents,
@@ -14,8 +15,8 @@ use serde_json::Value;
 
 use super::jws;
 
-/// A signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1). Only asymmetric ones: what verifies is
-/// public, so it must not be able to sign.
+/// A signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1). Only asymmetric ones: what
+/// verifies is public, so it must not be able to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256.
@@ -120,8 +121,8 @@ impl PartialEq for Key {
     }
 }
 
-/// The coordinates have their full length (RFC 7518 section 6.2.1.2); the parser checks that they are a point of
-/// the curve.
+/// The coordinates have their full length (RFC 7518 section 6.2.1.2); the parser checks that they
+/// are a point of the curve.
 fn p256_key(x: &[u8], y: &[u8]) -> Option<ParsedPublicKey> {
     if x.len() != 32 || y.len() != 32 {
         return None;
@@ -159,10 +160,12 @@ mod tests {
     const X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
     const Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
     const ED: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-    const N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEz\
-        P1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5re\
-        xMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWN\
-        moudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+    const N: &str = "\
+        ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEz\
+        P1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf6\
+        3kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5Zw\
+        Kh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRW\
+        yuXpoQ";
 
     fn ec() -> Value {
         json!({"kty": "EC", "crv": "P-256", "kid": "k", "x": X, "y": Y})

@@ -17,8 +17,9 @@ pub(super) struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a key set, key by key: one that is broken or unknown is skipped and does not spoil the others
-    /// (RFC 7517 section 5). Of two keys with one `kid` the first counts, so that a key has one algorithm.
+    /// Reads a key set, key by key: one that is broken or unknown is skipped and does not spoil the
+    /// others (RFC 7517 section 5). Of two keys with one `kid` the first counts, so that a key has
+    /// one algorithm.
     pub(super) fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Document {

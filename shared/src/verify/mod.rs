@@ -1,11 +1,14 @@
-//! Accepting tokens: is this access token (RFC 9068) the issuer's, for this service, and still good?
+//! Accepting tokens: is this access token (RFC 9068) the issuer's, for this service, and still
+//! good?
 //!
-//! [`Verifier`] is all that a service needs. What it checks, in this order: the token's shape and header (`typ`,
-//! `alg`, `kid`, no `crit`), the signature by a key of the issuer's set, the claims `iss`, `aud`, `exp`, `sub`, and,
-//! where they are there, `nbf`, `iat`, `client_id`, `jti`, `scope` and `scp`.
+//! [`Verifier`] is all that a service needs. What it checks, in this order: the token's shape and
+//! header (`typ`, `alg`, `kid`, no `crit`), the signature by a key of the issuer's set, the claims
+//! `iss`, `aud`, `exp`, `sub`, and, where they are there, `nbf`, `iat`, `client_id`, `jti`, `scope`
+//! and `scp`.
 //!
-//! Stricter than the RFCs, on purpose: a token must name its key (`kid`), no name may stand twice in its header or
-//! claims, `scope` and `scp` must agree, and a token that is bound to a key (`cnf`) is not taken as a bearer token.
+//! Stricter than the RFCs, on purpose: a token must name its key (`kid`), no name may stand twice
+//! in its header or claims, `scope` and `scp` must agree, and a token that is bound to a key
+//! (`cnf`) is not taken as a bearer token.
 
 mod claims;
 mod error;

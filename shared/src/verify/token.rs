@@ -56,8 +56,8 @@ impl VerifiedToken {
         self.issued_at
     }
 
-    /// `jti`: the token's own id. The key for anything remembered about a token, since one token can be
-    /// spelled in several ways.
+    /// `jti`: the token's own id. The key for anything remembered about a token, since one token
+    /// can be spelled in several ways.
     pub fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref()
     }

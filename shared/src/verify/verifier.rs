@@ -1,4 +1,5 @@
-//! The verifier: header, key, signature, claims, in this order; and a memory for tokens that come again.
+//! The verifier: header, key, signature, claims, in this order; and a memory for tokens that come
+//! again.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -22,7 +23,8 @@ const REMEMBERED: u64 = 10_000;
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(10);
 const MAX_LEEWAY: Duration = Duration::from_mins(1);
 
-/// Verifies the access tokens of one issuer for one audience. Cheap to clone: clones share keys and memory.
+/// Verifies the access tokens of one issuer for one audience. Cheap to clone: clones share keys and
+/// memory.
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -62,15 +64,16 @@ impl Verifier {
         &self.0.expected.audience
     }
 
-    /// Waits until the issuer's keys are loaded, however long that takes, and says in the log what it waits for.
+    /// Waits until the issuer's keys are loaded, however long that takes, and says in the log what
+    /// it waits for.
     ///
     /// A server need not wait: [`Self::verify`] loads the keys when it first needs them.
     pub async fn ready(&self) {
         self.0.keys.load().await;
     }
 
-    /// Whether keys are held, as a check for a server's readiness. Waits for nobody: when there are none, they are
-    /// asked for behind the caller.
+    /// Whether keys are held, as a check for a server's readiness. Waits for nobody: when there are
+    /// none, they are asked for behind the caller.
     ///
     /// # Errors
     /// Says why no token can be verified at the moment.
@@ -80,12 +83,13 @@ impl Verifier {
 
     /// Verifies a token as RFC 9068 section 4 demands.
     ///
-    /// A token that was verified before costs a hash and a lookup; its dates and whether its key is still in the
-    /// issuer's set are checked each time.
+    /// A token that was verified before costs a hash and a lookup; its dates and whether its key is
+    /// still in the issuer's set are checked each time.
     ///
     /// # Errors
-    /// [`TokenError::Invalid`] when the token is not good, with the reason; [`TokenError::KeysUnavailable`] when
-    /// nothing can be said about it, because the issuer's keys cannot be had or were last seen a day ago.
+    /// [`TokenError::Invalid`] when the token is not good, with the reason;
+    /// [`TokenError::KeysUnavailable`] when nothing can be said about it, because the issuer's keys
+    /// cannot be had or were last seen a day ago.
     pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
         let fingerprint = fingerprint(token);
         match self.recall(&fingerprint) {
@@ -207,20 +211,22 @@ impl VerifierBuilder {
         self
     }
 
-    /// How far the issuer's clock and this one may differ: 10 s by default, a minute at most. Whole seconds count.
+    /// How far the issuer's clock and this one may differ: 10 s by default, a minute at most. Whole
+    /// seconds count.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Which algorithms are accepted: [`Algorithm::ALL`] by default. This only narrows; which algorithm a token must
-    /// have is fixed by its key.
+    /// Which algorithms are accepted: [`Algorithm::ALL`] by default. This only narrows; which
+    /// algorithm a token must have is fixed by its key.
     pub fn algorithms(mut self, algorithms: &[Algorithm]) -> Self {
         self.algorithms = algorithms.to_vec();
         self
     }
 
-    /// Where the issuer's key set is, for an issuer without metadata. By default the metadata says it (RFC 8414).
+    /// Where the issuer's key set is, for an issuer without metadata. By default the metadata says
+    /// it (RFC 8414).
     pub fn key_set_url(mut self, url: impl Into<String>) -> Self {
         self.key_set_url = Some(url.into());
         self

@@ -87,45 +87,56 @@ async fn a_caller_with_the_scope_comes_in_however_the_scheme_is_spelled() {
 #[rustfmt::skip]
 async fn a_caller_who_may_not_come_in_is_told_why() {
     let (issuer, url) = setup().await;
-    let good = issuer.token().audience("notes").scope("note.read").mint();
-    let other_scope = issuer.token().audience("notes").scope("note.write NOTE.READ note.read.all").mint();
-    let no_scope = issuer.token().audience("notes").mint();
-    let expired = issuer.token().audience("notes").scope("note.read").expires_in(-60).mint();
-    let forged = issuer.token().audience("notes").scope("note.read").unknown_key().mint();
+    let token = || issuer.token().audience("notes");
+    let good = token().scope("note.read").mint();
+    let other_scope = token().scope("note.write NOTE.READ note.read.x").mint();
+    let no_scope = token().mint();
+    let expired = token().scope("note.read").expires_in(-60).mint();
+    let forged = token().scope("note.read").unknown_key().mint();
     let elsewhere = issuer.token().audience("calendar").scope("note.read").mint();
     let bearer = |token: &str| vec![format!("Bearer {token}")];
 
-    let invalid = |why: &str| format!(r#"{REALM}, error="invalid_token", error_description="{why}""#);
-    let several = |why: &str| format!(r#"{REALM}, error="invalid_request", error_description="{why}""#);
-    let scope = format!(r#"{REALM}, error="insufficient_scope", error_description="the token does not have the scope note.read", scope="note.read""#);
+    let refusal = |error: &str, why: &str| {
+        format!(r#"{REALM}, error="{error}", error_description="{why}""#)
+    };
+    let invalid = |why: &str| refusal("invalid_token", why);
+    let several = |why: &str| refusal("invalid_request", why);
+    let scope = "the token does not have the scope note.read";
+    let scope = refusal("insufficient_scope", scope) + r#", scope="note.read""#;
+    let no_parts = invalid("the token does not have three parts");
+    let foreign_key = invalid("the token is signed with a key that is not the issuer's");
+    let other_audience = invalid("the token is for another audience");
     let nothing_behind = invalid("there is no token behind Bearer in the Authorization header");
     let one_header = several("send one Authorization header, not several");
     let only_header = several("send the token in the Authorization header only");
 
+    let basic = vec!["Basic YTpi".to_owned()];
+    let query = format!("?access_token={good}");
+
     for (what, query, headers, status, challenge) in [
         ("no token", "", vec![], 401, REALM.to_owned()),
         ("an empty header", "", vec![String::new()], 401, REALM.to_owned()),
-        ("another scheme", "", vec!["Basic YTpi".to_owned()], 401, REALM.to_owned()),
+        ("another scheme", "", basic.clone(), 401, REALM.to_owned()),
         ("DPoP", "", vec![format!("DPoP {good}")], 401, REALM.to_owned()),
         ("a token without scheme", "", vec![good.clone()], 401, REALM.to_owned()),
-        ("a token in the query", &format!("?access_token={good}"), vec![], 401, REALM.to_owned()),
+        ("a token in the query", query.as_str(), vec![], 401, REALM.to_owned()),
         ("Bearer", "", vec!["Bearer".to_owned()], 401, nothing_behind.clone()),
         ("Bearer and a blank", "", vec!["Bearer ".to_owned()], 401, nothing_behind.clone()),
         ("Bearer, joined", "", vec![format!("Bearer{good}")], 401, nothing_behind),
-        ("a token that is none", "", bearer("x"), 401, invalid("the token does not have three parts")),
-        ("a list of tokens", "", bearer(&format!("{good}, Bearer {good}")), 401, invalid("the token does not have three parts")),
+        ("a token that is none", "", bearer("x"), 401, no_parts.clone()),
+        ("a list of tokens", "", bearer(&format!("{good}, Bearer {good}")), 401, no_parts),
         ("an expired token", "", bearer(&expired), 401, invalid("the token has expired")),
-        ("a forged token", "", bearer(&forged), 401, invalid("the token is signed with a key that is not the issuer's")),
-        ("a token for another", "", bearer(&elsewhere), 401, invalid("the token is for another audience")),
+        ("a forged token", "", bearer(&forged), 401, foreign_key),
+        ("a token for another", "", bearer(&elsewhere), 401, other_audience),
         ("another scope", "", bearer(&other_scope), 403, scope.clone()),
         ("no scope", "", bearer(&no_scope), 403, scope),
         ("two headers", "", [bearer(&good), bearer(&good)].concat(), 400, one_header.clone()),
-        ("two schemes", "", [bearer(&good), vec!["Basic YTpi".to_owned()]].concat(), 400, one_header),
-        ("header and query", &format!("?access_token={good}"), bearer(&good), 400, only_header.clone()),
+        ("two schemes", "", [bearer(&good), basic.clone()].concat(), 400, one_header),
+        ("header and query", query.as_str(), bearer(&good), 400, only_header.clone()),
         ("header and query, escaped", "?a=b&access%5Ftoken=", bearer(&good), 400, only_header),
     ] {
         let request = get(format!("{url}/read{query}"));
-        let request = headers.iter().fold(request, |request, value| request.header("Authorization", value));
+        let request = headers.iter().fold(request, |r, value| r.header("Authorization", value));
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), status, "{what}");
         assert_eq!(header(&response, "WWW-Authenticate"), Some(challenge.as_str()), "{what}");

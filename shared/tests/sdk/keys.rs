@@ -195,7 +195,8 @@ async fn while_the_issuer_is_down_a_set_that_is_due_is_asked_for_every_ten_secon
     verifier.ready().await;
     issuer.set_down(true);
     hand.advance(Duration::from_mins(5));
-    // A made-up key waits for what is begun behind its call. The second one is allowed a look of its own.
+    // A made-up key waits for what is begun behind its call. The second one is allowed a look of
+    // its own.
     for (seconds, asked) in [(0, 2), (0, 3), (0, 3), (9, 3), (1, 4), (0, 4)] {
         hand.advance(Duration::from_secs(seconds));
         assert_eq!(
