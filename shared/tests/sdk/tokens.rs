@@ -122,7 +122,7 @@ fn shapes_and_headers(issuer: &TestIssuer) -> Vec<Row> {
         ("kid that is a path", token().header("kid", "../../dev/null").mint(), UNKNOWN_KEY),
         ("kid with a quote", token().header("kid", "' OR 1=1 --").mint(), UNKNOWN_KEY),
         ("a stranger's key under the issuer's kid", impostor().mint(), SIGNATURE),
-        ("a stranger's key and its place", stranger().header("jku", "http://[::1]/").mint(), UNKNOWN_KEY),
+        ("a key and its place", stranger().header("jku", "http://[::1]").mint(), UNKNOWN_KEY),
         ("the key in the token", impostor().header("jwk", jwk).mint(), SIGNATURE),
         ("a certificate in the token", impostor().header("x5c", json!(["MIIB"])).mint(), SIGNATURE),
     ]
@@ -266,8 +266,8 @@ async fn a_token_that_is_good_is_accepted_however_it_is_written() {
         ("expired within the leeway", token().expires_in(-9).mint()),
         ("not valid yet, within the leeway", token().claim("nbf", NOW + 10).mint()),
         ("no nbf, iat, jti, client_id", least.mint()),
-        ("unknown members and claims", token().header("x", 1).claim("y", json!({"z": [null]})).mint()),
-        ("offers of other keys", token().header("jku", "http://127.0.0.1:9/").header("x5u", 1).mint()),
+        ("unknown members", token().header("x", 1).claim("y", json!({"z": [null]})).mint()),
+        ("offers of other keys", token().header("jku", "http://[::1]").header("x5u", 1).mint()),
         ("scope as an array", token().claim("scope", json!(["note.read"])).mint()),
         ("scp as a text", token().without_claim("scope").claim("scp", "note.read").mint()),
     ] {
