@@ -3,7 +3,7 @@
 
 use std::{error::Error, net::IpAddr, sync::Arc, sync::Once, time::Duration};
 
-use reqwest::{Response, StatusCode, header::CACHE_CONTROL};
+use reqwest::{NoProxy, Proxy, Response, StatusCode, header::CACHE_CONTROL};
 use url::{Host, Url};
 
 /// How long anything fetched from an issuer may take, unless configured otherwise.
@@ -24,19 +24,33 @@ pub fn is_loopback_host(url: &Url) -> bool {
 
 /// An HTTP client for requests that carry secrets or fetch keys: it follows no redirect, gives up
 /// after `timeout`, and speaks TLS with the one crypto library that this workspace links.
+///
+/// `HTTPS_PROXY` and `NO_PROXY` count for https only: plain HTTP is for this machine, and a proxy
+/// would read the secrets in it.
 pub fn http_client(timeout: Duration) -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that the program installed a provider of its own: that one is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     });
-    reqwest::Client::builder()
+    let mut client = reqwest::Client::builder()
         .timeout(timeout)
         .connect_timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("m2m/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    if let Some(proxy) = https_proxy() {
+        client = client.proxy(proxy);
+    }
+    client
         .build()
         .expect("the TLS provider was installed above")
+}
+
+fn https_proxy() -> Option<Proxy> {
+    let set = |name| std::env::var(name).ok().filter(|url| !url.is_empty());
+    let url = set("https_proxy").or_else(|| set("HTTPS_PROXY"))?;
+    Some(Proxy::https(url).ok()?.no_proxy(NoProxy::from_env()))
 }
 
 /// Why the issuer's answer is not to be had. Cloneable, because everybody who waited for it shares
