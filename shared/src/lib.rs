@@ -69,6 +69,8 @@ pub mod testing;
 
 pub mod scope;
 
+mod credentials;
+
 mod issuer;
 
 mod net;

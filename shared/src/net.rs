@@ -28,14 +28,28 @@ pub fn is_loopback_host(url: &Url) -> bool {
 /// `HTTPS_PROXY` and `NO_PROXY` count for https only: plain HTTP is for this machine, and a proxy
 /// would read the secrets in it.
 pub fn http_client(timeout: Duration) -> reqwest::Client {
+    client_builder(timeout)
+        .timeout(timeout)
+        .build()
+        .expect("the TLS provider is installed")
+}
+
+/// As [`http_client`], for an answer without an end: only the pauses in it are bounded.
+pub(crate) fn stream_client(longest_pause: Duration) -> reqwest::Client {
+    client_builder(FETCH_TIMEOUT)
+        .read_timeout(longest_pause)
+        .build()
+        .expect("the TLS provider is installed")
+}
+
+fn client_builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that the program installed a provider of its own: that one is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     });
     let mut client = reqwest::Client::builder()
-        .timeout(timeout)
-        .connect_timeout(timeout)
+        .connect_timeout(connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("m2m/", env!("CARGO_PKG_VERSION")))
         .no_proxy();
@@ -43,8 +57,19 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
         client = client.proxy(proxy);
     }
     client
-        .build()
-        .expect("the TLS provider was installed above")
+}
+
+/// Milliseconds, for arithmetic with [`crate::Clock::now_ms`].
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Between three quarters of `pause` and all of it, so that services that lost their issuer
+/// together do not all come back together.
+pub(crate) fn with_jitter(pause: Duration) -> Duration {
+    let mut random = [0_u8];
+    aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
+    pause.mul_f64(0.75 + f64::from(random[0]) / 1024.0)
 }
 
 fn https_proxy() -> Option<Proxy> {

@@ -1,19 +1,17 @@
 //! One token request (RFC 6749 section 4.4.2) and how its answer is read.
 
-use std::fmt;
-
-use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{
     Client, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION},
 };
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::Deserialize;
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use super::{AccessToken, FetchError};
 use crate::{
-    ConfigError, ScopeSet,
+    ScopeSet,
+    credentials::Credentials,
     net::{self, NetError},
 };
 
@@ -23,48 +21,6 @@ const DEFAULT_LIFE: u64 = 60;
 
 /// The longest life that is believed, in seconds: a year.
 const LONGEST_LIFE: f64 = 31_536_000.0;
-
-/// How a client proves who it is: `client_secret_basic`.
-pub(super) struct Credentials {
-    client_id: String,
-    /// The whole value of the `Authorization` header.
-    basic: SecretString,
-}
-
-impl Credentials {
-    /// Id and secret are form-encoded before they are joined (RFC 6749 section 2.3.1).
-    pub(super) fn new(client_id: String, secret: &SecretString) -> Result<Self, ConfigError> {
-        let printable =
-            |text: &str| !text.is_empty() && text.bytes().all(|b| matches!(b, b' '..=b'~'));
-        if !printable(&client_id) {
-            return Err(ConfigError::Credential("client id"));
-        }
-        if !printable(secret.expose_secret()) {
-            return Err(ConfigError::Credential("client secret"));
-        }
-        let encode =
-            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let secret = Zeroizing::new(encode(secret.expose_secret()));
-        let pair = Zeroizing::new(format!("{}:{}", encode(&client_id), secret.as_str()));
-        let basic = format!("Basic {}", STANDARD.encode(pair.as_bytes())).into();
-        Ok(Self { client_id, basic })
-    }
-
-    fn header(&self) -> HeaderValue {
-        let mut value = HeaderValue::from_str(self.basic.expose_secret())
-            .expect("base64 may stand in a header");
-        value.set_sensitive(true);
-        value
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What a token is asked for.
 #[derive(Debug)]
@@ -262,18 +218,5 @@ mod tests {
 
         let error = refusal(&url, StatusCode::BAD_GATEWAY, b"<html>Bad Gateway");
         assert!(matches!(error, FetchError::Unexpected { .. }));
-    }
-
-    #[test]
-    fn id_and_secret_are_form_encoded_before_they_are_joined() {
-        let credentials = Credentials::new("my:id".to_owned(), &"s+e c%".into()).unwrap();
-        let expected = format!("Basic {}", STANDARD.encode("my%3Aid:s%2Be+c%25"));
-        assert_eq!(credentials.basic.expose_secret(), expected);
-        assert!(!format!("{credentials:?}").contains(&expected));
-
-        assert!(Credentials::new(String::new(), &"s".into()).is_err());
-        assert!(Credentials::new("id".to_owned(), &"".into()).is_err());
-        assert!(Credentials::new("id".to_owned(), &"a\nb".into()).is_err());
-        assert!(Credentials::new("ïd".to_owned(), &"s".into()).is_err());
     }
 }

@@ -16,11 +16,12 @@ use url::Url;
 
 use super::{
     AccessToken, FetchError, SendError,
-    request::{self, Credentials, Wish},
+    request::{self, Wish},
     slot::{Age, Slot},
 };
 use crate::{
     Clock, ConfigError, ScopeSet,
+    credentials::Credentials,
     issuer::{self, Issuer},
     net::{self, FETCH_TIMEOUT, NetError},
     scope::InvalidScope,

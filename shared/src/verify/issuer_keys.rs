@@ -24,7 +24,7 @@ use super::key_set::KeySet;
 use crate::{
     Clock,
     issuer::Issuer,
-    net::{self, FETCH_TIMEOUT, NetError},
+    net::{self, FETCH_TIMEOUT, NetError, millis, with_jitter},
 };
 
 /// How long keys are trusted after the issuer was last heard of. It bridges an outage of a night
@@ -299,16 +299,4 @@ impl Allowance {
             Need::FirstLoad | Need::Refresh => self.first_load_at = now + millis(FIRST_LOAD_PAUSE),
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).expect("the durations here are hours at most")
-}
-
-/// Between three quarters of `pause` and all of it, so that services that lost their issuer
-/// together do not all come back together.
-fn with_jitter(pause: Duration) -> Duration {
-    let mut random = [0_u8];
-    aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
-    pause.mul_f64(0.75 + f64::from(random[0]) / 1024.0)
 }
