@@ -9,7 +9,7 @@
 //! | a token that is not good | 401 | `error="invalid_token"` and why |
 //! | a good token without the scope | 403 | `error="insufficient_scope"`, `scope="…"` |
 //! | several tokens | 400 | `error="invalid_request"` |
-//! | the issuer's keys cannot be had | 503 | (`Retry-After` instead) |
+//! | the issuer is needed and cannot be asked | 503 | (`Retry-After` instead) |
 //!
 //! ```
 //! use actix_web::{App, web};
@@ -154,7 +154,7 @@ fn answer(refusal: TokenError, verifier: &Verifier) -> Problem {
         TokenError::Invalid(_) => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
         TokenError::InsufficientScope { .. } => (StatusCode::FORBIDDEN, Some("insufficient_scope")),
         TokenError::InvalidRequest(_) => (StatusCode::BAD_REQUEST, Some("invalid_request")),
-        TokenError::KeysUnavailable => {
+        TokenError::IssuerUnavailable => {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
                 .oauth_error("temporarily_unavailable")
                 .header("Retry-After", "5");

@@ -38,6 +38,15 @@ pub enum ConfigError {
     /// No token could ever be accepted.
     #[error("no algorithm is allowed: leave `.algorithms()` out, or name at least one")]
     NoAlgorithm,
+    /// The issuer is to be asked about revocations, and asks back who this is.
+    #[error(
+        "{0} needs this service's own credentials at the issuer: \
+         `.client(\"calendar-service\", secret)`"
+    )]
+    NoClient(&'static str),
+    /// A bound that is too short to be kept, or longer than is safe.
+    #[error("{0}")]
+    Bound(&'static str),
     /// A client id or secret that cannot be one.
     #[error(
         "the {0} must be printable ASCII and not empty: copy it again from where it was issued"
@@ -60,6 +69,9 @@ pub(crate) struct Issuer {
 struct Metadata {
     key_set: Option<Url>,
     token_endpoint: Option<Url>,
+    /// Checked by those who need them: a mistake in one must not keep the others from their keys.
+    introspection: Option<String>,
+    revocations: Option<String>,
 }
 
 impl Issuer {
@@ -95,6 +107,35 @@ impl Issuer {
             .ok_or_else(|| NetError::unexpected(&from, "the metadata has no token_endpoint"))
     }
 
+    /// Where tokens are introspected (RFC 8414 section 2), if the issuer's metadata says it.
+    pub(crate) async fn introspection_endpoint(
+        &self,
+        http: &Client,
+    ) -> Result<Option<Url>, NetError> {
+        let (from, metadata) = self.metadata(http).await?;
+        self.optional_endpoint("introspection endpoint", &from, metadata.introspection)
+    }
+
+    /// Where the issuer's revocation feed is, if it offers one.
+    pub(crate) async fn revocations_endpoint(
+        &self,
+        http: &Client,
+    ) -> Result<Option<Url>, NetError> {
+        let (from, metadata) = self.metadata(http).await?;
+        self.optional_endpoint("revocation feed", &from, metadata.revocations)
+    }
+
+    fn optional_endpoint(
+        &self,
+        role: &'static str,
+        from: &Url,
+        text: Option<String>,
+    ) -> Result<Option<Url>, NetError> {
+        text.map(|text| self.endpoint_of(role, &text))
+            .transpose()
+            .map_err(|error| NetError::unexpected(from, error.to_string()))
+    }
+
     /// Fetches the issuer's metadata: first from where RFC 8414 section 3.1 puts it, then from
     /// where OpenID Connect Discovery does.
     async fn metadata(&self, http: &Client) -> Result<(Url, Metadata), NetError> {
@@ -128,6 +169,9 @@ impl Issuer {
             issuer: String,
             jwks_uri: Option<String>,
             token_endpoint: Option<String>,
+            introspection_endpoint: Option<String>,
+            #[serde(rename = "urn:m2m:oauth:revocations_endpoint")]
+            revocations_endpoint: Option<String>,
         }
         let document: Document = serde_json::from_slice(body)
             .map_err(|error| NetError::unexpected(from, format!("no metadata: {error}")))?;
@@ -140,14 +184,12 @@ impl Issuer {
             );
             return Err(NetError::unexpected(from, reason));
         }
-        let check = |role, url: Option<String>| {
-            url.map(|url| self.endpoint_of(role, &url))
-                .transpose()
-                .map_err(|error| NetError::unexpected(from, error.to_string()))
-        };
+        let check = |role, url| self.optional_endpoint(role, from, url);
         Ok(Metadata {
             key_set: check("key set", document.jwks_uri)?,
             token_endpoint: check("token endpoint", document.token_endpoint)?,
+            introspection: document.introspection_endpoint,
+            revocations: document.revocations_endpoint,
         })
     }
 

@@ -82,4 +82,4 @@ pub use issuer::ConfigError;
 pub use net::{http_client, is_loopback_host};
 pub use scope::{AnyScope, Scope, ScopeSet};
 pub use time::{Clock, ManualClock};
-pub use verify::{TokenError, VerifiedToken, Verifier};
+pub use verify::{Revocation, TokenError, VerifiedToken, Verifier};

@@ -1,6 +1,7 @@
 //! A server that takes tokens: what all of them do at start, in the order in which it can fail.
 
 use std::{
+    future::ready,
     io,
     net::{SocketAddr, TcpListener},
 };
@@ -72,10 +73,10 @@ impl ResourceServer {
             .iter()
             .map(TcpListener::local_addr)
             .collect::<Result<_, _>>()?;
-        let keys = verifier.clone();
-        let readiness = Readiness::default().check("issuer keys", move || {
-            let verifier = keys.clone();
-            async move { verifier.health().await }
+        let parts = verifier.parts().iter();
+        let readiness = parts.fold(Readiness::default(), |readiness, part| {
+            let verifier = verifier.clone();
+            readiness.check(part.name(), move || ready(verifier.check(*part)))
         });
         let waiting = verifier.clone();
         tokio::spawn(async move { waiting.ready().await });

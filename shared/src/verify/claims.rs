@@ -6,6 +6,7 @@ use super::{TokenError, VerifiedToken, json};
 use crate::ScopeSet;
 
 /// What a verifier expects of a token's claims.
+#[derive(Clone)]
 pub(super) struct Expected {
     pub(super) issuer: String,
     pub(super) audience: String,
@@ -57,6 +58,42 @@ impl Expected {
         })
     }
 
+    /// Reads what an issuer says about an active token (RFC 7662 section 2.2). It was asked, so it
+    /// need not sign its name or say an end; without one, the token is good for `unless_said` more
+    /// (a moment, in seconds since the Unix epoch), which is when the issuer is asked again.
+    pub(super) fn read_answer(
+        &self,
+        claims: Claims,
+        unless_said: u64,
+    ) -> Result<VerifiedToken, TokenError> {
+        let is_ours = |iss: &Value| iss.as_str() == Some(&self.issuer);
+        if !claims.get("iss").is_none_or(is_ours) {
+            return refuse("the token is from another issuer");
+        }
+        if !is_for(claims.get("aud"), &self.audience) {
+            return refuse("the token is for another audience");
+        }
+        if claims.contains_key("cnf") || !is_bearer(claims.get("token_type")) {
+            return refuse("the token is bound to a key, so it cannot be sent as a bearer token");
+        }
+        let client_id = text(&claims, "client_id")?;
+        let Some(subject) = text(&claims, "sub")?.or_else(|| client_id.clone()) else {
+            return refuse("the token is nobody's: it has neither sub nor client_id");
+        };
+        Ok(VerifiedToken {
+            issuer: self.issuer.clone(),
+            subject,
+            client_id,
+            audience: self.audience.clone(),
+            scopes: scopes(&claims)?,
+            expires_at: date(&claims, "exp", f64::floor)?.unwrap_or(unless_said),
+            not_before: date(&claims, "nbf", f64::ceil)?,
+            issued_at: date(&claims, "iat", f64::floor)?,
+            token_id: text(&claims, "jti")?,
+            claims,
+        })
+    }
+
     /// Whether the token is good at `now`, in seconds since the Unix epoch. Asked again each time
     /// that a remembered token comes back.
     pub(super) fn check_dates(&self, token: &VerifiedToken, now: u64) -> Result<(), TokenError> {
@@ -90,6 +127,14 @@ fn is_for(aud: Option<&Value>, audience: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// `token_type`, where an answer has one, is spelled in any case (RFC 6749 section 5.1).
+fn is_bearer(token_type: Option<&Value>) -> bool {
+    token_type.is_none_or(|kind| {
+        kind.as_str()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
+    })
 }
 
 /// A `NumericDate` may have a fraction (RFC 7519 section 2); `round` makes the token's life shorter

@@ -8,7 +8,7 @@ pub enum TokenError {
     /// No access token was sent. Status 401, without an error code.
     #[error("this needs an access token: send it as `Authorization: Bearer <token>`")]
     Missing,
-    /// The token is malformed, forged, expired, or for somebody else. Status 401, `invalid_token`.
+    /// The token is malformed, forged, expired, revoked, or for somebody else. Status 401, `invalid_token`.
     #[error("{0}")]
     Invalid(&'static str),
     /// The token is good but does not allow this. Status 403, `insufficient_scope`.
@@ -21,7 +21,8 @@ pub enum TokenError {
     /// `invalid_request`.
     #[error("{0}")]
     InvalidRequest(&'static str),
-    /// The issuer's keys cannot be had, so nothing can be said about the token. Status 503.
-    #[error("the issuer's keys cannot be had at the moment: try again in a few seconds")]
-    KeysUnavailable,
+    /// Nothing can be said about the token: the issuer's keys cannot be had, or it was to be asked
+    /// whether the token was revoked and does not answer. Status 503.
+    #[error("the token cannot be checked at the moment: try again in a few seconds")]
+    IssuerUnavailable,
 }

@@ -4,11 +4,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use super::{Algorithm, TokenError, json};
-
-/// The longest token that is looked at, in bytes. Headers of 16 KiB are as much as most servers
-/// take.
-const MAX_TOKEN: usize = 16 * 1024;
+use super::{Algorithm, MAX_TOKEN, TokenError, json};
 
 /// A token whose header was read. Nothing is verified yet.
 pub(super) struct Jws<'a> {

@@ -10,17 +10,29 @@
 //! in its header or claims, `scope` and `scp` must agree, and a token that is bound to a key
 //! (`cnf`) is not taken as a bearer token.
 
+mod builder;
 mod claims;
 mod error;
+mod feed;
+mod fingerprint;
+mod introspection;
 mod issuer_keys;
 mod json;
 mod jws;
 mod key;
 mod key_set;
+mod local;
+mod revocation;
 mod token;
 mod verifier;
 
+pub use builder::VerifierBuilder;
 pub use error::TokenError;
 pub use key::Algorithm;
+pub use revocation::{Feed, Introspection, Revocation, WhenStale};
 pub use token::VerifiedToken;
-pub use verifier::{Verifier, VerifierBuilder};
+pub use verifier::Verifier;
+
+/// The longest token that is looked at, in bytes. Headers of 16 KiB are as much as most servers
+/// take.
+const MAX_TOKEN: usize = 16 * 1024;

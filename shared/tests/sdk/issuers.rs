@@ -50,7 +50,7 @@ fn any_token() -> String {
 async fn failure(server: &MockServer) -> String {
     let verifier = verifier(server);
     let refused = verifier.verify(&any_token()).await.unwrap_err();
-    assert_eq!(refused, TokenError::KeysUnavailable);
+    assert_eq!(refused, TokenError::IssuerUnavailable);
     verifier.health().await.unwrap_err()
 }
 

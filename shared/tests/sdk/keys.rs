@@ -227,7 +227,7 @@ async fn keys_bridge_an_outage_of_a_day_and_no_longer() {
     let refused = verifier.verify(&token).await.unwrap_err();
     assert_eq!(
         refused,
-        TokenError::KeysUnavailable,
+        TokenError::IssuerUnavailable,
         "also for a token that is remembered"
     );
     let reason = verifier.health().await.unwrap_err();
@@ -256,7 +256,7 @@ async fn without_any_keys_the_issuer_is_asked_once_a_second() {
     let (issuer, verifier, hand) = issuer_and_verifier().await;
     issuer.set_down(true);
     let tokens: Vec<_> = (0..20).map(|_| good(&issuer)).collect();
-    let unavailable = vec![Some(TokenError::KeysUnavailable); 20];
+    let unavailable = vec![Some(TokenError::IssuerUnavailable); 20];
     assert_eq!(outcomes(&verifier, &tokens).await, unavailable);
     assert_eq!(outcomes(&verifier, &tokens).await, unavailable);
     assert_eq!(issuer.requests(TestIssuer::METADATA), 1);

@@ -1,0 +1,209 @@
+//! What is known of the issuer's revocations, and how fresh that is.
+//!
+//! A task follows the feed ([`follower`]) and writes into [`Known`]; each use of a token asks it.
+//! The task begins with the first use and ends with the last verifier that needs it.
+
+mod follower;
+mod revoked;
+mod sse;
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::{sync::SetOnce, task::JoinHandle};
+
+use self::{follower::Follower, revoked::Revoked};
+use super::{Feed, VerifiedToken, WhenStale};
+use crate::{Clock, credentials::OwnCredentials, issuer::Issuer, net::millis};
+
+/// The revocations of one issuer, followed.
+pub(super) struct Revocations {
+    config: Feed,
+    known: Arc<Known>,
+    issuer: Issuer,
+    credentials: Arc<OwnCredentials>,
+    task: Mutex<Option<Task>>,
+}
+
+/// What the feed has told, and when.
+pub(super) struct Known {
+    audience: String,
+    clock: Clock,
+    revoked: Revoked,
+    /// When everything was known, in milliseconds since the Unix epoch; zero before that.
+    current_at: AtomicU64,
+    /// There is nothing more to wait for at the start: the feed is current, or cannot be for now.
+    settled: SetOnce<()>,
+    /// Why the feed is not followed; `None` while it is.
+    failure: Mutex<Option<String>>,
+}
+
+/// Ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What can be said about a good token without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    Revoked,
+    /// What is known is not fresh.
+    Unknown,
+}
+
+impl Revocations {
+    pub(super) fn new(
+        config: Feed,
+        issuer: Issuer,
+        audience: String,
+        credentials: Arc<OwnCredentials>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            config,
+            known: Arc::new(Known::new(audience, clock)),
+            issuer,
+            credentials,
+            task: Mutex::default(),
+        }
+    }
+
+    /// Whether a token was revoked, as far as that is known. Never waits.
+    pub(super) fn standing(&self, token: &VerifiedToken) -> Standing {
+        if self.known.revoked.covers(token) {
+            return Standing::Revoked;
+        }
+        if self.is_fresh() {
+            return Standing::Good;
+        }
+        self.follow();
+        let accepts = self.config.when_stale == WhenStale::FailOpen;
+        if accepts && self.known.settled.get().is_some() {
+            Standing::Good
+        } else {
+            Standing::Unknown
+        }
+    }
+
+    /// As [`Self::standing`], after the wait at the start.
+    pub(super) async fn standing_when_settled(&self, token: &VerifiedToken) -> Standing {
+        self.settle().await;
+        self.standing(token)
+    }
+
+    /// Waits until the feed is current, or cannot be for now, but not for long.
+    pub(super) async fn settle(&self) {
+        self.follow();
+        let settled = self.known.settled.wait();
+        if tokio::time::timeout(self.config.wait_at_start, settled)
+            .await
+            .is_err()
+        {
+            self.known.settle();
+        }
+    }
+
+    /// Whether tokens can be judged as configured.
+    pub(super) fn health(&self) -> Result<(), String> {
+        if self.is_fresh() {
+            return Ok(());
+        }
+        self.follow();
+        let issuer = self.issuer.as_str();
+        if self.known.settled.get().is_none() {
+            return Err(format!("the revocations of {issuer} were not read yet"));
+        }
+        if self.config.when_stale != WhenStale::FailClosed {
+            return Ok(());
+        }
+        let reason = self.known.failure();
+        let reason = reason.as_deref().unwrap_or("nothing was heard of them");
+        Err(format!(
+            "the revocations of {issuer} are not fresh: {reason}"
+        ))
+    }
+
+    fn is_fresh(&self) -> bool {
+        let current_at = self.known.current_at.load(Ordering::Acquire);
+        let age = self.known.clock.now_ms().saturating_sub(current_at);
+        current_at != 0 && age <= millis(self.config.freshness)
+    }
+
+    /// Starts the task that follows the feed, unless it runs. It does not when it was never
+    /// started, or when the runtime that it was started in has ended.
+    fn follow(&self) {
+        let Ok(mut task) = self.task.try_lock() else {
+            return; // somebody else is looking after it
+        };
+        if task.as_ref().is_some_and(|task| !task.0.is_finished()) {
+            return;
+        }
+        let follower = Follower::new(
+            Arc::clone(&self.known),
+            self.issuer.clone(),
+            Arc::clone(&self.credentials),
+        );
+        let (known, wait) = (Arc::clone(&self.known), self.config.wait_at_start);
+        *task = Some(Task(tokio::spawn(async move {
+            // Also when nobody waits: the health depends on it.
+            let settle = async {
+                tokio::time::sleep(wait).await;
+                known.settle();
+            };
+            tokio::join!(follower.follow(), settle);
+        })));
+    }
+}
+
+impl Known {
+    fn new(audience: String, clock: Clock) -> Self {
+        Self {
+            audience,
+            clock,
+            revoked: Revoked::default(),
+            current_at: AtomicU64::new(0),
+            settled: SetOnce::new(),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// All revocations until now are known.
+    fn mark_current(&self) {
+        self.current_at
+            .store(self.clock.now_ms(), Ordering::Release);
+        self.settle();
+    }
+
+    /// From here on the feed is not heard of. If the machine's clock was set back while it was,
+    /// what is known would else count as fresh until that time comes again.
+    fn mark_cut(&self) {
+        self.current_at
+            .fetch_min(self.clock.now_ms(), Ordering::AcqRel);
+    }
+
+    fn settle(&self) {
+        self.settled.set(()).ok(); // once is enough
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps the reason for [`Revocations::health`], and says whether it is news.
+    fn set_failure(&self, reason: Option<String>) -> bool {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *failure != reason;
+        *failure = reason;
+        is_news
+    }
+}
