@@ -14,6 +14,7 @@
 //! ```
 
 mod refusals;
+mod revocations;
 mod server;
 mod token;
 

@@ -6,6 +6,7 @@
 )]
 
 mod extractors;
+mod feed;
 mod issuers;
 mod keys;
 mod sources;
