@@ -7,6 +7,7 @@
 
 mod extractors;
 mod feed;
+mod introspection;
 mod issuers;
 mod keys;
 mod sources;
