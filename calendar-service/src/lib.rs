@@ -20,6 +20,9 @@ pub use config::Config;
 
 use store::EventStore;
 
+/// The service's entry in the clients file.
+const CLIENT: &str = "calendar-service";
+
 /// Starts the service; it listens when this returns. The issuer need not be up yet: until its keys
 /// have been fetched, `/ready` and every protected path answer 503. Must run inside a tokio
 /// runtime.
@@ -29,14 +32,18 @@ use store::EventStore;
 pub fn start(config: Config, clock: &Clock) -> anyhow::Result<Running> {
     let verifier = Verifier::builder(config.issuer)
         .audience(config.audience)
-        .clock(clock.clone())
-        .build()?;
+        .revocation(config.revocation.with(config.when_feed_is_stale))
+        .clock(clock.clone());
+    let verifier = match config.client {
+        Some(client) => verifier.client(client.id, client.secret),
+        None => verifier.client_from_file(config.clients_file, CLIENT),
+    };
     let store = web::Data::new(EventStore::with_sample(clock.now_ms()));
     let server = ResourceServer {
         listen: config.listen,
         behind_tls_proxy: config.behind_tls_proxy,
         workers: config.workers,
-        verifier,
+        verifier: verifier.build()?,
     };
     Ok(server.start(move |cfg| {
         cfg.app_data(store.clone()).configure(http::routes);

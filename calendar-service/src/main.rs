@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use calendar_service::Config;
 use clap::Parser;
-use m2m::{Clock, service::telemetry};
+use m2m::{
+    Clock,
+    service::{OwnClient, telemetry},
+};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -21,7 +24,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(mut config: Config) -> anyhow::Result<()> {
+    config.client =
+        OwnClient::from_environment("CALENDAR_SERVICE", |name| std::env::var(name).ok())?;
     let server = calendar_service::start(config, &Clock::System)?;
     tracing::info!("calendar-service listens on {}", server.url());
     Ok(server.until_stopped().await?)

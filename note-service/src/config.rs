@@ -1,9 +1,17 @@
 //! The configuration: flags, then environment variables, then defaults.
 
+use std::path::PathBuf;
+
 use clap::Parser;
-use m2m::service::Listen;
+use m2m::{
+    service::{Listen, OwnClient, RevocationMode},
+    verify::WhenStale,
+};
 
 /// Keeps notes, and serves them to callers whose access token allows it.
+///
+/// The service's own credentials at the issuer are in `NOTE_SERVICE_CLIENT_ID` and
+/// `NOTE_SERVICE_CLIENT_SECRET`, else under `note-service` in the clients file.
 ///
 /// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a
 /// line.
@@ -31,6 +39,42 @@ pub struct Config {
         default_value = "note-service"
     )]
     pub audience: String,
+
+    /// How tokens that were revoked before their end are noticed. `feed`: the issuer tells of them,
+    /// in a fraction of a second; without credentials or an issuer that does, tokens are good until
+    /// they expire. `introspection`: the issuer is asked about each token, and its answer counts
+    /// for ten seconds. `none`: not at all.
+    #[arg(
+        long,
+        value_name = "feed|introspection|none",
+        env = "NOTE_SERVICE_REVOCATION",
+        default_value = "feed"
+    )]
+    pub revocation: RevocationMode,
+
+    /// What to do with good tokens when the feed was not heard of for 30 seconds: `accept` them,
+    /// `refuse` them (503), or `introspect` each of them until the feed is back.
+    #[arg(
+        long,
+        value_name = "accept|refuse|introspect",
+        env = "NOTE_SERVICE_WHEN_FEED_IS_STALE",
+        default_value = "accept"
+    )]
+    pub when_feed_is_stale: WhenStale,
+
+    /// The file with the clients' secrets, which the auth-provider writes. It need not be there
+    /// yet.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "NOTE_SERVICE_CLIENTS_FILE",
+        default_value = "clients.json"
+    )]
+    pub clients_file: PathBuf,
+
+    /// The service's own credentials, if they do not come from the file.
+    #[arg(skip)]
+    pub client: Option<OwnClient>,
 
     /// A proxy in front speaks TLS. Without it, only addresses of this machine are listened on: a
     /// token that crosses a network in the clear is anybody's.

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use m2m::{Clock, service::telemetry};
+use m2m::{
+    Clock,
+    service::{OwnClient, telemetry},
+};
 use note_service::Config;
 
 #[actix_web::main]
@@ -20,7 +23,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(mut config: Config) -> anyhow::Result<()> {
+    config.client = OwnClient::from_environment("NOTE_SERVICE", |name| std::env::var(name).ok())?;
     let server = note_service::start(config, &Clock::System)?;
     tracing::info!("note-service listens on {}", server.url());
     Ok(server.until_stopped().await?)

@@ -42,12 +42,26 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
 }
 
 #[test]
+fn half_a_credential_keeps_it_from_starting_and_is_not_shown() {
+    let output = program(&["--listen", "127.0.0.1:0"])
+        .env("CALENDAR_SERVICE_CLIENT_SECRET", "hunter2")
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}");
+    assert!(line.contains("CALENDAR_SERVICE_CLIENT_ID"), "{line}");
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[test]
 fn flags_that_make_no_sense_are_refused() {
     for arguments in [
         ["--listen", "example.com:80"],
         ["--listen", "localhost"],
         ["--workers", "0"],
         ["--workers", "many"],
+        ["--revocation", "always"],
+        ["--when-feed-is-stale", "panic"],
         ["--port", "3011"],
     ] {
         assert_eq!(run(&arguments).status.code(), Some(2), "{arguments:?}");
@@ -61,6 +75,12 @@ fn help_is_the_reference_of_the_configuration() {
         ("--listen", "CALENDAR_SERVICE_LISTEN"),
         ("--issuer", "CALENDAR_SERVICE_ISSUER"),
         ("--audience", "CALENDAR_SERVICE_AUDIENCE"),
+        ("--revocation", "CALENDAR_SERVICE_REVOCATION"),
+        (
+            "--when-feed-is-stale",
+            "CALENDAR_SERVICE_WHEN_FEED_IS_STALE",
+        ),
+        ("--clients-file", "CALENDAR_SERVICE_CLIENTS_FILE"),
         ("--behind-tls-proxy", "CALENDAR_SERVICE_BEHIND_TLS_PROXY"),
         ("--workers", "CALENDAR_SERVICE_WORKERS"),
     ] {

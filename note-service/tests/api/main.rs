@@ -10,7 +10,12 @@ mod tokens;
 
 use std::time::Duration;
 
-use m2m::{ManualClock, http_client, testing::TestIssuer};
+use m2m::{
+    ManualClock, http_client,
+    service::{OwnClient, RevocationMode},
+    testing::TestIssuer,
+    verify::WhenStale,
+};
 use note_service::Config;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -37,6 +42,13 @@ impl Notes {
             listen: "127.0.0.1:0".parse().unwrap(),
             issuer: issuer.url().to_owned(),
             audience: "note-service".to_owned(),
+            revocation: RevocationMode::Feed,
+            when_feed_is_stale: WhenStale::FailOpen,
+            clients_file: "no-such-file.json".into(),
+            client: Some(OwnClient {
+                id: "note-service".to_owned(),
+                secret: "secret".into(),
+            }),
             behind_tls_proxy: false,
             workers: Some(1),
         };

@@ -35,6 +35,11 @@ fn help_is_the_reference_of_the_configuration() {
         "http://localhost:3001/auth",
         "NOTE_SERVICE_AUDIENCE",
         "NOTE_SERVICE_BEHIND_TLS_PROXY",
+        "NOTE_SERVICE_REVOCATION",
+        "NOTE_SERVICE_WHEN_FEED_IS_STALE",
+        "NOTE_SERVICE_CLIENTS_FILE",
+        "NOTE_SERVICE_CLIENT_ID",
+        "NOTE_SERVICE_CLIENT_SECRET",
         "NOTE_SERVICE_WORKERS",
     ] {
         assert!(help.contains(name), "{name}: {help}");
