@@ -38,11 +38,15 @@ impl Calendar {
     }
 
     fn trusting(issuer: TestIssuer, clock: ManualClock) -> Self {
+        Self::noticing(RevocationMode::Feed, issuer, clock)
+    }
+
+    fn noticing(revocation: RevocationMode, issuer: TestIssuer, clock: ManualClock) -> Self {
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             issuer: issuer.url().to_owned(),
             audience: "calendar-service".to_owned(),
-            revocation: RevocationMode::Feed,
+            revocation,
             when_feed_is_stale: WhenStale::FailOpen,
             clients_file: "no-such-file.json".into(),
             client: Some(OwnClient {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use m2m::{
     ManualClock,
+    service::RevocationMode,
     testing::{TestIssuer, refusals},
 };
 use serde_json::Value;
@@ -163,4 +164,38 @@ async fn keys_outlive_the_issuer() {
     calendar.issuer.set_down(true);
     calendar.clock.advance(Duration::from_hours(1));
     ok(calendar.request("GET", "/event")).await;
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_in_either_way_of_noticing() {
+    for mode in [RevocationMode::Feed, RevocationMode::Introspection] {
+        let clock = ManualClock::at(NOW);
+        let issuer = TestIssuer::start_at(clock.clock()).await;
+        issuer.offer_feed();
+        issuer.offer_introspection();
+        let calendar = Calendar::noticing(mode, issuer, clock);
+        let get = || calendar.request("GET", "/event");
+        let (old, new) = (get(), get());
+        ok(old.try_clone().unwrap()).await;
+        ok(new.try_clone().unwrap()).await;
+        // Whatever was obtained until now; what will be obtained later is good.
+        calendar.issuer.revoke_client("test-client");
+        calendar.clock.advance(Duration::from_secs(10));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while old.try_clone().unwrap().send().await.unwrap().status() == 200 {
+            assert!(tokio::time::Instant::now() < deadline, "{mode:?}");
+        }
+        for request in [old, new] {
+            let (status, problem) = refused(request).await;
+            assert_eq!(status, 401, "{mode:?}");
+            assert_eq!(problem["error"], "invalid_token", "{mode:?}");
+        }
+        ok(get()).await;
+        let ready: Value = ok(calendar.anonymous("GET", "/ready")).await;
+        let name = match mode {
+            RevocationMode::Feed => "revocation feed",
+            _ => "introspection",
+        };
+        assert_eq!(ready["checks"][name], "ok", "{ready}");
+    }
 }
