@@ -24,6 +24,36 @@
 //! # }
 //! ```
 //!
+//! ## Tokens that were taken back
+//!
+//! A signed token is good until it expires, unless the verifier hears otherwise. How it hears is
+//! one line of the builder, and handlers do not notice the difference:
+//!
+//! | [`Revocation`] | a revoked token is refused | each request costs | while the issuer is down |
+//! |---|---|---|---|
+//! | `None` | when it expires | nothing | tokens are verified with the keys that are held |
+//! | `Feed` | in a fraction of a second | a lookup in memory | so, too, or as [`WhenStale`] says after 30 s |
+//! | `Introspection` | within 10 s | a question every 10 s and token | 503 |
+//!
+//! With the service's own credentials the verifier follows the feed, if the issuer offers one. That
+//! is the choice for signed tokens. Introspection is for opaque ones, and for issuers without a
+//! feed (any with RFC 7662 will do).
+//!
+//! ```
+//! use m2m::{Revocation, Verifier, WhenStale, verify::Feed};
+//!
+//! let verifier = Verifier::builder("https://auth.example.com")
+//!     .audience("payments")
+//!     .client_from_file("clients.json", "payments")
+//!     // Rather no payment than one with a token that may have been revoked:
+//!     .revocation(Revocation::Feed(Feed {
+//!         when_stale: WhenStale::FailClosed,
+//!         ..Feed::default()
+//!     }))
+//!     .build()?;
+//! # Ok::<(), m2m::ConfigError>(())
+//! ```
+//!
 //! In actix-web the scope stands in the handler's signature, and the refusals are made for you:
 //! see the module `actix`.
 //!
@@ -82,4 +112,4 @@ pub use issuer::ConfigError;
 pub use net::{http_client, is_loopback_host};
 pub use scope::{AnyScope, Scope, ScopeSet};
 pub use time::{Clock, ManualClock};
-pub use verify::{Revocation, TokenError, VerifiedToken, Verifier};
+pub use verify::{Revocation, TokenError, VerifiedToken, Verifier, WhenStale};

@@ -87,7 +87,9 @@ impl Verifier {
             Method::Feed {
                 local, revocations, ..
             } => {
-                tokio::join!(local.keys.load(), revocations.settle());
+                revocations.follow();
+                local.keys.load().await;
+                revocations.settle().await;
             }
             Method::Introspection(introspector) => introspector.ready().await,
         }
@@ -118,7 +120,12 @@ impl Verifier {
     pub(crate) fn check(&self, part: Part) -> Result<(), String> {
         match (part, &self.0.method) {
             (Part::Keys, Method::Local(local) | Method::Feed { local, .. }) => local.keys.health(),
-            (Part::Feed, Method::Feed { revocations, .. }) => revocations.health(),
+            (
+                Part::Feed,
+                Method::Feed {
+                    local, revocations, ..
+                },
+            ) => revocations.health(local.keys.current().is_some()),
             (
                 Part::Introspection,
                 Method::Introspection(introspector)

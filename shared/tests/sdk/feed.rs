@@ -283,6 +283,32 @@ async fn a_feed_that_is_never_heard_of_holds_up_the_first_requests_only_for_a_mo
 }
 
 #[tokio::test]
+async fn a_service_that_was_there_before_its_issuer_accepts_nothing_that_is_revoked() {
+    let hand = ManualClock::at(NOW);
+    let issuer = TestIssuer::start_at(hand.clock()).await;
+    issuer.offer_feed();
+    issuer.set_down(true);
+    issuer.revoke_token("credential.1");
+    let verifier = follower(&issuer, hand.clock(), FailOpen);
+    let waiting = verifier.clone();
+    let waiting = tokio::spawn(async move { waiting.ready().await });
+    eventually(|| issuer.requests(TestIssuer::METADATA) > 3).await;
+    assert!(verifier.health().await.is_err());
+    issuer.set_down(false);
+    hand.advance(Duration::from_secs(1)); // after which the keys may be fetched again
+    let token = good(&issuer);
+    let refused = loop {
+        match verifier.verify(&token).await {
+            Err(TokenError::IssuerUnavailable) => hand.advance(Duration::from_secs(1)),
+            other => break other.err(),
+        }
+    };
+    assert_eq!(refused, Some(REVOKED));
+    waiting.await.unwrap();
+    assert_eq!(verifier.health().await, Ok(()));
+}
+
+#[tokio::test]
 async fn what_is_no_entry_is_skipped_and_the_rest_is_obeyed() {
     let hand = ManualClock::at(NOW);
     let issuer = TestIssuer::start_at(hand.clock()).await;

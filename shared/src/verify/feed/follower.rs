@@ -29,6 +29,13 @@ const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// The first pause before connecting again. It doubles with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest pause, and the longest while nothing was ever heard: then somebody may wait for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause before an issuer that has no feed is asked whether it has one now.
+const NOT_OFFERED_PAUSE: Duration = Duration::from_mins(5);
+
 /// What was revoked and has expired is forgotten at most so often, in seconds.
 const SWEEP_PAUSE: u64 = 60;
 
@@ -118,7 +125,7 @@ impl Follower {
             } else {
                 failures + 1
             };
-            tokio::time::sleep(ended.pause(failures)).await;
+            tokio::time::sleep(self.pause(&ended, failures)).await;
         }
     }
 
@@ -288,6 +295,17 @@ impl Follower {
         }
     }
 
+    /// How long to wait before connecting again.
+    fn pause(&self, ended: &Ended, failures: u32) -> Duration {
+        let longest = match ended {
+            Ended::NotOffered => return with_jitter(NOT_OFFERED_PAUSE),
+            _ if self.known.was_ever_current() => LONGEST_PAUSE,
+            // Among them: a file with credentials that may appear any moment.
+            _ => LONGEST_FIRST_PAUSE,
+        };
+        with_jitter((FIRST_PAUSE * 2_u32.pow(failures.min(10))).min(longest))
+    }
+
     /// Each reason is logged once in a row.
     fn report(&self, ended: &Ended) {
         let issuer = self.issuer.as_str();
@@ -301,18 +319,6 @@ impl Follower {
     }
 }
 
-impl Ended {
-    /// How long to wait before connecting again.
-    fn pause(&self, failures: u32) -> Duration {
-        let longest = match self {
-            Self::NotOffered => return with_jitter(Duration::from_mins(5)),
-            // A file with credentials may appear any moment, and the issuer is not asked for it.
-            Self::Refused(_) | Self::Broken(_) => Duration::from_secs(5),
-        };
-        with_jitter((FIRST_PAUSE * 2_u32.pow(failures.min(10))).min(longest))
-    }
-}
-
 fn is_event_stream(response: &Response) -> bool {
     response
         .headers()
@@ -322,4 +328,109 @@ fn is_event_stream(response: &Response) -> bool {
             let kind = kind.split(';').next().unwrap_or(kind);
             kind.trim().eq_ignore_ascii_case("text/event-stream")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use serde_json::{Value, json};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{ManualClock, credentials::CredentialSource};
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn follower(hand: &ManualClock) -> Follower {
+        let credentials = OwnCredentials::new(CredentialSource::Given {
+            client_id: "notes".to_owned(),
+            secret: "secret".into(),
+        });
+        Follower::new(
+            Arc::new(Known::new("notes".to_owned(), hand.clock())),
+            Issuer::new("http://127.0.0.1:1".to_owned()).unwrap(),
+            Arc::new(credentials.unwrap()),
+        )
+    }
+
+    fn revocation(number: u64, entry: &Value) -> String {
+        format!("id: {number}\nevent: revocation\ndata: {entry}\n\n")
+    }
+
+    #[tokio::test]
+    async fn bytes_that_never_become_an_event_are_no_sign_of_life() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut drip = tokio::time::interval(Duration::from_millis(1));
+            // Comments are whole lines, and still nothing.
+            for byte in b": still here\n\nevent: x\ndata: x\n\n".iter().cycle() {
+                drip.tick().await;
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut follower = follower(&ManualClock::at(NOW));
+        follower.dead_after = Duration::from_millis(100);
+        follower.url = Some(format!("http://{address}/feed").parse().unwrap());
+        let response = follower.connect().await.unwrap();
+        let mut connection = Connection::default();
+        let Ended::Broken(reason) = follower.read(response, &mut connection).await else {
+            panic!("it was followed");
+        };
+        assert_eq!(reason, "the issuer has fallen silent");
+        assert!(!follower.known.was_ever_current());
+    }
+
+    #[test]
+    fn what_has_expired_is_forgotten() {
+        let hand = ManualClock::at(NOW);
+        let mut follower = follower(&hand);
+        let mut connection = Connection::default();
+        for number in 1..=100 {
+            let end = NOW + 10 * number;
+            let entry = json!({"kind": "token", "jti": number.to_string(), "revoked_at": NOW,
+                "expires_at": end});
+            let bytes = revocation(number, &entry);
+            assert_eq!(
+                follower.take_in(bytes.as_bytes(), &mut connection),
+                Ok(true)
+            );
+        }
+        let mut count_after = |seconds| {
+            hand.advance(Duration::from_secs(seconds));
+            let current = b"event: current\ndata: {}\n\n";
+            follower.take_in(current, &mut connection).unwrap();
+            follower.known.revoked.count.load(Ordering::Relaxed)
+        };
+        assert_eq!(count_after(0), 100);
+        assert_eq!(
+            count_after(100),
+            97,
+            "a minute longer than it was to be kept"
+        );
+        assert_eq!(count_after(59), 97, "at most once a minute");
+        assert_eq!(count_after(1), 91);
+        assert_eq!(count_after(3600), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_make_old_news_fresh() {
+        let (late, early) = (ManualClock::at(NOW + 3600), ManualClock::at(NOW));
+        let mut known = Known::new("notes".to_owned(), late.clock());
+        known.mark_current();
+        known.clock = early.clock();
+        known.mark_cut();
+        assert_eq!(known.current_at.load(Ordering::Relaxed), NOW * 1000);
+    }
 }

@@ -7,9 +7,12 @@ mod follower;
 mod revoked;
 mod sse;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{sync::SetOnce, task::JoinHandle};
@@ -98,26 +101,30 @@ impl Revocations {
         self.standing(token)
     }
 
-    /// Waits until the feed is current, or cannot be for now, but not for long.
+    /// Waits until the feed is current, or cannot be for now, but not for long. To be called when
+    /// the issuer's keys are there: while the issuer is down, no wait would be long enough.
     pub(super) async fn settle(&self) {
         self.follow();
-        let settled = self.known.settled.wait();
-        if tokio::time::timeout(self.config.wait_at_start, settled)
-            .await
-            .is_err()
-        {
-            self.known.settle();
-        }
+        self.known
+            .wait_until_settled(self.config.wait_at_start)
+            .await;
     }
 
-    /// Whether tokens can be judged as configured.
-    pub(super) fn health(&self) -> Result<(), String> {
+    /// Whether tokens can be judged as configured. `issuer_is_up`: its keys are there, so that the
+    /// wait at the start may begin, if it did not yet.
+    pub(super) fn health(&self, issuer_is_up: bool) -> Result<(), String> {
         if self.is_fresh() {
             return Ok(());
         }
         self.follow();
         let issuer = self.issuer.as_str();
         if self.known.settled.get().is_none() {
+            if issuer_is_up {
+                let (known, wait) = (Arc::clone(&self.known), self.config.wait_at_start);
+                drop(tokio::spawn(
+                    async move { known.wait_until_settled(wait).await },
+                ));
+            }
             return Err(format!("the revocations of {issuer} were not read yet"));
         }
         if self.config.when_stale != WhenStale::FailClosed {
@@ -138,7 +145,7 @@ impl Revocations {
 
     /// Starts the task that follows the feed, unless it runs. It does not when it was never
     /// started, or when the runtime that it was started in has ended.
-    fn follow(&self) {
+    pub(super) fn follow(&self) {
         let Ok(mut task) = self.task.try_lock() else {
             return; // somebody else is looking after it
         };
@@ -150,15 +157,7 @@ impl Revocations {
             self.issuer.clone(),
             Arc::clone(&self.credentials),
         );
-        let (known, wait) = (Arc::clone(&self.known), self.config.wait_at_start);
-        *task = Some(Task(tokio::spawn(async move {
-            // Also when nobody waits: the health depends on it.
-            let settle = async {
-                tokio::time::sleep(wait).await;
-                known.settle();
-            };
-            tokio::join!(follower.follow(), settle);
-        })));
+        *task = Some(Task(tokio::spawn(follower.follow())));
     }
 }
 
@@ -172,6 +171,10 @@ impl Known {
             settled: SetOnce::new(),
             failure: Mutex::default(),
         }
+    }
+
+    fn was_ever_current(&self) -> bool {
+        self.current_at.load(Ordering::Acquire) != 0
     }
 
     /// All revocations until now are known.
@@ -190,6 +193,16 @@ impl Known {
 
     fn settle(&self) {
         self.settled.set(()).ok(); // once is enough
+    }
+
+    /// Who waited in vain has waited for all.
+    async fn wait_until_settled(&self, longest: Duration) {
+        if tokio::time::timeout(longest, self.settled.wait())
+            .await
+            .is_err()
+        {
+            self.settle();
+        }
     }
 
     fn failure(&self) -> Option<String> {

@@ -59,7 +59,7 @@ pub(super) struct Revoked {
     credentials: DashMap<String, Until>,
     /// Of grants for this service's audience, by client.
     grants: DashMap<String, Until>,
-    count: AtomicUsize,
+    pub(super) count: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
