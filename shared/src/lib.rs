@@ -32,7 +32,7 @@
 //! | [`Revocation`] | a revoked token is refused | each request costs | while the issuer is down |
 //! |---|---|---|---|
 //! | `None` | when it expires | nothing | tokens are verified with the keys that are held |
-//! | `Feed` | in a fraction of a second | a lookup in memory | so, too, or as [`WhenStale`] says after 30 s |
+//! | `Feed` | in a fraction of a second | a lookup | the same; after 30 s as [`WhenStale`] says |
 //! | `Introspection` | within 10 s | a question every 10 s and token | 503 |
 //!
 //! With the service's own credentials the verifier follows the feed, if the issuer offers one. That

@@ -1,5 +1,5 @@
-//! What every small server here needs around its handlers: where to listen, how to stop, health, and
-//! error bodies that tell the caller how to mend the request.
+//! What every small server here needs around its handlers: where to listen, how to stop, health,
+//! and error bodies that tell the caller how to mend the request.
 
 mod authorized;
 mod body;

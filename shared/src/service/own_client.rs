@@ -70,9 +70,9 @@ pub struct OwnClient {
 }
 
 impl OwnClient {
-    /// From the variables `<prefix>_CLIENT_ID` and `<prefix>_CLIENT_SECRET` of the environment, read
-    /// with `variable`; `None` when neither is set. There is no flag for them: everybody on the
-    /// machine could read a secret there.
+    /// From the variables `<prefix>_CLIENT_ID` and `<prefix>_CLIENT_SECRET` of the environment,
+    /// read with `variable`; `None` when neither is set. There is no flag for them: everybody on
+    /// the machine could read a secret there.
     ///
     /// # Errors
     /// When only one of them is set.

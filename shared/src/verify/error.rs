@@ -8,7 +8,8 @@ pub enum TokenError {
     /// No access token was sent. Status 401, without an error code.
     #[error("this needs an access token: send it as `Authorization: Bearer <token>`")]
     Missing,
-    /// The token is malformed, forged, expired, revoked, or for somebody else. Status 401, `invalid_token`.
+    /// The token is malformed, forged, expired, revoked, or for somebody else. Status 401,
+    /// `invalid_token`.
     #[error("{0}")]
     Invalid(&'static str),
     /// The token is good but does not allow this. Status 403, `insufficient_scope`.

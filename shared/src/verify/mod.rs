@@ -6,9 +6,9 @@
 //! `iss`, `aud`, `exp`, `sub`, and, where they are there, `nbf`, `iat`, `client_id`, `jti`, `scope`
 //! and `scp`.
 //!
-//! [`Revocation`] says how it learns of tokens that were taken back: the `feed` is asked on each use
-//! of a token, also of one that is remembered. With `introspection` the issuer judges, and only its
-//! answer is checked here.
+//! [`Revocation`] says how it learns of tokens that were taken back: what the `feed` has told is
+//! looked through on each use of a token, also of one that is remembered. With `introspection` the
+//! issuer judges, and only its answer is checked here.
 //!
 //! Stricter than the RFCs, on purpose: a token must name its key (`kid`), no name may stand twice
 //! in its header or claims, `scope` and `scp` must agree, and a token that is bound to a key

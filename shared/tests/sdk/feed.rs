@@ -440,6 +440,10 @@ async fn credentials_may_come_later_and_change() {
     let verifier = Verifier::builder(issuer.url())
         .audience("notes")
         .client_from_file(&file, "notes")
+        .revocation(Revocation::Feed(Feed {
+            wait_at_start: Duration::from_millis(20),
+            ..Feed::default()
+        }))
         .clock(hand.clock())
         .build()
         .unwrap();
@@ -447,7 +451,7 @@ async fn credentials_may_come_later_and_change() {
     issuer.revoke_token("credential.1");
     assert!(
         verifier.verify(&token).await.is_ok(),
-        "nobody waits for a file"
+        "nobody waits for long"
     );
     assert_eq!(issuer.requests(TestIssuer::FEED), 0);
     std::fs::write(

@@ -22,7 +22,7 @@ const INACTIVE: TokenError = TokenError::Invalid("the token is not active");
 
 fn asking(issuer: &str, clock: Clock) -> Verifier {
     let config = Introspection {
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(10),
         ..Introspection::default()
     };
     Verifier::builder(issuer)
@@ -220,7 +220,7 @@ async fn what_is_no_answer_accepts_nothing_and_only_what_may_pass_is_tried_again
         ("active as a number", json(&good.replace("true", "1")), 1),
         ("active is null", json(&good.replace("true", "null")), 1),
         ("no active", json(&good.replace("active", "aktiv")), 1),
-        ("active twice", json(&good.replace("\"active\":true", "\"active\":false,\"active\":true")), 1),
+        ("active twice", json(&good.replacen('{', "{\"active\":false,", 1)), 1),
         ("a list", json(&format!("[{good}]")), 1),
         ("a truth", json("true"), 1),
         ("two answers", json(&format!("{good}{good}")), 1),

@@ -61,9 +61,10 @@ pub(super) struct Follower {
 enum Ended {
     /// The issuer has none.
     NotOffered,
-    /// This service may not follow it, or does not know its own credentials.
+    /// This service may not follow it.
     Refused(String),
-    /// It may work again in a moment.
+    /// It may work in a moment: the issuer does not answer, or has not yet written down who this
+    /// service is.
     Broken(String),
 }
 
@@ -130,7 +131,7 @@ impl Follower {
     }
 
     async fn connect(&mut self) -> Result<Response, Ended> {
-        let credentials = self.credentials.get().await.map_err(Ended::Refused)?;
+        let credentials = self.credentials.get().await.map_err(Ended::Broken)?;
         let url = match self.url.take() {
             Some(url) => url,
             None => self.discover().await?,
@@ -300,7 +301,6 @@ impl Follower {
         let longest = match ended {
             Ended::NotOffered => return with_jitter(NOT_OFFERED_PAUSE),
             _ if self.known.was_ever_current() => LONGEST_PAUSE,
-            // Among them: a file with credentials that may appear any moment.
             _ => LONGEST_FIRST_PAUSE,
         };
         with_jitter((FIRST_PAUSE * 2_u32.pow(failures.min(10))).min(longest))
