@@ -40,6 +40,37 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// The name of a credential: 128 random bits. Each token's `jti` begins with it, so that what was obtained with
+/// one credential can be recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CredentialId(String);
+
+impl CredentialId {
+    pub fn generate() -> Self {
+        Self(random_id())
+    }
+
+    /// A name from the store.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// A fresh `jti` for a token that is obtained with this credential.
+    pub fn token_id(&self) -> String {
+        format!("{}.{}", self.0, random_id())
+    }
+
+    /// The credential that the token with this `jti` was obtained with.
+    pub fn of_token(jti: &str) -> Option<Self> {
+        let (credential, _) = jti.split_once('.')?;
+        Some(Self(credential.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Whether a client may authenticate at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientStatus {
@@ -54,22 +85,32 @@ pub struct ClientRecord {
     pub status: ClientStatus,
     pub credentials: Vec<Credential>,
     pub grants: Vec<Grant>,
+    /// The resources whose tokens this client may ask about: it is their resource server.
+    pub owns: Vec<ResourceId>,
 }
 
 impl ClientRecord {
-    /// Whether `presented` is the secret of one of the client's living credentials.
-    pub fn accepts(&self, presented: &SecretHash, now: u64) -> bool {
-        self.status == ClientStatus::Active
-            && self
-                .credentials
-                .iter()
-                .any(|credential| credential.accepts(presented, now))
+    /// The living credential whose secret was presented.
+    pub fn accepts(&self, presented: &SecretHash, now: u64) -> Option<&Credential> {
+        let active = self.status == ClientStatus::Active;
+        let mut credentials = self.credentials.iter().filter(|_| active);
+        credentials.find(|credential| credential.accepts(presented, now))
+    }
+
+    /// Whether the client holds a grant for `resource` with `scope`.
+    pub fn may(&self, resource: &str, scope: &str, now: u64) -> bool {
+        self.grants.iter().any(|grant| {
+            grant.resource.as_str() == resource
+                && grant.scopes.contains(scope)
+                && grant.expires_at.is_none_or(|end| now < end)
+        })
     }
 }
 
 /// One way for a client to prove who it is.
 #[derive(Clone, Debug)]
 pub struct Credential {
+    pub id: CredentialId,
     pub label: String,
     pub secret: SecretHash,
     /// Seconds since the epoch; `None` lives until it is removed.
@@ -220,6 +261,7 @@ mod tests {
     fn an_expired_credential_and_an_inactive_client_open_nothing() {
         let secret = SecretHash::of("right");
         let credential = Credential {
+            id: CredentialId::generate(),
             label: String::new(),
             secret,
             expires_at: Some(100),
@@ -229,11 +271,12 @@ mod tests {
             status: ClientStatus::Active,
             credentials: vec![credential],
             grants: vec![],
+            owns: vec![],
         };
-        assert!(client.accepts(&SecretHash::of("right"), 99));
-        assert!(!client.accepts(&SecretHash::of("right"), 100));
-        assert!(!client.accepts(&SecretHash::of("wrong"), 99));
+        assert!(client.accepts(&SecretHash::of("right"), 99).is_some());
+        assert!(client.accepts(&SecretHash::of("right"), 100).is_none());
+        assert!(client.accepts(&SecretHash::of("wrong"), 99).is_none());
         client.status = ClientStatus::Inactive;
-        assert!(!client.accepts(&SecretHash::of("right"), 99));
+        assert!(client.accepts(&SecretHash::of("right"), 99).is_none());
     }
 }

@@ -109,6 +109,7 @@ mod tests {
     fn client(grants: &[(&str, &str, Option<u64>)]) -> ClientRecord {
         ClientRecord {
             id: ClientId::parse("m3").unwrap(),
+            owns: vec![],
             status: ClientStatus::Active,
             credentials: vec![],
             grants: grants

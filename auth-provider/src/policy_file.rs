@@ -13,7 +13,7 @@ const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 
 /// The longest life that a policy may give a token, in seconds: a bearer token that leaks is good for
 /// whoever holds it until it ends.
-const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
+pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
 
 /// A policy in which every name that is used is also defined.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct PolicyResource {
     pub scopes: BTreeMap<String, String>,
     /// In seconds.
     pub token_lifetime: u64,
+    /// The client that the resource server authenticates as.
+    pub owner: Option<ClientId>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -78,6 +80,8 @@ struct FileResource {
     scopes: BTreeMap<String, String>,
     #[serde(default)]
     token_lifetime: Option<SignedDuration>,
+    #[serde(default)]
+    owner: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -116,10 +120,6 @@ impl Policy {
             clients: BTreeMap::new(),
             grants: BTreeMap::new(),
         };
-        for (id, resource) in file.resources {
-            let (id, resource) = resource.check(id)?;
-            policy.resources.insert(id, resource);
-        }
         for (id, client) in file.clients {
             let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
             let name = client.name.unwrap_or(id);
@@ -130,6 +130,10 @@ impl Policy {
                     description: client.description,
                 },
             );
+        }
+        for (id, resource) in file.resources {
+            let (id, resource) = resource.check(id, &policy)?;
+            policy.resources.insert(id, resource);
         }
         for grant in file.grants {
             let (arrow, grant) = grant.check(&policy)?;
@@ -142,29 +146,42 @@ impl Policy {
         }
         Ok(policy)
     }
+
+    /// The client of this name, if the file defines it.
+    fn defined(&self, client: &str) -> Result<ClientId, String> {
+        ClientId::parse(client)
+            .ok()
+            .filter(|id| self.clients.contains_key(id))
+            .ok_or_else(|| format!("there is no [clients.{client}] in this file"))
+    }
 }
 
 impl FileResource {
-    fn check(self, id: String) -> Result<(ResourceId, PolicyResource), PolicyError> {
-        let key =
-            ResourceId::parse(&id).map_err(|error| meaning(format!("resource `{id}`: {error}")))?;
-        ScopeSet::from_tokens(self.scopes.keys())
-            .map_err(|error| meaning(format!("resource `{id}`: {error}")))?;
-        let token_lifetime = match self.token_lifetime {
-            None => DEFAULT_TOKEN_LIFETIME,
-            Some(life) => {
-                seconds(life).map_err(|error| meaning(format!("resource `{id}`: {error}")))?
-            }
+    fn check(
+        self,
+        id: String,
+        policy: &Policy,
+    ) -> Result<(ResourceId, PolicyResource), PolicyError> {
+        let wrong = |what: String| meaning(format!("resource `{id}`: {what}"));
+
+        let key = ResourceId::parse(&id).map_err(|error| wrong(error.to_string()))?;
+        ScopeSet::from_tokens(self.scopes.keys()).map_err(|error| wrong(error.to_string()))?;
+        let token_lifetime = self
+            .token_lifetime
+            .map(seconds)
+            .transpose()
+            .map_err(wrong)?;
+        let owner = self
+            .owner
+            .map(|owner| policy.defined(&owner).map_err(wrong))
+            .transpose()?;
+        let resource = PolicyResource {
+            scopes: self.scopes,
+            token_lifetime: token_lifetime.unwrap_or(DEFAULT_TOKEN_LIFETIME),
+            owner,
+            name: self.name.unwrap_or(id),
         };
-        let name = self.name.unwrap_or(id);
-        Ok((
-            key,
-            PolicyResource {
-                name,
-                scopes: self.scopes,
-                token_lifetime,
-            },
-        ))
+        Ok((key, resource))
     }
 }
 
@@ -175,10 +192,7 @@ impl FileGrant {
         } = &self;
         let wrong = |what: String| meaning(format!("grant {client} -> {resource}: {what}"));
 
-        let client_id = ClientId::parse(client)
-            .ok()
-            .filter(|id| policy.clients.contains_key(id))
-            .ok_or_else(|| wrong(format!("there is no [clients.{client}] in this file")))?;
+        let client_id = policy.defined(client).map_err(wrong)?;
         let (resource_id, defined) = ResourceId::parse(resource)
             .ok()
             .and_then(|id| policy.resources.get_key_value(&id))

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeSeq};
 use tracing::debug;
 
 use crate::{
-    client::{ClientRecord, random_id},
+    clients::Authenticated,
     error::OAuthError,
     policy::{self, Wish},
     server::AuthServer,
@@ -43,16 +43,17 @@ struct Claims<'a> {
 /// The policy's refusal, as `unauthorized_client`, `invalid_target` or `invalid_scope`.
 pub fn issue(
     server: &AuthServer,
-    client: &ClientRecord,
+    caller: &Authenticated,
     wish: &Wish,
 ) -> Result<Issued, OAuthError> {
     let now = server.clock.now();
+    let client = &caller.client;
     let allowed = policy::decide(client, wish, now)
         .map_err(|refusal| OAuthError::from(refusal).of_client(&client.id))?;
     // A token does not outlive the grant that it comes from.
     let until_grant_ends = allowed.grant.expires_at.map_or(u64::MAX, |end| end - now);
     let expires_in = allowed.grant.token_lifetime.min(until_grant_ends);
-    let jti = random_id();
+    let jti = caller.credential.token_id();
     let access_token = server.keys.signing().sign(&Claims {
         iss: &server.issuer,
         sub: client.id.as_str(),

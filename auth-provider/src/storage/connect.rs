@@ -86,8 +86,12 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            let first = include_str!("../../migrations/postgres/0001_registry.sql");
-            migrations(first).run(&pool).await?;
+            migrations(
+                include_str!("../../migrations/postgres/0001_registry.sql"),
+                include_str!("../../migrations/postgres/0003_revocation.sql"),
+            )
+            .run(&pool)
+            .await?;
             Ok(Arc::new(PostgresStore(pool)))
         }
         DatabaseUrl::SqliteFile(path) => {
@@ -118,13 +122,17 @@ async fn open_sqlite(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    let first = include_str!("../../migrations/sqlite/0001_registry.sql");
-    migrations(first).run(&pool).await?;
+    migrations(
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+    )
+    .run(&pool)
+    .await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The numbered steps from an empty database to today's. A step that was released is never edited.
-fn migrations(registry: &'static str) -> Migrator {
+fn migrations(registry: &'static str, revocation: &'static str) -> Migrator {
     let step = |number, name: &'static str, sql: &'static str| {
         Migration::new(
             number,
@@ -134,7 +142,10 @@ fn migrations(registry: &'static str) -> Migrator {
             false,
         )
     };
-    Migrator::with_migrations(vec![step(1, "registry", registry)])
+    Migrator::with_migrations(vec![
+        step(1, "registry", registry),
+        step(3, "revocation", revocation),
+    ])
 }
 
 #[cfg(test)]

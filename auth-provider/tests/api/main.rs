@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod discovery;
+mod feed;
+mod introspection;
 mod layers;
 mod process;
 mod startup;
