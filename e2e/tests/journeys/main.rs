@@ -4,4 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod grants;
+
+mod outages;
 mod support;
