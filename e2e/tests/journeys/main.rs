@@ -5,5 +5,6 @@
 
 mod grants;
 
+mod new_keys;
 mod outages;
 mod support;
