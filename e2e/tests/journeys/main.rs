@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod grants;
-
+mod leaks;
 mod new_keys;
 mod outages;
 mod support;
