@@ -60,7 +60,9 @@ pub async fn authenticate(
             server.directory.0.insert(id, Arc::clone(&record));
             Ok(record)
         }
-        _ => Err(OAuthError::invalid_client().of_client(id)),
+        Some(_) => Err(OAuthError::invalid_client().of_client(id)),
+        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
+        None => Err(OAuthError::invalid_client()),
     }
 }
 
