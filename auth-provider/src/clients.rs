@@ -60,13 +60,15 @@ pub async fn authenticate(
     {
         return Ok(authenticated);
     }
-    let record = server.store.client_record(&id).await?.map(Arc::new);
-    let authenticated = record.and_then(|record| {
-        let authenticated = Authenticated::by(&record, &presented, now)?;
-        server.directory.0.insert(id.clone(), record);
-        Some(authenticated)
-    });
-    authenticated.ok_or_else(|| OAuthError::invalid_client().of_client(id))
+    let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
+        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
+        return Err(OAuthError::invalid_client());
+    };
+    let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
+        return Err(OAuthError::invalid_client().of_client(id));
+    };
+    server.directory.0.insert(id, record);
+    Ok(authenticated)
 }
 
 impl Authenticated {
