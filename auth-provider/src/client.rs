@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::ScopeSet;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::resource::ResourceId;
+use crate::resource::{ResourceId, TokenFormat};
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
 /// changes, since some clients form-encode Basic credentials and some send them raw.
@@ -128,6 +128,7 @@ impl Credential {
 pub struct Grant {
     pub resource: ResourceId,
     pub scopes: ScopeSet,
+    pub token_format: TokenFormat,
     /// How long a token from this grant lives, in seconds.
     pub token_lifetime: u64,
     /// From this second on the grant is void.
@@ -140,12 +141,8 @@ pub struct Secret(SecretString);
 const SECRET_PREFIX: &str = "m2m_";
 
 impl Secret {
-    /// `m2m_`, 256 random bits, and six characters of checksum, all within `[A-Za-z0-9_-]`. Prefix and
-    /// checksum let a scanner recognise a leaked secret for certain.
     pub fn generate() -> Self {
-        let random = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
-        let checksum = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, random.as_bytes()));
-        Self(format!("{SECRET_PREFIX}{random}{}", &checksum[..6]).into())
+        Self(unguessable(SECRET_PREFIX).into())
     }
 
     pub fn hash(&self) -> SecretHash {
@@ -200,6 +197,28 @@ impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash(…)")
     }
+}
+
+/// `prefix`, 256 random bits, and six characters of checksum, all within `[A-Za-z0-9_-]`. Prefix and checksum let
+/// a scanner recognise for certain what has leaked.
+pub fn unguessable(prefix: &str) -> String {
+    let random = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+    format!("{prefix}{random}{}", checksum(&random))
+}
+
+/// Whether a text can have been made by [`unguessable`].
+pub fn is_well_formed(text: &str, prefix: &str) -> bool {
+    let parts = text
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.split_at_checked(43));
+    parts.is_some_and(|(random, sum)| sum == checksum(random))
+}
+
+fn checksum(random: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, random.as_bytes());
+    let mut sum = URL_SAFE_NO_PAD.encode(hash);
+    sum.truncate(6);
+    sum
 }
 
 /// Bytes from the system's random generator: the one place where randomness enters.

@@ -18,8 +18,17 @@ const REVOKE_ANY: &str = "tokens:revoke";
 /// What `caller` may know about a token (RFC 7662 section 2.2): all of it, when the token is alive and was issued
 /// for a resource that the caller owns, or to the caller itself, or when the caller is an administrator. Nothing in
 /// any other case, so that nobody learns whether a token that is none of their business exists.
-pub fn introspect(server: &AuthServer, caller: &ClientRecord, token: &str) -> Option<OwnToken> {
-    let token = own_token::read(server, token)?;
+///
+/// # Errors
+/// When the store cannot say what an opaque token stands for.
+pub async fn introspect(
+    server: &AuthServer,
+    caller: &ClientRecord,
+    token: &str,
+) -> Result<Option<OwnToken>, OAuthError> {
+    let Some(token) = own_token::read(server, token).await? else {
+        return Ok(None);
+    };
     let theirs = caller.owns.contains(&token.aud)
         || caller.id == token.client_id
         || caller.may(PROVIDER, INTROSPECT_ANY, server.clock.now());
@@ -28,9 +37,9 @@ pub fn introspect(server: &AuthServer, caller: &ClientRecord, token: &str) -> Op
             client = %caller.id, resource = %token.aud,
             "probed: asked about a token that is not for one of its resources"
         );
-        return None;
+        return Ok(None);
     }
-    (!server.revocations.revokes(&token)).then_some(token)
+    Ok((!server.revocations.revokes(&token)).then_some(token))
 }
 
 /// Takes a token back, if it is the caller's own or the caller is an administrator. The answer is the same in any
@@ -43,7 +52,7 @@ pub async fn revoke(
     caller: &ClientRecord,
     token: &str,
 ) -> Result<(), OAuthError> {
-    let Some(token) = own_token::read(server, token) else {
+    let Some(token) = own_token::read(server, token).await? else {
         return Ok(());
     };
     let now = server.clock.now();

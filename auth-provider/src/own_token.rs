@@ -1,21 +1,24 @@
-//! Reading a token that this server issued: its signature first, then its claims.
+//! Tokens of this server's own: what stands in them, and reading them back. Of a JWT the signature comes first, then
+//! its claims; an opaque token is a reference into the store.
 
 use jsonwebtoken::{Algorithm, Validation};
 use m2m::ScopeSet;
 use serde::Deserialize;
 
 use crate::{
-    client::{ClientId, CredentialId},
+    client::{ClientId, CredentialId, SecretHash, is_well_formed, unguessable},
     resource::ResourceId,
     server::AuthServer,
+    storage::StoreError,
 };
 
 /// Longer texts are nobody's access token, in bytes.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// The claims of a token that this server signed and that has not ended. It may have been revoked.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
+const REFERENCE_PREFIX: &str = "m2mt_";
+
+/// What a token says, whichever way it is carried. It may have been revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnToken {
     pub client_id: ClientId,
     /// The credential that the client obtained it with.
@@ -40,24 +43,39 @@ struct Claims {
     jti: String,
 }
 
+/// A fresh opaque token: 256 random bits that mean nothing by themselves.
+pub fn new_reference() -> String {
+    unguessable(REFERENCE_PREFIX)
+}
+
 /// Reads a token. `None` for what is forged, of another issuer, of another kind, or has ended.
-pub fn read(server: &AuthServer, token: &str) -> Option<OwnToken> {
+///
+/// # Errors
+/// When the store cannot say what an opaque token stands for.
+pub async fn read(server: &AuthServer, token: &str) -> Result<Option<OwnToken>, StoreError> {
+    let read = if is_well_formed(token, REFERENCE_PREFIX) {
+        server.store.opaque_token(&SecretHash::of(token)).await?
+    } else {
+        read_jwt(server, token)
+    };
+    let now = server.clock.now();
+    Ok(read.filter(|token| token.nbf <= now && now < token.exp))
+}
+
+fn read_jwt(server: &AuthServer, token: &str) -> Option<OwnToken> {
     if token.len() > MAX_LENGTH {
         return None;
     }
     let header = jsonwebtoken::decode_header(token).ok()?;
     let key = server.keys.verifying(header.kid.as_deref()?)?;
     let mut rules = Validation::new(Algorithm::ES256);
-    // The dates are checked below, by the clock that was handed in; the audience is any resource of this server.
+    // The dates are checked by the clock that was handed in; the audience is any resource of this server.
     rules.validate_exp = false;
     rules.validate_aud = false;
     let claims = jsonwebtoken::decode::<Claims>(token, key, &rules)
         .ok()?
         .claims;
-    let now = server.clock.now();
-    let is_access_token = header.typ.as_deref() == Some("at+jwt");
-    let lives = claims.nbf <= now && now < claims.exp;
-    if !is_access_token || !lives || claims.iss != server.issuer {
+    if header.typ.as_deref() != Some("at+jwt") || claims.iss != server.issuer {
         return None;
     }
     Some(OwnToken {

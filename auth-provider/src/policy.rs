@@ -102,7 +102,10 @@ fn list(names: &[impl std::fmt::Display]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{ClientId, ClientStatus};
+    use crate::{
+        client::{ClientId, ClientStatus},
+        resource::TokenFormat,
+    };
 
     fn client(grants: &[(&str, &str, Option<u64>)]) -> ClientRecord {
         ClientRecord {
@@ -115,6 +118,7 @@ mod tests {
                 .map(|(resource, scopes, expires_at)| Grant {
                     resource: ResourceId::parse(resource).unwrap(),
                     scopes: scopes.parse().unwrap(),
+                    token_format: TokenFormat::Jwt,
                     token_lifetime: 3600,
                     expires_at: *expires_at,
                 })

@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use m2m::ScopeSet;
 use serde::Deserialize;
 
-use crate::{client::ClientId, resource::ResourceId};
+use crate::{
+    client::ClientId,
+    resource::{ResourceId, TokenFormat},
+};
 
 /// The life of a resource's tokens where the policy says nothing, in seconds.
 const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
@@ -32,6 +35,7 @@ pub struct PolicyResource {
     pub token_lifetime: u64,
     /// The client that the resource server authenticates as.
     pub owner: Option<ClientId>,
+    pub token_format: TokenFormat,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -82,6 +86,8 @@ struct FileResource {
     token_lifetime: Option<SignedDuration>,
     #[serde(default)]
     owner: Option<String>,
+    #[serde(default)]
+    token_format: TokenFormat,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +185,7 @@ impl FileResource {
             scopes: self.scopes,
             token_lifetime: token_lifetime.unwrap_or(DEFAULT_TOKEN_LIFETIME),
             owner,
+            token_format: self.token_format,
             name: self.name.unwrap_or(id),
         };
         Ok((key, resource))
@@ -295,6 +302,10 @@ mod tests {
     fn what_is_wrong_is_said_in_one_line_with_its_place() {
         let grant = |lines: &str| format!("{RESOURCE}\n[[grants]]\n{lines}");
         for (text, part) in [
+            (
+                "[resources.a]\ntoken_format = 'paper'".to_owned(),
+                "line 2: unknown variant `paper`",
+            ),
             ("clients = [".to_owned(), "line 1"),
             (
                 "\n\n[client.bot]".to_owned(),

@@ -31,7 +31,7 @@ use crate::{
     policy_file::Policy,
     revocation::Revocations,
     server::AuthServer,
-    storage::{self, DatabaseUrl, Store},
+    storage::{self, DatabaseUrl, Store, StoreError},
 };
 
 /// How many may follow the revocations at once; each costs a connection and a little memory.
@@ -132,11 +132,20 @@ async fn keep_in_step(server: Data<AuthServer>) {
         if now >= swept_at + SWEEP_SECONDS {
             swept_at = now;
             outcome = outcome.and(server.revocations.sweep(store, now).await);
+            outcome = outcome.and(forget_opaque_tokens(store, now).await);
         }
         if let Err(error) = outcome {
-            warn!("cannot read the revocations: {error}");
+            warn!("cannot keep in step with the database: {error}");
         }
     }
+}
+
+/// In small steps, between which others can write.
+async fn forget_opaque_tokens(store: &dyn Store, now: u64) -> Result<(), StoreError> {
+    while store.forget_opaque_tokens(now).await? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 /// The web server hears SIGTERM by itself; this ends what would go on for ever.

@@ -39,7 +39,7 @@ pub(super) async fn issue_token(
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
     let TokenRequest::ClientCredentials(wish) = request.form;
-    let issued = tokens::issue(&server, &request.caller, &wish)?;
+    let issued = tokens::issue(&server, &request.caller, &wish).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
@@ -60,12 +60,13 @@ pub(super) struct AboutToken {
 pub(super) async fn introspect(
     server: Data<AuthServer>,
     request: FromClient<AboutToken>,
-) -> HttpResponse {
-    let known = introspection::introspect(&server, &request.caller.client, &request.form.token);
+) -> Result<HttpResponse, OAuthError> {
+    let known =
+        introspection::introspect(&server, &request.caller.client, &request.form.token).await?;
     let answer = known.map_or_else(|| json!({"active": false}), |token| active(&server, &token));
-    HttpResponse::Ok()
+    Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(answer)
+        .json(answer))
 }
 
 /// `POST /oauth/revoke`

@@ -89,6 +89,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
             migrations(
                 include_str!("../../migrations/postgres/0001_registry.sql"),
                 include_str!("../../migrations/postgres/0003_revocation.sql"),
+                include_str!("../../migrations/postgres/0004_opaque_token.sql"),
             )
             .run(&pool)
             .await?;
@@ -125,6 +126,7 @@ async fn open_sqlite(
     migrations(
         include_str!("../../migrations/sqlite/0001_registry.sql"),
         include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
     )
     .run(&pool)
     .await?;
@@ -132,7 +134,11 @@ async fn open_sqlite(
 }
 
 /// The numbered steps from an empty database to today's. A step that was released is never edited.
-fn migrations(registry: &'static str, revocation: &'static str) -> Migrator {
+fn migrations(
+    registry: &'static str,
+    revocation: &'static str,
+    opaque_token: &'static str,
+) -> Migrator {
     let step = |number, name: &'static str, sql: &'static str| {
         Migration::new(
             number,
@@ -145,6 +151,7 @@ fn migrations(registry: &'static str, revocation: &'static str) -> Migrator {
     Migrator::with_migrations(vec![
         step(1, "registry", registry),
         step(3, "revocation", revocation),
+        step(4, "opaque token", opaque_token),
     ])
 }
 

@@ -10,6 +10,7 @@ pub use connect::{DatabaseUrl, open};
 use crate::{
     client::{ClientId, ClientRecord, CredentialId, SecretHash},
     keys::StoredKey,
+    own_token::OwnToken,
     policy_file::Policy,
     revocation::{Revocation, Revoked},
 };
@@ -48,6 +49,17 @@ pub trait Store: Send + Sync {
 
     /// Removes from the list what had to be known until `now` only.
     async fn forget_revocations(&self, now: u64) -> Result<(), StoreError>;
+
+    /// Keeps what an opaque token stands for, by the token's hash.
+    async fn add_opaque_token(&self, hash: &SecretHash, token: &OwnToken)
+    -> Result<(), StoreError>;
+
+    /// What the opaque token with this hash stands for.
+    async fn opaque_token(&self, hash: &SecretHash) -> Result<Option<OwnToken>, StoreError>;
+
+    /// Removes some of the opaque tokens that had ended at `now`. True when there may be more: a large batch would
+    /// hold up those who write.
+    async fn forget_opaque_tokens(&self, now: u64) -> Result<bool, StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

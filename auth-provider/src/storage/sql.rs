@@ -3,8 +3,6 @@
 //! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
 //! nothing touches no row, so that the row counts say what changed.
 
-use std::str::FromStr;
-
 use async_trait::async_trait;
 use m2m::ScopeSet;
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -13,8 +11,9 @@ use super::{NewCredential, Store, StoreError};
 use crate::{
     client::{ClientId, ClientRecord, ClientStatus, Credential, CredentialId, Grant, SecretHash},
     keys::StoredKey,
+    own_token::OwnToken,
     policy_file::Policy,
-    resource::ResourceId,
+    resource::{ResourceId, TokenFormat},
     revocation::{Revocation, Revoked},
 };
 
@@ -25,7 +24,7 @@ const CREDENTIALS: &str =
 
 // A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
 const GRANTS: &str = "
-    SELECT g.resource_id, g.scopes, g.expires_at,
+    SELECT g.resource_id, g.scopes, g.expires_at, r.token_format,
            CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
                 ELSE r.token_lifetime END AS token_lifetime
     FROM client_grant g JOIN resource r ON r.id = g.resource_id
@@ -34,11 +33,13 @@ const GRANTS: &str = "
 const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
 
 const PUT_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime, owner) VALUES ($1, $2, $3, $4)
+    INSERT INTO resource (id, name, token_lifetime, owner, token_format) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (id) DO UPDATE
-    SET name = excluded.name, token_lifetime = excluded.token_lifetime, owner = excluded.owner
+    SET name = excluded.name, token_lifetime = excluded.token_lifetime, owner = excluded.owner,
+        token_format = excluded.token_format
     WHERE resource.name IS DISTINCT FROM excluded.name
        OR resource.owner IS DISTINCT FROM excluded.owner
+       OR resource.token_format IS DISTINCT FROM excluded.token_format
        OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime";
 
 const PUT_SCOPE: &str = "
@@ -90,6 +91,21 @@ const REVOCATIONS_AFTER: &str = "
     FROM revocation WHERE number > $1 ORDER BY number";
 
 const FORGET_REVOCATIONS: &str = "DELETE FROM revocation WHERE expires_at <= $1";
+
+const ADD_OPAQUE_TOKEN: &str = "
+    INSERT INTO opaque_token (hash, client_id, resource_id, scopes, jti, issued_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+const OPAQUE_TOKEN: &str = "
+    SELECT client_id, resource_id, scopes, jti, issued_at, expires_at
+    FROM opaque_token WHERE hash = $1";
+
+const FORGET_OPAQUE_TOKENS: &str = "
+    DELETE FROM opaque_token WHERE hash IN
+    (SELECT hash FROM opaque_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+
+/// How many opaque tokens are removed in one step.
+const BATCH: u64 = 500;
 
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a
 /// reader that turns writer fails when another was faster.
@@ -157,6 +173,7 @@ macro_rules! sql_store {
                         .bind(&resource.name)
                         .bind(number(resource.token_lifetime))
                         .bind(resource.owner.as_ref().map(ClientId::as_str))
+                        .bind(resource.token_format.as_str())
                         .execute(&mut *tx)
                         .await?
                         .rows_affected();
@@ -252,6 +269,44 @@ macro_rules! sql_store {
                 Ok(())
             }
 
+            async fn add_opaque_token(
+                &self,
+                hash: &SecretHash,
+                token: &OwnToken,
+            ) -> Result<(), StoreError> {
+                sqlx::query(ADD_OPAQUE_TOKEN)
+                    .bind(hash.as_bytes())
+                    .bind(token.client_id.as_str())
+                    .bind(token.aud.as_str())
+                    .bind(token.scopes.to_string())
+                    .bind(&token.jti)
+                    .bind(number(token.iat))
+                    .bind(number(token.exp))
+                    .execute(&self.0)
+                    .await?;
+                Ok(())
+            }
+
+            async fn opaque_token(
+                &self,
+                hash: &SecretHash,
+            ) -> Result<Option<OwnToken>, StoreError> {
+                let row = sqlx::query(OPAQUE_TOKEN)
+                    .bind(hash.as_bytes())
+                    .fetch_optional(&self.0)
+                    .await?;
+                row.as_ref().map(opaque_token).transpose()
+            }
+
+            async fn forget_opaque_tokens(&self, now: u64) -> Result<bool, StoreError> {
+                let forgotten = sqlx::query(FORGET_OPAQUE_TOKENS)
+                    .bind(number(now))
+                    .bind(number(BATCH))
+                    .execute(&self.0)
+                    .await?;
+                Ok(forgotten.rows_affected() == BATCH)
+            }
+
             async fn ping(&self) -> Result<(), StoreError> {
                 sqlx::query("SELECT 1").execute(&self.0).await?;
                 Ok(())
@@ -319,8 +374,12 @@ fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
 fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
     Ok(Grant {
         resource: resource_id(row)?,
-        scopes: ScopeSet::from_str(&row.text("scopes")?)
-            .map_err(|_| StoreError::Corrupt { what: "scope list" })?,
+        scopes: scopes(row)?,
+        token_format: TokenFormat::from_stored(&row.text("token_format")?).ok_or(
+            StoreError::Corrupt {
+                what: "token format",
+            },
+        )?,
         token_lifetime: maybe_time(row, "token_lifetime")?.ok_or(StoreError::Corrupt {
             what: "token lifetime",
         })?,
@@ -394,6 +453,30 @@ fn revocation(row: &impl Columns) -> Result<Revocation, StoreError> {
         revoked_at: time("revoked_at")?,
         expires_at: time("expires_at")?,
     })
+}
+
+fn opaque_token(row: &impl Columns) -> Result<OwnToken, StoreError> {
+    let corrupt = || StoreError::Corrupt {
+        what: "opaque token",
+    };
+    let time = |name| maybe_time(row, name)?.ok_or_else(corrupt);
+    let jti = row.text("jti")?;
+    Ok(OwnToken {
+        client_id: ClientId::parse(&row.text("client_id")?).map_err(|_| corrupt())?,
+        credential: CredentialId::of_token(&jti).ok_or_else(corrupt)?,
+        aud: resource_id(row)?,
+        scopes: scopes(row)?,
+        iat: time("issued_at")?,
+        nbf: time("issued_at")?,
+        exp: time("expires_at")?,
+        jti,
+    })
+}
+
+fn scopes(row: &impl Columns) -> Result<ScopeSet, StoreError> {
+    row.text("scopes")?
+        .parse()
+        .map_err(|_| StoreError::Corrupt { what: "scope list" })
 }
 
 fn stored_key(row: &impl Columns) -> Result<StoredKey, StoreError> {

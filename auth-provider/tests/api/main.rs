@@ -5,6 +5,7 @@ mod discovery;
 mod feed;
 mod introspection;
 mod layers;
+mod opaque;
 mod process;
 mod startup;
 mod store_contract;

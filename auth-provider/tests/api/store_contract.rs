@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, CredentialId, Secret},
+    client::{ClientId, ClientStatus, CredentialId, Secret, SecretHash},
     keys::SigningKey,
     master_key::MasterKey,
+    own_token::OwnToken,
     policy_file::Policy,
     resource::ResourceId,
     revocation::Revoked,
@@ -274,5 +275,41 @@ async fn numbers_become_visible_in_their_order() {
             seen,
             "none came late"
         );
+    }
+}
+
+#[actix_web::test]
+async fn opaque_tokens_are_kept_by_their_hash_and_forgotten_in_batches() {
+    let credential = CredentialId::generate();
+    let token = |n: u64| OwnToken {
+        client_id: id("bot"),
+        credential: credential.clone(),
+        aud: ResourceId::parse("notes").unwrap(),
+        scopes: "note.read note.write".parse().unwrap(),
+        iat: NOW,
+        nbf: NOW,
+        exp: NOW + n,
+        jti: format!("{}.{n}", credential.as_str()),
+    };
+    let hash = |n: u64| SecretHash::of(&n.to_string());
+    for (store, _folder) in stores().await {
+        for n in 1..=501 {
+            store.add_opaque_token(&hash(n), &token(n)).await.unwrap();
+        }
+        assert_eq!(store.opaque_token(&hash(7)).await.unwrap(), Some(token(7)));
+        assert_eq!(store.opaque_token(&hash(0)).await.unwrap(), None);
+        assert!(
+            store.add_opaque_token(&hash(7), &token(8)).await.is_err(),
+            "a hash is not reused"
+        );
+
+        assert!(!store.forget_opaque_tokens(NOW + 1).await.unwrap());
+        assert_eq!(store.opaque_token(&hash(1)).await.unwrap(), None);
+        assert!(
+            store.forget_opaque_tokens(NOW + 501).await.unwrap(),
+            "there may be more"
+        );
+        assert!(!store.forget_opaque_tokens(NOW + 501).await.unwrap());
+        assert_eq!(store.opaque_token(&hash(501)).await.unwrap(), None);
     }
 }

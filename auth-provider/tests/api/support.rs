@@ -24,6 +24,10 @@ pub(crate) const POLICY: &str = r#"
     owner = "calendar-server"
     token_lifetime = "30m"
     scopes = { "calendar.read" = "Read events" }
+    [resources.lab]
+    owner = "lab-server"
+    token_format = "opaque"
+    scopes = { "lab.use" = "Use the lab" }
     [resources.plain]
     [resources.secret-lab]
 
@@ -33,11 +37,17 @@ pub(crate) const POLICY: &str = r#"
     [clients.notes-server]
     [clients.calendar-server]
     [clients.root]
+    [clients.lab-server]
+    [clients.courier]
     [clients.bot]
     [clients.single]
     [clients.nobody]
     [clients.ending]
 
+    [[grants]]
+    client = "courier"
+    resource = "lab"
+    scopes = ["lab.use"]
     [[grants]]
     client = "root"
     resource = "auth-provider"
