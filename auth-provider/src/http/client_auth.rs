@@ -95,6 +95,12 @@ struct Credentials {
 fn credentials(headers: &HeaderMap, params: &mut Params) -> Result<Credentials, OAuthError> {
     let id_in_body = params.text("client_id")?;
     let secret_in_body = params.text("client_secret")?;
+    if params.text("client_assertion")?.is_some() || params.text("client_assertion_type")?.is_some()
+    {
+        return Err(OAuthError::invalid_request(
+            "client_assertion is not supported: authenticate with the client secret alone",
+        ));
+    }
     let mut authorizations = headers.get_all(header::AUTHORIZATION);
     match (authorizations.next(), authorizations.next()) {
         (Some(_), Some(_)) => Err(OAuthError::invalid_request(

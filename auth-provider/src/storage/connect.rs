@@ -1,9 +1,18 @@
 //! From a database URL to an open, migrated [`Store`].
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
-    SqlSafeStr,
+    ConnectOptions, Connection, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -81,6 +90,8 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
     match url {
         DatabaseUrl::Postgres(url) => {
             let options = PgConnectOptions::from_str(url.as_str())?;
+            // The pool would try for seconds, and then say only that it took too long.
+            options.connect().await?.close().await?;
             let pool = PgPoolOptions::new()
                 .max_connections(10)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -96,6 +107,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
             Ok(Arc::new(PostgresStore(pool)))
         }
         DatabaseUrl::SqliteFile(path) => {
+            make_private(path).map_err(sqlx::Error::Io)?;
             let options = SqliteConnectOptions::new()
                 .filename(path)
                 .create_if_missing(true)
@@ -109,6 +121,18 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
             open_sqlite(SqliteConnectOptions::new().in_memory(true), 1).await
         }
     }
+}
+
+/// Makes the file before SQLite does, so that nobody else can read it, whatever folder it lies in. SQLite gives its
+/// other files the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 async fn open_sqlite(

@@ -69,7 +69,7 @@ pub trait Store: Send + Sync {
 pub struct NewCredential<'a> {
     pub id: CredentialId,
     pub client: &'a ClientId,
-    pub label: &'static str,
+    pub label: &'a str,
     pub secret: SecretHash,
     pub created_at: u64,
 }

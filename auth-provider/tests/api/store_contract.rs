@@ -59,7 +59,7 @@ fn id(text: &str) -> ClientId {
     ClientId::parse(text).unwrap()
 }
 
-fn credential<'a>(client: &'a ClientId, label: &'static str, secret: &Secret) -> NewCredential<'a> {
+fn credential<'a>(client: &'a ClientId, label: &'a str, secret: &Secret) -> NewCredential<'a> {
     let id = CredentialId::generate();
     NewCredential {
         id,

@@ -81,22 +81,15 @@ pub(crate) fn folder() -> TempDir {
 /// A configuration that keeps everything in `folder`; `more` lines of TOML can add to it.
 pub(crate) fn config(folder: &Path, more: &str) -> Config {
     let at = |name: &str| folder.join(name).display().to_string();
-    let toml = format!(
-        "data_dir = '{}'\nclients_file = '{}'\npolicy = '{}'\nworkers = 1\n{more}",
+    let table = |toml: &str| toml.parse::<toml::Table>().unwrap();
+    let mut settings = table(&format!(
+        "data_dir = '{}'\nclients_file = '{}'\npolicy = '{}'\nworkers = 1\nlisten = '127.0.0.1:0'",
         at("data"),
         at("clients.json"),
         at("policy.toml"),
-    );
-    let listens = more.contains("listen");
-    let toml = if listens {
-        toml
-    } else {
-        format!("{toml}\nlisten = '127.0.0.1:0'")
-    };
-    toml::from_str::<Settings>(&toml)
-        .unwrap()
-        .load(None)
-        .unwrap()
+    ));
+    settings.extend(table(more));
+    settings.try_into::<Settings>().unwrap().load(None).unwrap()
 }
 
 /// A server that ends with its test's runtime, or when it is stopped.

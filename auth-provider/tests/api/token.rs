@@ -129,7 +129,7 @@ async fn every_spelling_of_a_request_gets_the_same_token() {
         (
             "charset",
             Some("bot"),
-            "application/x-www-form-urlencoded; charset=UTF-8",
+            "application/x-www-form-urlencoded; charset=ISO-8859-1",
             "grant_type=client_credentials&resource=notes&scope=note.read",
         ),
         (

@@ -128,6 +128,8 @@ async fn refusals_by_credentials() {
         (Bot, "&client_id=single", 400, "invalid_request", "not the one in the Authorization header"),
         (Bot, "&client_id=bot&client_secret=SECRET", 400, "invalid_request", "authenticates twice"),
         (Bot, "&client_secret=wrong", 400, "invalid_request", "authenticates twice"),
+        (Bot, "&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=x.y.z", 400, "invalid_request", "client secret alone"),
+        (Nobody, "&client_id=bot&client_assertion=x.y.z", 400, "invalid_request", "client secret alone"),
         (Header("Basic bot:wrong"), "", 401, "invalid_client", FAILED),
         (Header("Basic bot:"), "", 401, "invalid_client", FAILED),
         (Header("Basic :SECRET"), "", 401, "invalid_client", FAILED),
