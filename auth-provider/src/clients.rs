@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    client::{ClientId, ClientRecord, SecretHash},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash},
     error::OAuthError,
     server::AuthServer,
-    storage::StoreError,
 };
 
 /// How many clients are kept in memory at the most.
@@ -17,6 +17,9 @@ const REMEMBERED: u64 = 10_000;
 /// How long a record is used before it is read again: a change that another replica made is seen within this
 /// time.
 const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// When a failed authentication is answered. It is longer than a read of the store takes, and short for who mistyped.
+const REFUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// The clients that asked lately, so that a token costs no database read.
 pub struct Directory(Cache<ClientId, Arc<ClientRecord>>);
@@ -32,11 +35,16 @@ impl Default for Directory {
     }
 }
 
+/// A client that proved who it is, and the credential that it did so with.
+pub struct Authenticated {
+    pub client: Arc<ClientRecord>,
+    pub credential: CredentialId,
+}
+
 /// Finds the client whose secret was presented.
 ///
-/// A refusal always costs one read of the store, for an unknown client and for a wrong secret alike, so that
-/// its time tells nobody which it was. The read has a use of its own: another replica may have added this
-/// client or secret a moment ago.
+/// A refusal comes after one read of the store, since another replica may have added this client or secret a moment
+/// ago, and never sooner than [`REFUSED_AFTER`], so that its time does not tell an unknown client from a wrong secret.
 ///
 /// # Errors
 /// `invalid_client`, or that the store did not answer.
@@ -44,26 +52,43 @@ pub async fn authenticate(
     server: &AuthServer,
     id: &str,
     secret: &str,
-) -> Result<Arc<ClientRecord>, OAuthError> {
+) -> Result<Authenticated, OAuthError> {
+    let refused_at = Instant::now() + REFUSED_AFTER;
+    let outcome = find(server, id, secret).await;
+    if outcome.is_err() {
+        sleep_until(refused_at).await;
+    }
+    outcome
+}
+
+async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticated, OAuthError> {
     let presented = SecretHash::of(secret);
     let now = server.clock.now();
     let Ok(id) = ClientId::parse(id) else {
         return Err(OAuthError::invalid_client()); // no client can have such an id
     };
     if let Some(known) = server.directory.0.get(&id)
-        && known.accepts(&presented, now)
+        && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
-        return Ok(known);
+        return Ok(authenticated);
     }
-    match read(server, &id).await? {
-        Some(record) if record.accepts(&presented, now) => {
-            server.directory.0.insert(id, Arc::clone(&record));
-            Ok(record)
-        }
-        _ => Err(OAuthError::invalid_client().of_client(id)),
-    }
+    let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
+        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
+        return Err(OAuthError::invalid_client());
+    };
+    let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
+        return Err(OAuthError::invalid_client().of_client(id));
+    };
+    server.directory.0.insert(id, record);
+    Ok(authenticated)
 }
 
-async fn read(server: &AuthServer, id: &ClientId) -> Result<Option<Arc<ClientRecord>>, StoreError> {
-    Ok(server.store.client_record(id).await?.map(Arc::new))
+impl Authenticated {
+    fn by(record: &Arc<ClientRecord>, presented: &SecretHash, now: u64) -> Option<Self> {
+        let credential = record.accepts(presented, now)?.id.clone();
+        Some(Self {
+            client: Arc::clone(record),
+            credential,
+        })
+    }
 }

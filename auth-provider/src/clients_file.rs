@@ -2,7 +2,7 @@
 //! file is checked against them at every start; what no longer fits is made anew.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -13,13 +13,9 @@ use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use crate::{
-    client::{ClientId, ClientRecord, Secret, SecretHash, random_id},
+    client::{ClientId, ClientRecord, CredentialId, Secret, SecretHash},
     storage::{NewCredential, Store},
 };
-
-/// The label of the credential whose secret stands in the file. Each client has one such credential: a new
-/// secret in the file takes the place of the one that was lost.
-const LABEL: &str = "clients.json";
 
 /// Makes file and store agree for `clients`. Entries of others are left as they are.
 ///
@@ -31,6 +27,9 @@ pub async fn mend<'a>(
     clients: impl IntoIterator<Item = &'a ClientId>,
     now: u64,
 ) -> anyhow::Result<()> {
+    let label = &label(path);
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()); // a link stays a link
+    let _one_at_a_time = lock(path)?;
     let mut entries = read(path, now)?;
     let mut made = Vec::new();
     for id in clients {
@@ -38,7 +37,7 @@ pub async fn mend<'a>(
             .client_record(id)
             .await?
             .context("the policy was just applied")?;
-        if !fits(entries.get(id.as_str()), &record) {
+        if !fits(entries.get(id.as_str()), &record, now) {
             let secret = Secret::generate();
             let entry = json!({"clientId": id.as_str(), "clientSecret": secret.expose()});
             entries.insert(id.as_str().to_owned(), entry);
@@ -51,9 +50,9 @@ pub async fn mend<'a>(
     }
     for (client, secret) in &made {
         let new = NewCredential {
-            id: random_id(),
+            id: CredentialId::generate(),
             client,
-            label: LABEL,
+            label,
             secret: *secret,
             created_at: now,
         };
@@ -63,18 +62,27 @@ pub async fn mend<'a>(
     Ok(())
 }
 
+/// The label of the credentials whose secrets stand in this file. A new secret in the file takes the place of the one
+/// that was lost from it; other files, of replicas on other machines, keep theirs.
+fn label(path: &Path) -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    format!("{} on {}", path.display(), host.trim())
+}
+
+/// Replicas may share the file: they mend it one after the other, and the later one finds it mended.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let path = path.with_extension("json.lock");
+    let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    locked.with_context(|| format!("cannot lock {}", path.display()))
+}
+
 /// Whether the entry still opens the door for its client.
-fn fits(entry: Option<&Value>, record: &ClientRecord) -> bool {
+fn fits(entry: Option<&Value>, record: &ClientRecord, now: u64) -> bool {
     let text = |name| entry?.get(name)?.as_str();
     text("clientId") == Some(record.id.as_str())
-        && text("clientSecret").is_some_and(|secret| {
-            let presented = SecretHash::of(secret);
-            let mut own = record
-                .credentials
-                .iter()
-                .filter(|credential| credential.label == LABEL);
-            own.any(|credential| credential.secret.matches(&presented))
-        })
+        && text("clientSecret")
+            .is_some_and(|secret| record.accepts(&SecretHash::of(secret), now).is_some())
 }
 
 /// Reads the file and sees to it that only its owner can.

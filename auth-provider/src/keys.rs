@@ -6,7 +6,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
-    Algorithm, EncodingKey,
+    Algorithm, DecodingKey, EncodingKey,
     jwk::{Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash},
 };
 use serde::Serialize;
@@ -125,6 +125,7 @@ impl SigningKey {
 /// The keys in use: the one that signs, and the set that others verify with.
 pub struct KeyRing {
     signing: SigningKey,
+    verifying: DecodingKey,
     published: Document,
 }
 
@@ -132,12 +133,22 @@ impl KeyRing {
     pub fn new(signing: SigningKey) -> Self {
         let set = json!({"keys": [&signing.public]}); // RFC 7517 section 5
         let published = Document::new(set.to_string(), KEY_SET_MAX_AGE);
-        Self { signing, published }
+        let verifying = DecodingKey::from_jwk(&signing.public).expect("the key is one of ours");
+        Self {
+            signing,
+            verifying,
+            published,
+        }
     }
 
     /// The key that signs new tokens.
     pub fn signing(&self) -> &SigningKey {
         &self.signing
+    }
+
+    /// The public key with this name.
+    pub fn verifying(&self, kid: &str) -> Option<&DecodingKey> {
+        (kid == self.signing.kid).then_some(&self.verifying)
     }
 
     /// The public key set, as it is served.

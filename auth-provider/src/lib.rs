@@ -12,6 +12,10 @@ pub mod clients;
 pub mod policy;
 pub mod tokens;
 
+pub mod introspection;
+pub mod own_token;
+pub mod revocation;
+
 pub mod client;
 pub mod keys;
 pub mod master_key;

@@ -1,16 +1,17 @@
 //! The master key: what private keys are sealed under before they touch the store.
 
 use std::{
-    fmt, fs,
+    fmt,
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::client::random_bytes;
 
@@ -60,23 +61,23 @@ impl MasterKey {
         Self::decode(text, || path.display().to_string()).map(Some)
     }
 
-    /// Makes a new key and writes it to a file that only its owner can read.
+    /// Makes a new key and writes it to a file that only its owner can read: beside its place first, so that a full
+    /// disk or a crash leaves no half of a key.
     pub fn create(path: &Path) -> Result<Self, MasterKeyError> {
-        let mut bytes = random_bytes::<KEY_LEN>();
-        let text = Zeroizing::new(STANDARD.encode(bytes));
+        let bytes = Zeroizing::new(random_bytes::<KEY_LEN>());
+        let text = Zeroizing::new(STANDARD.encode(bytes.as_slice()));
         let write = || {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
+            let folder = path.parent().unwrap_or(Path::new("."));
+            let mut file = tempfile::Builder::new()
+                .prefix(".master")
+                .tempfile_in(folder)?; // mode 0600
             writeln!(file, "{}", text.as_str())?;
-            file.sync_all()
+            file.as_file().sync_all()?;
+            file.persist_noclobber(path)?;
+            File::open(folder)?.sync_all()
         };
         write().map_err(|error| MasterKeyError::Io(path.to_owned(), error))?;
-        let key = Self::from_bytes(&bytes);
-        bytes.zeroize();
-        Ok(key)
+        Ok(Self::from_bytes(bytes.as_slice()))
     }
 
     fn decode(text: &str, name: impl Fn() -> String) -> Result<Self, MasterKeyError> {

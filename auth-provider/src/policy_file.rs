@@ -6,14 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 use m2m::ScopeSet;
 use serde::Deserialize;
 
-use crate::{client::ClientId, resource::ResourceId};
+use crate::{
+    client::ClientId,
+    resource::{ResourceId, TokenFormat},
+};
 
 /// The life of a resource's tokens where the policy says nothing, in seconds.
 const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 
 /// The longest life that a policy may give a token, in seconds: a bearer token that leaks is good for
 /// whoever holds it until it ends.
-const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
+pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
 
 /// A policy in which every name that is used is also defined.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub struct PolicyResource {
     pub scopes: BTreeMap<String, String>,
     /// In seconds.
     pub token_lifetime: u64,
+    /// The client that the resource server authenticates as.
+    pub owner: Option<ClientId>,
+    pub token_format: TokenFormat,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -78,6 +84,10 @@ struct FileResource {
     scopes: BTreeMap<String, String>,
     #[serde(default)]
     token_lifetime: Option<SignedDuration>,
+    #[serde(default)]
+    owner: Option<String>,
+    #[serde(default)]
+    token_format: TokenFormat,
 }
 
 #[derive(Deserialize)]
@@ -116,10 +126,6 @@ impl Policy {
             clients: BTreeMap::new(),
             grants: BTreeMap::new(),
         };
-        for (id, resource) in file.resources {
-            let (id, resource) = resource.check(id)?;
-            policy.resources.insert(id, resource);
-        }
         for (id, client) in file.clients {
             let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
             let name = client.name.unwrap_or(id);
@@ -130,6 +136,10 @@ impl Policy {
                     description: client.description,
                 },
             );
+        }
+        for (id, resource) in file.resources {
+            let (id, resource) = resource.check(id, &policy)?;
+            policy.resources.insert(id, resource);
         }
         for grant in file.grants {
             let (arrow, grant) = grant.check(&policy)?;
@@ -142,29 +152,43 @@ impl Policy {
         }
         Ok(policy)
     }
+
+    /// The client of this name, if the file defines it.
+    fn defined(&self, client: &str) -> Result<ClientId, String> {
+        ClientId::parse(client)
+            .ok()
+            .filter(|id| self.clients.contains_key(id))
+            .ok_or_else(|| format!("there is no [clients.{client}] in this file"))
+    }
 }
 
 impl FileResource {
-    fn check(self, id: String) -> Result<(ResourceId, PolicyResource), PolicyError> {
-        let key =
-            ResourceId::parse(&id).map_err(|error| meaning(format!("resource `{id}`: {error}")))?;
-        ScopeSet::from_tokens(self.scopes.keys())
-            .map_err(|error| meaning(format!("resource `{id}`: {error}")))?;
-        let token_lifetime = match self.token_lifetime {
-            None => DEFAULT_TOKEN_LIFETIME,
-            Some(life) => {
-                seconds(life).map_err(|error| meaning(format!("resource `{id}`: {error}")))?
-            }
+    fn check(
+        self,
+        id: String,
+        policy: &Policy,
+    ) -> Result<(ResourceId, PolicyResource), PolicyError> {
+        let wrong = |what: String| meaning(format!("resource `{id}`: {what}"));
+
+        let key = ResourceId::parse(&id).map_err(|error| wrong(error.to_string()))?;
+        ScopeSet::from_tokens(self.scopes.keys()).map_err(|error| wrong(error.to_string()))?;
+        let token_lifetime = self
+            .token_lifetime
+            .map(seconds)
+            .transpose()
+            .map_err(wrong)?;
+        let owner = self
+            .owner
+            .map(|owner| policy.defined(&owner).map_err(wrong))
+            .transpose()?;
+        let resource = PolicyResource {
+            scopes: self.scopes,
+            token_lifetime: token_lifetime.unwrap_or(DEFAULT_TOKEN_LIFETIME),
+            owner,
+            token_format: self.token_format,
+            name: self.name.unwrap_or(id),
         };
-        let name = self.name.unwrap_or(id);
-        Ok((
-            key,
-            PolicyResource {
-                name,
-                scopes: self.scopes,
-                token_lifetime,
-            },
-        ))
+        Ok((key, resource))
     }
 }
 
@@ -175,10 +199,7 @@ impl FileGrant {
         } = &self;
         let wrong = |what: String| meaning(format!("grant {client} -> {resource}: {what}"));
 
-        let client_id = ClientId::parse(client)
-            .ok()
-            .filter(|id| policy.clients.contains_key(id))
-            .ok_or_else(|| wrong(format!("there is no [clients.{client}] in this file")))?;
+        let client_id = policy.defined(client).map_err(wrong)?;
         let (resource_id, defined) = ResourceId::parse(resource)
             .ok()
             .and_then(|id| policy.resources.get_key_value(&id))
@@ -281,6 +302,10 @@ mod tests {
     fn what_is_wrong_is_said_in_one_line_with_its_place() {
         let grant = |lines: &str| format!("{RESOURCE}\n[[grants]]\n{lines}");
         for (text, part) in [
+            (
+                "[resources.a]\ntoken_format = 'paper'".to_owned(),
+                "line 2: unknown variant `paper`",
+            ),
             ("clients = [".to_owned(), "line 1"),
             (
                 "\n\n[client.bot]".to_owned(),

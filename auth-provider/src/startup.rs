@@ -4,11 +4,20 @@ use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use actix_web::{dev::Server, web::Data};
+use actix_web::{
+    dev::{Server, ServerHandle},
+    web::Data,
+};
 use anyhow::{Context, bail};
 use m2m::{Clock, service};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Semaphore, watch},
+};
 use tracing::{info, warn};
 use url::Url;
 
@@ -20,14 +29,24 @@ use crate::{
     keys::{KeyRing, SigningKey},
     master_key::MasterKey,
     policy_file::Policy,
+    revocation::Revocations,
     server::AuthServer,
-    storage::{self, DatabaseUrl, Store},
+    storage::{self, DatabaseUrl, Store, StoreError},
 };
+
+/// How many may follow the revocations at once; each costs a connection and a little memory.
+const MAX_FOLLOWERS: usize = 1000;
+
+/// How often the store is asked what other replicas revoked.
+const STEP: Duration = Duration::from_millis(500);
+
+/// How often what no longer counts is forgotten.
+const SWEEP_SECONDS: u64 = 60;
 
 /// A server that listens.
 pub struct Running {
-    /// Ends after SIGTERM, when the requests in flight are answered.
-    pub server: Server,
+    web: Server,
+    server: Data<AuthServer>,
     /// The issuer identifier that its tokens carry.
     pub issuer: String,
     /// Held as long as the server runs: a second one on the same database file is refused.
@@ -61,6 +80,9 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         warn!("no policy file: clients and grants are those of the database");
     }
 
+    let revocations = Revocations::default();
+    revocations.catch_up(store.as_ref()).await?;
+
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
         metadata: http::metadata(&public_url),
@@ -69,20 +91,70 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         store,
         directory: Directory::default(),
         keys,
+        revocations,
+        followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+        stopping: watch::Sender::new(false),
     });
+    tokio::spawn(keep_in_step(Data::clone(&server)));
+    tokio::spawn(heed_sigterm(
+        Data::clone(&server),
+        signal(SignalKind::terminate())?,
+    ));
     let addresses = listeners
         .iter()
         .map(|listener| listener.local_addr().map(|a| a.to_string()));
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
-    let server = service::serve(listeners, config.workers, move |cfg| {
-        cfg.configure(http::routes(server.clone()));
+    let shared = Data::clone(&server);
+    let web = service::serve(listeners, config.workers, move |cfg| {
+        cfg.configure(http::routes(Data::clone(&shared)));
     })?;
     info!("listening on {addresses}, issuer {issuer}");
     Ok(Running {
+        web,
         server,
         issuer,
         _lock: lock,
     })
+}
+
+/// Brings what other replicas revoked into memory, and forgets what no longer counts, until the server stops.
+async fn keep_in_step(server: Data<AuthServer>) {
+    let mut stopping = server.stopping.subscribe();
+    let mut ticks = tokio::time::interval(STEP);
+    let mut swept_at = server.clock.now();
+    while !*stopping.borrow() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        let (store, now) = (server.store.as_ref(), server.clock.now());
+        let mut outcome = server.revocations.catch_up(store).await;
+        if now >= swept_at + SWEEP_SECONDS {
+            swept_at = now;
+            outcome = outcome.and(server.revocations.sweep(store, now).await);
+            outcome = outcome.and(forget_opaque_tokens(store, now).await);
+        }
+        if let Err(error) = outcome {
+            warn!("cannot keep in step with the database: {error}");
+        }
+    }
+}
+
+/// In small steps, between which others can write.
+async fn forget_opaque_tokens(store: &dyn Store, now: u64) -> Result<(), StoreError> {
+    while store.forget_opaque_tokens(now).await? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// The web server hears SIGTERM by itself; this ends what would go on for ever.
+async fn heed_sigterm(server: Data<AuthServer>, mut sigterm: Signal) {
+    let mut stopping = server.stopping.subscribe();
+    tokio::select! {
+        _ = sigterm.recv() => drop(server.stopping.send_replace(true)),
+        _ = stopping.changed() => {}
+    }
 }
 
 fn read_policy(path: &Path) -> anyhow::Result<Policy> {
@@ -175,9 +247,33 @@ async fn apply(
 }
 
 impl Running {
-    /// The server's handle and the future that ends with it, with the lock held until then.
+    /// Waits for the end: SIGTERM, or [`Handle::stop`]. The requests in flight are answered first.
+    ///
+    /// # Errors
+    /// When the web server fails.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self { server, _lock, .. } = self;
-        server.await
+        self.web.await
+    }
+
+    /// A way to stop the server from elsewhere.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            web: self.web.handle(),
+            server: Data::clone(&self.server),
+        }
+    }
+}
+
+/// Stops a server that [runs](Running::run).
+pub struct Handle {
+    web: ServerHandle,
+    server: Data<AuthServer>,
+}
+
+impl Handle {
+    /// Stops as SIGTERM does, and returns when it is done.
+    pub async fn stop(&self) {
+        self.server.stopping.send_replace(true);
+        self.web.stop(true).await;
     }
 }

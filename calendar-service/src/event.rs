@@ -46,6 +46,9 @@ pub struct NewEvent {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventPatch {
+    /// Who reads an event, changes it and sends it back whole, sends its id as well.
+    #[serde(deserialize_with = "given")]
+    id: Option<u64>,
     #[serde(deserialize_with = "given")]
     title: Option<Title>,
     #[serde(deserialize_with = "given")]
@@ -54,6 +57,13 @@ pub struct EventPatch {
     start: Option<Millis>,
     #[serde(deserialize_with = "given")]
     end: Option<Millis>,
+}
+
+impl EventPatch {
+    /// Whether it is meant for the event with this id.
+    pub fn is_for(&self, id: u64) -> bool {
+        self.id.is_none_or(|own| own == id)
+    }
 }
 
 /// A moment: milliseconds since the Unix epoch, up to the last one of the year 9999.

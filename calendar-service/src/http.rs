@@ -71,6 +71,11 @@ async fn change(
     store: Data<EventStore>,
 ) -> Result<Json<Event>, Problem> {
     let (id, JsonBody(patch)) = request.input;
+    if !patch.is_for(*id) {
+        return Err(
+            Problem::bad_request("`id` is not the one in the path: leave it out").field("id"),
+        );
+    }
     let event = store.change(*id, patch)?;
     event
         .map(Json)

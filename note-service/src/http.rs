@@ -71,6 +71,11 @@ async fn change(
     store: Data<NoteStore>,
 ) -> Result<Json<Note>, Problem> {
     let (id, JsonBody(patch)) = request.input;
+    if !patch.is_for(*id) {
+        return Err(
+            Problem::bad_request("`id` is not the one in the path: leave it out").field("id"),
+        );
+    }
     store
         .change(*id, patch)
         .map(Json)

@@ -34,10 +34,20 @@ pub struct Content {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotePatch {
+    /// Who reads a note, changes it and sends it back whole, sends its id as well.
+    #[serde(deserialize_with = "given")]
+    id: Option<u64>,
     #[serde(deserialize_with = "given")]
     title: Option<Title>,
     #[serde(deserialize_with = "given")]
     description: Option<Description>,
+}
+
+impl NotePatch {
+    /// Whether it is meant for the note with this id.
+    pub fn is_for(&self, id: u64) -> bool {
+        self.id.is_none_or(|own| own == id)
+    }
 }
 
 impl Content {

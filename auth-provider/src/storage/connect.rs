@@ -1,9 +1,18 @@
 //! From a database URL to an open, migrated [`Store`].
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
-    SqlSafeStr,
+    ConnectOptions, Connection, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -81,16 +90,24 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
     match url {
         DatabaseUrl::Postgres(url) => {
             let options = PgConnectOptions::from_str(url.as_str())?;
+            // The pool would try for seconds, and then say only that it took too long.
+            options.connect().await?.close().await?;
             let pool = PgPoolOptions::new()
                 .max_connections(10)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            let first = include_str!("../../migrations/postgres/0001_registry.sql");
-            migrations(first).run(&pool).await?;
+            migrations(
+                include_str!("../../migrations/postgres/0001_registry.sql"),
+                include_str!("../../migrations/postgres/0003_revocation.sql"),
+                include_str!("../../migrations/postgres/0004_opaque_token.sql"),
+            )
+            .run(&pool)
+            .await?;
             Ok(Arc::new(PostgresStore(pool)))
         }
         DatabaseUrl::SqliteFile(path) => {
+            make_private(path).map_err(sqlx::Error::Io)?;
             let options = SqliteConnectOptions::new()
                 .filename(path)
                 .create_if_missing(true)
@@ -106,6 +123,18 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
+/// Makes the file before SQLite does, so that nobody else can read it, whatever folder it lies in. SQLite gives its
+/// other files the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
 async fn open_sqlite(
     options: SqliteConnectOptions,
     connections: u32,
@@ -118,13 +147,22 @@ async fn open_sqlite(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    let first = include_str!("../../migrations/sqlite/0001_registry.sql");
-    migrations(first).run(&pool).await?;
+    migrations(
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
+    )
+    .run(&pool)
+    .await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The numbered steps from an empty database to today's. A step that was released is never edited.
-fn migrations(registry: &'static str) -> Migrator {
+fn migrations(
+    registry: &'static str,
+    revocation: &'static str,
+    opaque_token: &'static str,
+) -> Migrator {
     let step = |number, name: &'static str, sql: &'static str| {
         Migration::new(
             number,
@@ -134,7 +172,11 @@ fn migrations(registry: &'static str) -> Migrator {
             false,
         )
     };
-    Migrator::with_migrations(vec![step(1, "registry", registry)])
+    Migrator::with_migrations(vec![
+        step(1, "registry", registry),
+        step(3, "revocation", revocation),
+        step(4, "opaque token", opaque_token),
+    ])
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod discovery;
+mod feed;
+mod introspection;
 mod layers;
+mod opaque;
 mod process;
 mod startup;
 mod store_contract;

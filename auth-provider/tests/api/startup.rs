@@ -24,8 +24,8 @@ async fn run_once(folder: &Path) -> anyhow::Result<()> {
 
 /// The server has to be polled to hear that it shall stop.
 async fn stop(running: Running) {
-    let handle = running.server.handle();
-    let (ended, ()) = tokio::join!(running.run(), handle.stop(false));
+    let handle = running.handle();
+    let (ended, ()) = tokio::join!(running.run(), handle.stop());
     ended.unwrap();
 }
 
@@ -114,6 +114,61 @@ async fn a_clients_file_that_does_not_fit_is_mended() {
         let entries: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(entries["mine"], own, "an entry of others stays");
     }
+}
+
+/// Each replica has a file of its own; one that mends its file must not take the others' secrets away.
+#[actix_web::test]
+async fn replicas_with_files_of_their_own_do_not_disturb_each_other() {
+    let folder = folder();
+    let clients = |name: &str| format!("clients_file = '{}'", folder.path().join(name).display());
+    let start = async |name: &str| {
+        let config = config(folder.path(), &clients(name));
+        stop(
+            auth_provider::startup::start(&config, clock())
+                .await
+                .unwrap(),
+        )
+        .await;
+        fs::read(folder.path().join(name)).unwrap()
+    };
+    let (a, b) = (start("a.json").await, start("b.json").await);
+    assert_ne!(a, b);
+    assert_eq!(
+        (start("a.json").await, start("b.json").await),
+        (a, b),
+        "both still fit"
+    );
+}
+
+#[actix_web::test]
+async fn a_link_stays_a_link() {
+    let folder = folder();
+    let (link, file) = (
+        folder.path().join("clients.json"),
+        folder.path().join("real.json"),
+    );
+    fs::write(&file, "{}").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    run_once(folder.path()).await.unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(secret_in(&file, "bot").starts_with("m2m_"));
+}
+
+#[actix_web::test]
+async fn the_database_is_private_whatever_folder_it_lies_in() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let running = support::start(folder.path(), clock()).await.unwrap();
+    for name in [
+        "auth-provider.db",
+        "auth-provider.db-wal",
+        "auth-provider.db-shm",
+    ] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+    stop(running).await;
 }
 
 #[actix_web::test]

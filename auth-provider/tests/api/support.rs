@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use actix_web::dev::ServerHandle;
+use actix_web::rt::task::JoinHandle;
 use auth_provider::{
     config::{Config, Settings},
-    startup::{self, Running},
+    startup::{self, Handle, Running},
 };
 use m2m::{Clock, ManualClock};
 use reqwest::{Client, RequestBuilder, Response};
@@ -18,18 +18,40 @@ pub(crate) const NOW: u64 = 1_767_225_600;
 /// `bot` may call two resources, `single` one, `nobody` none; `ending` holds a grant that ends in ten minutes.
 pub(crate) const POLICY: &str = r#"
     [resources.notes]
+    owner = "notes-server"
     scopes = { "note.read" = "Read notes", "note.write" = "Write notes" }
     [resources.calendar]
+    owner = "calendar-server"
     token_lifetime = "30m"
     scopes = { "calendar.read" = "Read events" }
+    [resources.lab]
+    owner = "lab-server"
+    token_format = "opaque"
+    scopes = { "lab.use" = "Use the lab" }
     [resources.plain]
     [resources.secret-lab]
 
+    [resources.auth-provider]
+    scopes = { "tokens:introspect" = "Ask about any token", "tokens:revoke" = "Revoke any token" }
+
+    [clients.notes-server]
+    [clients.calendar-server]
+    [clients.root]
+    [clients.lab-server]
+    [clients.courier]
     [clients.bot]
     [clients.single]
     [clients.nobody]
     [clients.ending]
 
+    [[grants]]
+    client = "courier"
+    resource = "lab"
+    scopes = ["lab.use"]
+    [[grants]]
+    client = "root"
+    resource = "auth-provider"
+    scopes = ["tokens:introspect", "tokens:revoke"]
     [[grants]]
     client = "bot"
     resource = "notes"
@@ -59,42 +81,39 @@ pub(crate) fn folder() -> TempDir {
 /// A configuration that keeps everything in `folder`; `more` lines of TOML can add to it.
 pub(crate) fn config(folder: &Path, more: &str) -> Config {
     let at = |name: &str| folder.join(name).display().to_string();
-    let toml = format!(
-        "data_dir = '{}'\nclients_file = '{}'\npolicy = '{}'\nworkers = 1\n{more}",
+    let table = |toml: &str| toml.parse::<toml::Table>().unwrap();
+    let mut settings = table(&format!(
+        "data_dir = '{}'\nclients_file = '{}'\npolicy = '{}'\nworkers = 1\nlisten = '127.0.0.1:0'",
         at("data"),
         at("clients.json"),
         at("policy.toml"),
-    );
-    let listens = more.contains("listen");
-    let toml = if listens {
-        toml
-    } else {
-        format!("{toml}\nlisten = '127.0.0.1:0'")
-    };
-    toml::from_str::<Settings>(&toml)
-        .unwrap()
-        .load(None)
-        .unwrap()
+    ));
+    settings.extend(table(more));
+    settings.try_into::<Settings>().unwrap().load(None).unwrap()
 }
 
-/// A server that stops at the end of its test.
+/// A server that ends with its test's runtime, or when it is stopped.
 pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) issuer: String,
     pub(crate) http: Client,
     pub(crate) folder: TempDir,
     pub(crate) clock: ManualClock,
-    handle: ServerHandle,
+    handle: Handle,
+    ended: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        let (folder, clock) = (folder(), ManualClock::at(NOW));
+        Self::start_in(folder(), ManualClock::at(NOW)).await
+    }
+
+    pub(crate) async fn start_in(folder: TempDir, clock: ManualClock) -> Self {
         let running = start(folder.path(), clock.clock()).await.unwrap();
         let Running { issuer, .. } = &running;
         let issuer = issuer.clone();
-        let handle = running.server.handle();
-        actix_web::rt::spawn(running.run());
+        let handle = running.handle();
+        let ended = Some(actix_web::rt::spawn(running.run()));
         Self {
             url: issuer.trim_end_matches("/auth").to_owned(),
             issuer,
@@ -102,6 +121,7 @@ impl Server {
             folder,
             clock,
             handle,
+            ended,
         }
     }
 
@@ -132,9 +152,48 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.handle.stop(false));
+impl Server {
+    /// Stops as SIGTERM does, and hands over what is on disk.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.handle.stop().await;
+        self.ended
+            .take()
+            .expect("a server is stopped once")
+            .await
+            .unwrap()
+            .unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
+    /// A token of `client` for `resource`.
+    pub(crate) async fn token(&self, client: &str, resource: &str) -> String {
+        let answer = json(self.ask(client, &[("resource", resource)]).await).await;
+        answer["access_token"]
+            .as_str()
+            .expect("the policy allows it")
+            .to_owned()
+    }
+
+    /// Posts `token=…` as `client`.
+    pub(crate) async fn about(&self, path: &str, client: &str, token: &str) -> Response {
+        let request = self
+            .post(path)
+            .basic_auth(client, Some(self.secret(client)));
+        request.form(&[("token", token)]).send().await.unwrap()
+    }
+
+    /// What `client` learns about `token`.
+    pub(crate) async fn introspect(&self, client: &str, token: &str) -> Value {
+        let answer = self.about("/oauth/introspect", client, token).await;
+        assert_eq!(answer.status(), 200);
+        json(answer).await
+    }
+
+    /// Revokes `token` as `client`, which looks the same whether it does anything or not.
+    pub(crate) async fn revoke(&self, client: &str, token: &str) {
+        let answer = self.about("/oauth/revoke", client, token).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.text().await.unwrap(), "");
     }
 }
 

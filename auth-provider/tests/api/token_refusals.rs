@@ -72,7 +72,7 @@ async fn refusals_by_body() {
         (Client("single"), FORM, GOOD.as_bytes(), 400, "invalid_target", "may call plain"),
         // scope
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=calendar.read", 400, "invalid_scope", "allows note.read note.write"),
-        (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=note.read+admin", 400, "invalid_scope", "does not allow admin"),
+        (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=note.read+admin", 400, "invalid_scope", "does not allow all of these"),
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=NOTE.READ", 400, "invalid_scope", ""),
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=note.read++note.write", 400, "invalid_scope", "single spaces"),
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=+note.read", 400, "invalid_scope", "single spaces"),
@@ -128,6 +128,8 @@ async fn refusals_by_credentials() {
         (Bot, "&client_id=single", 400, "invalid_request", "not the one in the Authorization header"),
         (Bot, "&client_id=bot&client_secret=SECRET", 400, "invalid_request", "authenticates twice"),
         (Bot, "&client_secret=wrong", 400, "invalid_request", "authenticates twice"),
+        (Bot, "&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=x.y.z", 400, "invalid_request", "client secret alone"),
+        (Nobody, "&client_id=bot&client_assertion=x.y.z", 400, "invalid_request", "client secret alone"),
         (Header("Basic bot:wrong"), "", 401, "invalid_client", FAILED),
         (Header("Basic bot:"), "", 401, "invalid_client", FAILED),
         (Header("Basic :SECRET"), "", 401, "invalid_client", FAILED),

@@ -31,6 +31,11 @@ async fn an_event_is_added_changed_and_deleted() {
         json!({"id": 2, "title": "Lunch", "description": "Soup\n🍜", "start": 5000, "end": 5000});
     assert_eq!(ok(write("PUT", "/event/2").json(&later)).await, changed);
     assert_eq!(ok(write("PUT", "/event/2").json(&json!({}))).await, changed);
+    assert_eq!(
+        ok(write("PUT", "/event/2").json(&changed)).await,
+        changed,
+        "sent back whole"
+    );
 
     assert_eq!(
         ok(write("DELETE", "/event/2")).await,

@@ -54,7 +54,7 @@ const BAD_EVENTS: [(&str, &str, &str); 43] = [
 ];
 
 /// The same for a PUT of the sample event.
-const BAD_CHANGES: [(&str, &str, &str); 10] = [
+const BAD_CHANGES: [(&str, &str, &str); 11] = [
     ("", "no JSON object", ""),
     ("", "expected an object", "[]"),
     ("title", "null", r#"{"title": null}"#),
@@ -62,7 +62,8 @@ const BAD_CHANGES: [(&str, &str, &str); 10] = [
     ("start", "null", r#"{"start": null}"#),
     ("end", "null", r#"{"end": null}"#),
     ("title", "empty", r#"{"title": ""}"#),
-    ("id", "unknown field", r#"{"id": 1}"#),
+    ("id", "not the one in the path", r#"{"id": 2}"#),
+    ("id", "does not fit", r#"{"id": "1"}"#),
     ("end", "before it starts", r#"{"end": 0}"#),
     ("end", "before it starts", r#"{"start": 253402300799999}"#),
 ];

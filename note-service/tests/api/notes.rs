@@ -26,6 +26,11 @@ async fn a_note_is_added_changed_and_deleted() {
     assert_eq!(ok(write("PUT", "/note/2").json(&stew)).await, changed);
     assert_eq!(ok(write("PUT", "/note/2").json(&json!({}))).await, changed);
     assert_eq!(
+        ok(write("PUT", "/note/2").json(&changed)).await,
+        changed,
+        "sent back whole"
+    );
+    assert_eq!(
         ok(write("PUT", "/note/2").json(&json!({"description": ""}))).await,
         json!({"id": 2, "title": "Stew", "description": ""})
     );

@@ -19,6 +19,9 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// How long a caller may take to send a body. Without a bound, half-sent requests would pile up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Charsets in which ASCII is spelled as in UTF-8.
+const ASCII_LIKE: [&str; 4] = ["utf-8", "utf8", "us-ascii", "iso-8859-1"];
+
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -28,6 +31,9 @@ pub enum BodyError {
     /// Not all of it came within ten seconds.
     #[error("the body did not arrive within 10 seconds: send it in one go")]
     TooSlow,
+    /// It is compressed.
+    #[error("the body has a Content-Encoding: send it as it is")]
+    Encoded,
     /// The connection broke off, or the framing is wrong.
     #[error("the body broke off before its end: send it whole")]
     Broken,
@@ -39,6 +45,7 @@ impl BodyError {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Broken => StatusCode::BAD_REQUEST,
         }
     }
@@ -49,6 +56,9 @@ impl BodyError {
 /// # Errors
 /// When it is too large, too slow, or breaks off.
 pub async fn read_body(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, BodyError> {
+    if request.headers().contains_key(header::CONTENT_ENCODING) {
+        return Err(BodyError::Encoded);
+    }
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -72,8 +82,9 @@ pub async fn read_body(request: &HttpRequest, payload: &mut Payload) -> Result<B
         .unwrap_or(Err(BodyError::TooSlow))
 }
 
-/// The request's media type in lower case, when its parameters allow UTF-8:
-/// `application/json; charset=utf-8` is `application/json`.
+/// The request's media type in lower case, when its charset is one whose ASCII part is that of
+/// UTF-8: `application/json; charset=utf-8` is `application/json`. Some clients name ISO-8859-1 by
+/// habit and send ASCII; what is not UTF-8 is refused when the body is read.
 pub fn media_type(request: &HttpRequest) -> Option<String> {
     let value = request
         .headers()
@@ -83,10 +94,10 @@ pub fn media_type(request: &HttpRequest) -> Option<String> {
         .to_ascii_lowercase();
     let mut parts = value.split(';').map(str::trim);
     let essence = parts.next()?.to_owned();
-    let utf8 = parts
+    let ascii_like = parts
         .filter_map(|parameter| parameter.strip_prefix("charset="))
-        .all(|charset| charset.trim_matches('"') == "utf-8");
-    utf8.then_some(essence)
+        .all(|charset| ASCII_LIKE.contains(&charset.trim_matches('"')));
+    ascii_like.then_some(essence)
 }
 
 /// A JSON object, read into `T`; what does not fit is refused with a [`Problem`] that says where.

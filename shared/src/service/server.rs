@@ -1,25 +1,39 @@
 //! Starting and stopping an HTTP server.
 
-use std::{io, net::TcpListener};
+use std::{
+    io,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpResponse, HttpServer, ResponseError, Route,
-    dev::Server,
-    http::StatusCode,
+    dev::{Server, ServerHandle, Service},
+    http::{ConnectionType, StatusCode},
     web::{self, ServiceConfig},
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Problem;
 
-/// How long requests in flight may take to finish after SIGTERM, in seconds. An idle keep-alive connection
-/// holds the server that long too, so it is no longer than a slow request needs.
+/// How long requests in flight may take to finish after SIGTERM, in seconds. A connection that
+/// stays open holds the server that long too, so it is no longer than a slow request needs.
 const SHUTDOWN_SECONDS: u64 = 5;
 
-/// Starts serving what `configure` lays out. On SIGTERM the server takes no new connections and lets
-/// requests in flight finish.
+/// How long after SIGTERM answers still go out, each with `Connection: close` (RFC 9112 section
+/// 9.6), so that who sends on a kept connection turns elsewhere instead of losing a request.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// Starts serving what `configure` lays out. On SIGTERM the server asks those on kept connections
+/// to turn elsewhere, then takes no new ones, and lets requests in flight finish. On SIGINT it ends
+/// at once.
 ///
 /// # Errors
-/// When a listener cannot be used.
+/// When a listener or a signal cannot be used.
 pub fn serve<F>(
     listeners: Vec<TcpListener>,
     workers: Option<usize>,
@@ -28,11 +42,27 @@ pub fn serve<F>(
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
+    let draining = Arc::new(AtomicBool::new(false));
+    let closing = Arc::clone(&draining);
     let mut server = HttpServer::new(move || {
+        let closing = Arc::clone(&closing);
         App::new()
             .configure(&configure)
             .default_service(web::to(no_such_path))
+            .wrap_fn(move |request, service| {
+                let closing = Arc::clone(&closing);
+                let answer = service.call(request);
+                async move {
+                    let mut answer = answer.await?;
+                    if closing.load(Ordering::Relaxed) {
+                        let head = answer.response_mut().head_mut();
+                        head.set_connection_type(ConnectionType::Close);
+                    }
+                    Ok(answer)
+                }
+            })
     })
+    .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS);
     if let Some(workers) = workers {
         server = server.workers(workers);
@@ -40,7 +70,32 @@ where
     for listener in listeners {
         server = server.listen(listener)?;
     }
-    Ok(server.run())
+    let server = server.run();
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(stop_on_signal(
+        server.handle(),
+        draining,
+        terminate,
+        interrupt,
+    ));
+    Ok(server)
+}
+
+async fn stop_on_signal(
+    server: ServerHandle,
+    draining: Arc<AtomicBool>,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+) {
+    tokio::select! {
+        _ = terminate.recv() => {
+            draining.store(true, Ordering::Relaxed);
+            tokio::time::sleep(DRAIN).await;
+            server.stop(true).await;
+        }
+        _ = interrupt.recv() => server.stop(false).await,
+    }
 }
 
 async fn no_such_path() -> HttpResponse {

@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging for a program. `RUST_LOG` chooses what is logged (default: `info`, and of the web
-/// server only warnings),
+/// Starts logging for a program. `RUST_LOG` chooses what is logged (default: `info`, of the web
+/// server only warnings, and not that some request made no sense),
 /// `LOG_FORMAT=json` writes one JSON object a line, `NO_COLOR` is respected.
 pub fn init() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // Its report of a log that cannot be written would panic for the same reason, and end the
