@@ -7,4 +7,5 @@ mod grants;
 mod leaks;
 mod new_keys;
 mod outages;
+mod revocations;
 mod support;

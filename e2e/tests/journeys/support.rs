@@ -14,6 +14,7 @@ use assistant_cli::{
     credentials::{self, Credentials, Places},
 };
 use auth_provider::{config::Settings, startup};
+use clap::Parser;
 use m2m::{
     Clock, TokenSource, http_client,
     service::{Listen, Running},
@@ -172,27 +173,33 @@ fn own_port() -> u16 {
     }
 }
 
-/// Starts a calendar-service, and says where.
+/// Starts a calendar-service that verifies by itself alone, and says where.
 pub(crate) fn calendar(issuer: &str, clock: &Clock) -> String {
-    let config = calendar_service::Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        issuer: issuer.to_owned(),
-        audience: CALENDAR.to_owned(),
-        behind_tls_proxy: false,
-        workers: Some(1),
-    };
+    calendar_with(issuer, clock, &["--revocation", "none"])
+}
+
+/// Starts a calendar-service with more arguments on its command line, and says where.
+pub(crate) fn calendar_with(issuer: &str, clock: &Clock, more: &[&str]) -> String {
+    let common = [
+        "calendar-service",
+        "--listen=127.0.0.1:0",
+        "--workers=1",
+        "--issuer",
+        issuer,
+    ];
+    let config = calendar_service::Config::parse_from(common.iter().chain(more));
     run(calendar_service::start(config, clock).unwrap())
 }
 
-/// Starts a note-service, and says where.
+/// Starts a note-service that verifies by itself alone, and says where.
 pub(crate) fn notes(issuer: &str) -> String {
-    let config = note_service::Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        issuer: issuer.to_owned(),
-        audience: NOTES.to_owned(),
-        behind_tls_proxy: false,
-        workers: Some(1),
-    };
+    let common = [
+        "note-service",
+        "--listen=127.0.0.1:0",
+        "--workers=1",
+        "--revocation=none",
+    ];
+    let config = note_service::Config::parse_from(common.into_iter().chain(["--issuer", issuer]));
     run(note_service::start(config, &Clock::System).unwrap())
 }
 
@@ -203,7 +210,7 @@ pub(crate) fn run(server: Running) -> String {
 }
 
 /// Asks again and again until it holds, and gives up after ten seconds.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let asking = async {
         while !holds().await {
             time::sleep(Duration::from_millis(10)).await;
