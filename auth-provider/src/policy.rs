@@ -103,6 +103,8 @@ fn list(names: &[impl std::fmt::Display]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use m2m::verify::Algorithm;
+
     use super::*;
     use crate::client::{ClientId, ClientStatus};
 
@@ -117,6 +119,7 @@ mod tests {
                     resource: ResourceId::parse(resource).unwrap(),
                     scopes: scopes.parse().unwrap(),
                     token_lifetime: 3600,
+                    signing_alg: Algorithm::ES256,
                     expires_at: *expires_at,
                 })
                 .collect(),

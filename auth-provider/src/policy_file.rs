@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use m2m::ScopeSet;
+use m2m::{ScopeSet, verify::Algorithm};
 use serde::Deserialize;
 
-use crate::{client::ClientId, resource::ResourceId};
+use crate::{
+    client::ClientId,
+    keys::{DEFAULT_ALGORITHM, algorithm},
+    resource::ResourceId,
+};
 
 /// The life of a resource's tokens where the policy says nothing, in seconds.
 const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 
 /// The longest life that a policy may give a token, in seconds: a bearer token that leaks is good for
 /// whoever holds it until it ends.
-const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
+pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
 
 /// A policy in which every name that is used is also defined.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub struct PolicyResource {
     pub scopes: BTreeMap<String, String>,
     /// In seconds.
     pub token_lifetime: u64,
+    pub signing_alg: Algorithm,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ struct FileResource {
     scopes: BTreeMap<String, String>,
     #[serde(default)]
     token_lifetime: Option<SignedDuration>,
+    #[serde(default)]
+    signing_alg: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +163,14 @@ impl FileResource {
                 seconds(life).map_err(|error| meaning(format!("resource `{id}`: {error}")))?
             }
         };
+        let signing_alg = match &self.signing_alg {
+            None => DEFAULT_ALGORITHM,
+            Some(name) => algorithm(name).ok_or_else(|| {
+                meaning(format!(
+                    "resource `{id}`: signing_alg must be ES256, RS256, PS256 or EdDSA"
+                ))
+            })?,
+        };
         let name = self.name.unwrap_or(id);
         Ok((
             key,
@@ -163,6 +178,7 @@ impl FileResource {
                 name,
                 scopes: self.scopes,
                 token_lifetime,
+                signing_alg,
             },
         ))
     }
@@ -313,6 +329,10 @@ mod tests {
             (
                 "[resources.a]\ntoken_lifetime = 'soon'".to_owned(),
                 "line 2",
+            ),
+            (
+                "[resources.a]\nsigning_alg = 'HS256'".to_owned(),
+                "resource `a`: signing_alg must be ES256, RS256, PS256 or EdDSA",
             ),
             ("[clients.'a:b']".to_owned(), "client `a:b`: a client id is"),
             (grant("client = 'bot'"), "missing field `resource`"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use m2m::Clock;
 
-use crate::{clients::Directory, document::Document, keys::KeyRing, storage::Store};
+use crate::{clients::Directory, document::Document, keys::SigningKeys, storage::Store};
 
 /// The authorization server without its HTTP surface.
 pub struct AuthServer {
@@ -13,6 +13,6 @@ pub struct AuthServer {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Directory,
-    pub keys: KeyRing,
+    pub keys: SigningKeys,
     pub metadata: Document,
 }

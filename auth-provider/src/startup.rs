@@ -4,11 +4,13 @@ use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use actix_web::{dev::Server, web::Data};
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use m2m::{Clock, service};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use url::Url;
 
@@ -17,7 +19,7 @@ use crate::{
     clients_file,
     config::Config,
     http,
-    keys::{KeyRing, SigningKey},
+    keys::SigningKeys,
     master_key::MasterKey,
     policy_file::Policy,
     server::AuthServer,
@@ -30,6 +32,9 @@ pub struct Running {
     pub server: Server,
     /// The issuer identifier that its tokens carry.
     pub issuer: String,
+    /// What its requests reach.
+    pub auth: Arc<AuthServer>,
+    _keys: Option<KeyTask>,
     /// Held as long as the server runs: a second one on the same database file is refused.
     _lock: Option<File>,
 }
@@ -40,6 +45,11 @@ pub struct Running {
 /// When something stands in the way; the error's chain says what, in one line.
 pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let policy = config.policy.as_deref().map(read_policy).transpose()?;
+    for resource in policy.iter().flat_map(|policy| policy.resources.values()) {
+        config
+            .key_schedule
+            .allows_tokens_of(resource.token_lifetime)?;
+    }
     make_folder(&config.data_dir)?;
     let lock = lock(&config.database_url)?;
     let listeners = config.listen.bind()?;
@@ -54,12 +64,24 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let store = storage::open(&config.database_url)
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
-    let keys = KeyRing::new(signing_key(config, store.as_ref(), clock.now()).await?);
+    let master = master_key(config, store.as_ref()).await?;
+    let schedule = config.key_schedule;
+    let keys = SigningKeys::open(Arc::clone(&store), master, schedule, clock.clone()).await?;
     if let Some(policy) = &policy {
         apply(policy, store.as_ref(), config, clock.now()).await?;
     } else {
         warn!("no policy file: clients and grants are those of the database");
     }
+
+    let needs = store.signing_needs().await?;
+    schedule.allows_tokens_of(
+        needs
+            .iter()
+            .map(|need| need.longest_token)
+            .max()
+            .unwrap_or(0),
+    )?;
+    keys.tend().await?;
 
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
@@ -70,6 +92,9 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         directory: Directory::default(),
         keys,
     });
+    let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
+    let keys = KeyTask::start(&server, shared);
+    let auth = Data::clone(&server).into_inner();
     let addresses = listeners
         .iter()
         .map(|listener| listener.local_addr().map(|a| a.to_string()));
@@ -81,6 +106,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     Ok(Running {
         server,
         issuer,
+        auth,
+        _keys: keys,
         _lock: lock,
     })
 }
@@ -119,44 +146,44 @@ fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
     }
 }
 
-/// Opens the signing key, or makes the first one.
-async fn signing_key(config: &Config, store: &dyn Store, now: u64) -> anyhow::Result<SigningKey> {
+/// Opens the master key, or makes it when nothing is sealed under one yet.
+async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<MasterKey> {
     let path = config.data_dir.join("master.key");
-    let given = config
-        .master_key
-        .as_ref()
-        .map(MasterKey::from_config)
-        .transpose()?;
-    let found = match given {
-        Some(key) => Some(key),
-        None => MasterKey::read(&path)?,
-    };
-    let stored = store.active_key().await?;
-    let master = match (found, &stored) {
-        (Some(key), _) => key,
-        (None, None) => {
-            info!("made the master key {}", path.display());
-            MasterKey::create(&path)?
-        }
-        (None, Some(_)) => bail!(
-            "the database has a signing key, but its master key {} is gone: put it back, or set \
-             AUTH_PROVIDER_MASTER_KEY",
-            path.display()
-        ),
-    };
-    if let Some(stored) = stored {
-        return Ok(SigningKey::open(&stored, &master)?);
+    if let Some(key) = &config.master_key {
+        return Ok(MasterKey::from_config(key)?);
     }
-    let (key, to_store) = SigningKey::generate(&master, now);
-    if store.add_first_key(&to_store).await? {
-        info!(kid = key.kid(), "made the first signing key, for ES256");
+    if let Some(key) = MasterKey::read(&path)? {
         return Ok(key);
     }
-    let stored = store
-        .active_key()
-        .await?
-        .context("another start made the signing key")?;
-    Ok(SigningKey::open(&stored, &master)?)
+    ensure!(
+        store.signing_keys().await?.is_empty(),
+        "the database has a signing key, but its master key {} is gone: put it back, or set \
+         AUTH_PROVIDER_MASTER_KEY",
+        path.display()
+    );
+    info!("made the master key {}", path.display());
+    Ok(MasterKey::create(&path)?)
+}
+
+/// Tends the keys behind the requests until the server ends.
+struct KeyTask(JoinHandle<()>);
+
+impl KeyTask {
+    /// A clock that is moved by hand wakes nobody: who moves it tends the keys.
+    fn start(server: &Data<AuthServer>, shared: bool) -> Option<Self> {
+        let Clock::System = server.clock else {
+            return None;
+        };
+        let server = server.clone();
+        let tend = async move { server.keys.run(shared).await };
+        Some(Self(tokio::spawn(tend)))
+    }
+}
+
+impl Drop for KeyTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn apply(
@@ -177,7 +204,12 @@ async fn apply(
 impl Running {
     /// The server's handle and the future that ends with it, with the lock held until then.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self { server, _lock, .. } = self;
+        let Self {
+            server,
+            _keys,
+            _lock,
+            ..
+        } = self;
         server.await
     }
 }

@@ -41,7 +41,7 @@ struct Claims<'a> {
 ///
 /// # Errors
 /// The policy's refusal, as `unauthorized_client`, `invalid_target` or `invalid_scope`.
-pub fn issue(
+pub async fn issue(
     server: &AuthServer,
     client: &ClientRecord,
     wish: &Wish,
@@ -49,11 +49,16 @@ pub fn issue(
     let now = server.clock.now();
     let allowed = policy::decide(client, wish, now)
         .map_err(|refusal| OAuthError::from(refusal).of_client(&client.id))?;
-    // A token does not outlive the grant that it comes from.
+    let signer = server.keys.signer(allowed.grant.signing_alg, now).await?;
+    // A token does not outlive the grant that it comes from, nor the key that signs it.
     let until_grant_ends = allowed.grant.expires_at.map_or(u64::MAX, |end| end - now);
-    let expires_in = allowed.grant.token_lifetime.min(until_grant_ends);
+    let expires_in = allowed
+        .grant
+        .token_lifetime
+        .min(until_grant_ends)
+        .min(signer.longest_token);
     let jti = random_id();
-    let access_token = server.keys.signing().sign(&Claims {
+    let claims = Claims {
         iss: &server.issuer,
         sub: client.id.as_str(),
         client_id: client.id.as_str(),
@@ -64,7 +69,8 @@ pub fn issue(
         nbf: now,
         exp: now + expires_in,
         jti: &jti,
-    });
+    };
+    let access_token = server.keys.sign(&signer.key, &claims).await;
     debug!(client = %client.id, resource = %allowed.grant.resource, jti, "issued a token");
     Ok(Issued {
         access_token,

@@ -36,7 +36,7 @@ pub(super) async fn issue_token(
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
     let TokenRequest::ClientCredentials(wish) = request.form;
-    let issued = tokens::issue(&server, &request.client, &wish)?;
+    let issued = tokens::issue(&server, &request.client, &wish).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))

@@ -86,8 +86,11 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            let first = include_str!("../../migrations/postgres/0001_registry.sql");
-            migrations(first).run(&pool).await?;
+            let steps = [
+                include_str!("../../migrations/postgres/0001_registry.sql"),
+                include_str!("../../migrations/postgres/0002_key_rotation.sql"),
+            ];
+            migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
         }
         DatabaseUrl::SqliteFile(path) => {
@@ -118,14 +121,19 @@ async fn open_sqlite(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    let first = include_str!("../../migrations/sqlite/0001_registry.sql");
-    migrations(first).run(&pool).await?;
+    let steps = [
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
+    ];
+    migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
-/// The numbered steps from an empty database to today's. A step that was released is never edited.
-fn migrations(registry: &'static str) -> Migrator {
-    let step = |number, name: &'static str, sql: &'static str| {
+/// The names of the steps from an empty database to today's. A step that was released is never edited.
+const STEPS: [&str; 2] = ["registry", "key rotation"];
+
+fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
+    let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {
         Migration::new(
             number,
             name.into(),
@@ -133,8 +141,8 @@ fn migrations(registry: &'static str) -> Migrator {
             sql.into_sql_str(),
             false,
         )
-    };
-    Migrator::with_migrations(vec![step(1, "registry", registry)])
+    });
+    Migrator::with_migrations(steps.collect())
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use m2m::ScopeSet;
+use m2m::{ScopeSet, verify::Algorithm};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
-use super::{NewCredential, Store, StoreError};
+use super::{NewCredential, SigningNeed, Store, StoreError};
 use crate::{
     client::{ClientId, ClientRecord, ClientStatus, Credential, Grant, SecretHash},
-    keys::StoredKey,
+    keys::{KeyChange, KeyRecord, StoredKey, algorithm},
     policy_file::Policy,
     resource::ResourceId,
 };
@@ -24,18 +24,20 @@ const CREDENTIALS: &str =
 
 // A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
 const GRANTS: &str = "
-    SELECT g.resource_id, g.scopes, g.expires_at,
+    SELECT g.resource_id, g.scopes, g.expires_at, r.signing_alg,
            CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
                 ELSE r.token_lifetime END AS token_lifetime
     FROM client_grant g JOIN resource r ON r.id = g.resource_id
     WHERE g.client_id = $1 ORDER BY g.resource_id";
 
 const PUT_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime) VALUES ($1, $2, $3)
+    INSERT INTO resource (id, name, token_lifetime, signing_alg) VALUES ($1, $2, $3, $4)
     ON CONFLICT (id) DO UPDATE
-    SET name = excluded.name, token_lifetime = excluded.token_lifetime
+    SET name = excluded.name, token_lifetime = excluded.token_lifetime,
+        signing_alg = excluded.signing_alg
     WHERE resource.name IS DISTINCT FROM excluded.name
-       OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime";
+       OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime
+       OR resource.signing_alg IS DISTINCT FROM excluded.signing_alg";
 
 const PUT_SCOPE: &str = "
     INSERT INTO resource_scope (resource_id, name, description) VALUES ($1, $2, $3)
@@ -67,14 +69,35 @@ const PUT_CREDENTIAL: &str = "
     SET id = excluded.id, secret_hash = excluded.secret_hash,
         created_at = excluded.created_at, expires_at = NULL";
 
-const ACTIVE_KEY: &str = "
-    SELECT kid, sealed_private, created_at FROM signing_key
-    WHERE alg = 'ES256' AND state = 'active'";
+const SIGNING_KEYS: &str = "
+    SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
+           compromised_at
+    FROM signing_key ORDER BY alg, number";
 
-const ADD_ACTIVE_KEY: &str = "
-    INSERT INTO signing_key (kid, alg, state, sealed_private, created_at)
-    VALUES ($1, 'ES256', 'active', $2, $3)
+const ADD_KEY: &str = "
+    INSERT INTO signing_key (kid, alg, number, sealed_private, created_at, signs_from,
+                             announce_time, retire_time)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT DO NOTHING";
+
+const SIGN_FROM: &str = "UPDATE signing_key SET signs_from = $2 WHERE kid = $1 AND signs_from > $2";
+
+// The private part is destroyed: whatever happens later, this server cannot sign with it.
+const COMPROMISE: &str = "
+    UPDATE signing_key SET compromised_at = $2, sealed_private = $3
+    WHERE kid = $1 AND compromised_at IS NULL";
+
+const PROMISE: &str = "
+    UPDATE signing_key
+    SET announce_time = CASE WHEN announce_time < $1 THEN $1 ELSE announce_time END,
+        retire_time = CASE WHEN retire_time < $2 THEN $2 ELSE retire_time END
+    WHERE announce_time < $1 OR retire_time < $2";
+
+const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1";
+
+const SIGNING_NEEDS: &str = "
+    SELECT signing_alg, MAX(token_lifetime) AS token_lifetime FROM resource
+    GROUP BY signing_alg ORDER BY signing_alg";
 
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a
 /// reader that turns writer fails when another was faster.
@@ -123,6 +146,7 @@ macro_rules! sql_store {
                         .bind(id.as_str())
                         .bind(&resource.name)
                         .bind(number(resource.token_lifetime))
+                        .bind(resource.signing_alg.name())
                         .execute(&mut *tx)
                         .await?
                         .rows_affected();
@@ -174,19 +198,69 @@ macro_rules! sql_store {
                 Ok(())
             }
 
-            async fn active_key(&self) -> Result<Option<StoredKey>, StoreError> {
-                let row = sqlx::query(ACTIVE_KEY).fetch_optional(&self.0).await?;
-                row.as_ref().map(stored_key).transpose()
+            async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+                let rows = sqlx::query(SIGNING_KEYS).fetch_all(&self.0).await?;
+                rows.iter().map(stored_key).collect()
             }
 
-            async fn add_first_key(&self, key: &StoredKey) -> Result<bool, StoreError> {
-                let added = sqlx::query(ADD_ACTIVE_KEY)
-                    .bind(&key.kid)
-                    .bind(key.sealed_private.as_slice())
-                    .bind(number(key.created_at))
-                    .execute(&self.0)
-                    .await?;
-                Ok(added.rows_affected() == 1)
+            async fn change_keys(
+                &self,
+                made: &[StoredKey],
+                changes: &[KeyChange],
+            ) -> Result<bool, StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                for StoredKey {
+                    record,
+                    sealed_private,
+                } in made
+                {
+                    let added = sqlx::query(ADD_KEY)
+                        .bind(&record.kid)
+                        .bind(record.algorithm.name())
+                        .bind(number(record.number))
+                        .bind(sealed_private.as_slice())
+                        .bind(number(record.created_at))
+                        .bind(number(record.signs_from))
+                        .bind(number(record.announce_time))
+                        .bind(number(record.retire_time))
+                        .execute(&mut *tx)
+                        .await?;
+                    if added.rows_affected() == 0 {
+                        return Ok(false); // the transaction ends undone
+                    }
+                }
+                for change in changes {
+                    let query = match change {
+                        KeyChange::SignFrom { kid, at } => {
+                            sqlx::query(SIGN_FROM).bind(kid).bind(number(*at))
+                        }
+                        KeyChange::Compromise { kid, at } => sqlx::query(COMPROMISE)
+                            .bind(kid)
+                            .bind(number(*at))
+                            .bind([0_u8; 0].as_slice()),
+                        KeyChange::Promise {
+                            announce_time,
+                            retire_time,
+                        } => sqlx::query(PROMISE)
+                            .bind(number(*announce_time))
+                            .bind(number(*retire_time)),
+                        KeyChange::Delete { kid } => sqlx::query(DELETE_KEY).bind(kid),
+                    };
+                    query.execute(&mut *tx).await?;
+                }
+                tx.commit().await?;
+                Ok(true)
+            }
+
+            async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError> {
+                let rows = sqlx::query(SIGNING_NEEDS).fetch_all(&self.0).await?;
+                let need = |row| {
+                    Ok(SigningNeed {
+                        algorithm: algorithm_of(row, "signing_alg")?,
+                        longest_token: time(row, "token_lifetime")?,
+                    })
+                };
+                rows.iter().map(need).collect()
             }
 
             async fn ping(&self) -> Result<(), StoreError> {
@@ -256,21 +330,36 @@ fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
         })?,
         scopes: ScopeSet::from_str(&row.text("scopes")?)
             .map_err(|_| StoreError::Corrupt { what: "scope list" })?,
-        token_lifetime: maybe_time(row, "token_lifetime")?.ok_or(StoreError::Corrupt {
-            what: "token lifetime",
-        })?,
+        token_lifetime: time(row, "token_lifetime")?,
+        signing_alg: algorithm_of(row, "signing_alg")?,
         expires_at: maybe_time(row, "expires_at")?,
     })
 }
 
 fn stored_key(row: &impl Columns) -> Result<StoredKey, StoreError> {
     Ok(StoredKey {
-        kid: row.text("kid")?,
+        record: KeyRecord {
+            kid: row.text("kid")?,
+            algorithm: algorithm_of(row, "alg")?,
+            number: time(row, "number")?,
+            created_at: time(row, "created_at")?,
+            signs_from: time(row, "signs_from")?,
+            announce_time: time(row, "announce_time")?,
+            retire_time: time(row, "retire_time")?,
+            compromised_at: maybe_time(row, "compromised_at")?,
+        },
         sealed_private: row.bytes("sealed_private")?,
-        created_at: maybe_time(row, "created_at")?.ok_or(StoreError::Corrupt {
-            what: "signing key",
-        })?,
     })
+}
+
+fn algorithm_of(row: &impl Columns, name: &str) -> Result<Algorithm, StoreError> {
+    algorithm(&row.text(name)?).ok_or(StoreError::Corrupt {
+        what: "signing algorithm",
+    })
+}
+
+fn time(row: &impl Columns, name: &str) -> Result<u64, StoreError> {
+    maybe_time(row, name)?.ok_or(StoreError::Corrupt { what: "time" })
 }
 
 fn maybe_time(row: &impl Columns, name: &str) -> Result<Option<u64>, StoreError> {

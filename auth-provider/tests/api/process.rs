@@ -43,6 +43,11 @@ fn help_is_the_reference_of_the_configuration() {
         "MASTER_KEY",
         "BEHIND_TLS_PROXY",
         "WORKERS",
+        "KEY_ROTATION_INTERVAL",
+        "KEY_ANNOUNCE_TIME",
+        "KEY_RETIRE_TIME",
+        "KEY_SET_MAX_AGE",
+        "FAST_KEY_ROTATION",
         "CONFIG",
     ] {
         assert!(
