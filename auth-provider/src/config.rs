@@ -276,6 +276,15 @@ impl Config {
         }
     }
 
+    /// Where a server with this configuration is reached.
+    pub fn local_url(&self) -> String {
+        match (&self.public_url, self.listen) {
+            (Some(url), _) => url.as_str().trim_end_matches('/').to_owned(),
+            (None, Listen::Loopback { port }) => format!("http://localhost:{port}"),
+            (None, Listen::At(address)) => format!("http://{address}"),
+        }
+    }
+
     /// As TOML, with secrets masked: what `auth-provider config` prints.
     pub fn to_toml(&self) -> String {
         let path = |path: &Path| toml::Value::from(path.display().to_string());

@@ -4,11 +4,13 @@
 //! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
 pub mod config;
+pub mod key_commands;
 pub mod startup;
 
 pub mod http;
 
 pub mod clients;
+pub mod own_tokens;
 pub mod policy;
 pub mod tokens;
 
@@ -17,6 +19,7 @@ pub mod keys;
 pub mod master_key;
 pub mod resource;
 
+pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
 pub mod storage;

@@ -7,6 +7,7 @@ use m2m::{ScopeSet, verify::Algorithm};
 use serde::Deserialize;
 
 use crate::{
+    built_in,
     client::ClientId,
     keys::{DEFAULT_ALGORITHM, algorithm},
     resource::ResourceId,
@@ -19,7 +20,7 @@ const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 /// whoever holds it until it ends.
 pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
 
-/// A policy in which every name that is used is also defined.
+/// A policy in which every name that is used is also defined, with what is [built in](crate::built_in).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Policy {
     pub resources: BTreeMap<ResourceId, PolicyResource>,
@@ -119,16 +120,26 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let file: File = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
         let mut policy = Self {
-            resources: BTreeMap::new(),
-            clients: BTreeMap::new(),
-            grants: BTreeMap::new(),
+            resources: built_in::resources(),
+            clients: built_in::clients(),
+            grants: built_in::grants(),
         };
         for (id, resource) in file.resources {
             let (id, resource) = resource.check(id)?;
+            if policy.resources.contains_key(&id) {
+                return Err(meaning(format!(
+                    "resource `{id}` is built in: grants can name it, but not change it"
+                )));
+            }
             policy.resources.insert(id, resource);
         }
         for (id, client) in file.clients {
             let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
+            if policy.clients.contains_key(&key) {
+                return Err(meaning(format!(
+                    "client `{id}` is built in: leave out [clients.{id}]"
+                )));
+            }
             let name = client.name.unwrap_or(id);
             policy.clients.insert(
                 key,
@@ -290,7 +301,8 @@ mod tests {
         assert_eq!(grant.scopes.to_string(), "note.read");
         assert_eq!(grant.token_lifetime, Some(900));
         assert_eq!(grant.expires_at, Some(1_798_761_600));
-        assert_eq!(Policy::parse("").unwrap().clients.len(), 0);
+        let empty = Policy::parse("").unwrap();
+        assert_eq!(empty.clients.len(), 1, "the administrator is built in");
     }
 
     #[test]
@@ -329,6 +341,15 @@ mod tests {
             (
                 "[resources.a]\ntoken_lifetime = 'soon'".to_owned(),
                 "line 2",
+            ),
+            (
+                "[resources.auth-provider]".to_owned(),
+                "resource `auth-provider` is built in",
+            ),
+            ("[clients.admin]".to_owned(), "client `admin` is built in"),
+            (
+                grant("client = 'admin'\nresource = 'auth-provider'"),
+                "grant admin -> auth-provider is written twice",
             ),
             (
                 "[resources.a]\nsigning_alg = 'HS256'".to_owned(),

@@ -15,11 +15,12 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::{
+    built_in,
     clients::Directory,
     clients_file,
     config::Config,
     http,
-    keys::SigningKeys,
+    keys::{Schedule, SigningKeys},
     master_key::MasterKey,
     policy_file::Policy,
     server::AuthServer,
@@ -44,12 +45,11 @@ pub struct Running {
 /// # Errors
 /// When something stands in the way; the error's chain says what, in one line.
 pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let policy = config.policy.as_deref().map(read_policy).transpose()?;
-    for resource in policy.iter().flat_map(|policy| policy.resources.values()) {
-        config
-            .key_schedule
-            .allows_tokens_of(resource.token_lifetime)?;
-    }
+    let schedule = config.key_schedule;
+    let policy = config.policy.as_deref();
+    let policy = policy
+        .map(|path| read_policy(path, &schedule))
+        .transpose()?;
     make_folder(&config.data_dir)?;
     let lock = lock(&config.database_url)?;
     let listeners = config.listen.bind()?;
@@ -65,7 +65,6 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
     let master = master_key(config, store.as_ref()).await?;
-    let schedule = config.key_schedule;
     let keys = SigningKeys::open(Arc::clone(&store), master, schedule, clock.clone()).await?;
     if let Some(policy) = &policy {
         apply(policy, store.as_ref(), config, clock.now()).await?;
@@ -112,10 +111,20 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     })
 }
 
-fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+fn read_policy(path: &Path, schedule: &Schedule) -> anyhow::Result<Policy> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the policy file {}", path.display()))?;
-    Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))
+    let mut policy =
+        Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))?;
+    for (id, resource) in &mut policy.resources {
+        if id.as_str() == built_in::AUDIENCE {
+            let longest = schedule.longest_token(schedule.retire_time);
+            resource.token_lifetime = resource.token_lifetime.min(longest);
+        }
+        let checked = schedule.allows_tokens_of(resource.token_lifetime);
+        checked.with_context(|| format!("resource `{id}`"))?;
+    }
+    Ok(policy)
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {

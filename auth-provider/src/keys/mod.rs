@@ -6,6 +6,8 @@
 mod keeper;
 pub mod life;
 mod pair;
+#[cfg(test)]
+mod promises;
 mod ring;
 mod schedule;
 

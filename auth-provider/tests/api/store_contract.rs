@@ -1,8 +1,11 @@
 //! What every store must do, asked of SQLite always and of PostgreSQL where `TEST_POSTGRES_URL` names one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    slice::from_ref,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use auth_provider::{
@@ -35,6 +38,11 @@ async fn stores() -> Vec<(Arc<dyn Store>, Option<tempfile::TempDir>)> {
 }
 
 async fn fresh_postgres() -> Option<DatabaseUrl> {
+    Some(fresh_postgres_url().await?.parse().unwrap())
+}
+
+/// A database of its own, where there is a PostgreSQL.
+pub(crate) async fn fresh_postgres_url() -> Option<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
         eprintln!("skipped: PostgreSQL (scripts/test starts one and sets TEST_POSTGRES_URL)");
@@ -49,7 +57,7 @@ async fn fresh_postgres() -> Option<DatabaseUrl> {
         .unwrap();
     let mut url = Url::parse(&server).unwrap();
     url.set_path(&name);
-    Some(url.as_str().parse().unwrap())
+    Some(url.into())
 }
 
 fn id(text: &str) -> ClientId {
@@ -189,7 +197,7 @@ async fn of_two_keys_with_one_number_one_is_kept() {
 
         let [first] = kept;
         let other = key(Algorithm::RS256, 1);
-        assert!(store.change_keys(&[other.clone()], &[]).await.unwrap());
+        assert!(store.change_keys(from_ref(&other), &[]).await.unwrap());
         assert_eq!(
             store.signing_keys().await.unwrap(),
             [first, other],
@@ -206,12 +214,7 @@ async fn a_change_of_keys_is_made_as_a_whole_or_not_at_all() {
         let kid = |number: usize| keys[number - 1].record.kid.clone();
         let delete = KeyChange::Delete { kid: kid(1) };
         let late = [key(Algorithm::ES256, 4), key(Algorithm::ES256, 3)];
-        assert!(
-            !store
-                .change_keys(&late, std::slice::from_ref(&delete))
-                .await
-                .unwrap()
-        );
+        assert!(!store.change_keys(&late, from_ref(&delete)).await.unwrap());
         assert_eq!(store.signing_keys().await.unwrap(), keys);
 
         let changes = [

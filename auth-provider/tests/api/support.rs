@@ -1,10 +1,11 @@
 //! A server of its own for each test.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use actix_web::dev::ServerHandle;
 use auth_provider::{
     config::{Config, Settings},
+    server::AuthServer,
     startup::{self, Running},
 };
 use m2m::{Clock, ManualClock};
@@ -84,15 +85,24 @@ pub(crate) struct Server {
     pub(crate) http: Client,
     pub(crate) folder: TempDir,
     pub(crate) clock: ManualClock,
+    /// The server's inside, to tend its keys when the clock was moved.
+    pub(crate) auth: Arc<AuthServer>,
     handle: ServerHandle,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(POLICY, "").await
+    }
+
+    /// With another policy, and with more lines of configuration.
+    pub(crate) async fn start_with(policy: &str, more: &str) -> Self {
         let (folder, clock) = (folder(), ManualClock::at(NOW));
-        let running = start(folder.path(), clock.clock()).await.unwrap();
-        let Running { issuer, .. } = &running;
-        let issuer = issuer.clone();
+        fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        let config = config(folder.path(), more);
+        let running = startup::start(&config, clock.clock()).await.unwrap();
+        let Running { issuer, auth, .. } = &running;
+        let (issuer, auth) = (issuer.clone(), Arc::clone(auth));
         let handle = running.server.handle();
         actix_web::rt::spawn(running.run());
         Self {
@@ -101,6 +111,7 @@ impl Server {
             http: m2m::http_client(Duration::from_secs(10)),
             folder,
             clock,
+            auth,
             handle,
         }
     }
@@ -111,6 +122,18 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", self.url))
+    }
+
+    /// A token of `client` for `resource`, with all scopes of its grant.
+    pub(crate) async fn token(&self, client: &str, resource: &str) -> String {
+        let answer = json(self.ask(client, &[("resource", resource)]).await).await;
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Moves the clock and does what is due by then.
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.auth.keys.tend().await.unwrap();
     }
 
     /// The address for a connection by hand.
