@@ -155,8 +155,12 @@ impl SigningKeys {
         };
         let mut failing = false;
         loop {
-            let nap = if failing { KNOWN_WITHIN } else { longest };
-            tokio::time::sleep(nap.min(self.until_due())).await;
+            let nap = if failing {
+                KNOWN_WITHIN
+            } else {
+                longest.min(self.until_due())
+            };
+            tokio::time::sleep(nap).await;
             match self.tend().await {
                 Ok(()) => failing = false,
                 Err(error) if failing => tracing::debug!("still cannot tend the keys: {error}"),
@@ -168,7 +172,7 @@ impl SigningKeys {
         }
     }
 
-    /// At least a moment, so that an error does not turn the keeper in circles.
+    /// At least a moment: a clock that is set back must not turn this in circles.
     fn until_due(&self) -> Duration {
         let now = self.clock.now();
         let due = life::next_due(self.ring().records(), &self.schedule, now);

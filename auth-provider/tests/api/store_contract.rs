@@ -15,7 +15,11 @@ use auth_provider::{
     storage::{self, DatabaseUrl, NewCredential, Store},
 };
 use m2m::verify::Algorithm;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
+};
 use url::Url;
 
 use crate::support::{NOW, POLICY};
@@ -256,6 +260,54 @@ async fn a_change_of_keys_is_made_as_a_whole_or_not_at_all() {
         third.record.retire_time = 7200;
         assert_eq!(store.signing_keys().await.unwrap(), [second, third]);
     }
+}
+
+/// The first version kept one key, `active` for ever.
+#[actix_web::test]
+async fn the_key_of_the_first_version_goes_on() {
+    const KEY: &str = "INSERT INTO signing_key (kid, alg, state, sealed_private, created_at)
+        VALUES ('old', 'ES256', 'active', '', 1700000000)";
+    let first = |sql: &'static str| {
+        let (name, sql) = ("registry".into(), sql.into_sql_str());
+        let step = Migration::new(1, name, MigrationType::Simple, sql, false);
+        Migrator::with_migrations(vec![step])
+    };
+    let expected = StoredKey {
+        record: KeyRecord {
+            kid: "old".to_owned(),
+            announce_time: 600,
+            retire_time: 87_000,
+            ..KeyRecord::first("old", Algorithm::ES256, 1_700_000_000)
+        },
+        sealed_private: vec![],
+    };
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let mut sqlite = SqliteConnection::connect_with(&options).await.unwrap();
+    let registry = first(include_str!("../../migrations/sqlite/0001_registry.sql"));
+    registry.run_direct(None, &mut sqlite, false).await.unwrap();
+    let key = AssertSqlSafe(KEY.replace("''", "x''"));
+    sqlite.execute(key).await.unwrap();
+    sqlite.close().await.unwrap();
+    let store = storage::open(&DatabaseUrl::SqliteFile(file)).await.unwrap();
+    assert_eq!(store.signing_keys().await.unwrap(), [expected.clone()]);
+
+    let Some(url) = fresh_postgres_url().await else {
+        return;
+    };
+    let mut postgres = PgConnection::connect(&url).await.unwrap();
+    let registry = first(include_str!("../../migrations/postgres/0001_registry.sql"));
+    registry
+        .run_direct(None, &mut postgres, false)
+        .await
+        .unwrap();
+    postgres.execute(KEY).await.unwrap();
+    let store = storage::open(&url.parse().unwrap()).await.unwrap();
+    assert_eq!(store.signing_keys().await.unwrap(), [expected]);
 }
 
 #[actix_web::test]
