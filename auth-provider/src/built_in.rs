@@ -8,7 +8,7 @@ use crate::{
     client::ClientId,
     keys::DEFAULT_ALGORITHM,
     policy_file::{PolicyClient, PolicyGrant, PolicyResource},
-    resource::ResourceId,
+    resource::{ResourceId, TokenFormat},
 };
 
 /// The audience of tokens for this server itself.
@@ -60,6 +60,8 @@ pub(crate) fn resources() -> BTreeMap<ResourceId, PolicyResource> {
             .into(),
         token_lifetime: TOKEN_LIFETIME,
         signing_alg: DEFAULT_ALGORITHM,
+        owner: None,
+        token_format: TokenFormat::Jwt,
     };
     BTreeMap::from([(audience(), resource)])
 }

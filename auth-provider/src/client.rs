@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::{ScopeSet, verify::Algorithm};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::resource::ResourceId;
+use crate::resource::{ResourceId, TokenFormat};
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
 /// changes, since some clients form-encode Basic credentials and some send them raw.
@@ -40,6 +40,37 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// The name of a credential: 128 random bits. Each token's `jti` begins with it, so that what was obtained with
+/// one credential can be recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CredentialId(String);
+
+impl CredentialId {
+    pub fn generate() -> Self {
+        Self(random_id())
+    }
+
+    /// A name from the store.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// A fresh `jti` for a token that is obtained with this credential.
+    pub fn token_id(&self) -> String {
+        format!("{}.{}", self.0, random_id())
+    }
+
+    /// The credential that the token with this `jti` was obtained with.
+    pub fn of_token(jti: &str) -> Option<Self> {
+        let (credential, _) = jti.split_once('.')?;
+        Some(Self(credential.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Whether a client may authenticate at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientStatus {
@@ -54,22 +85,32 @@ pub struct ClientRecord {
     pub status: ClientStatus,
     pub credentials: Vec<Credential>,
     pub grants: Vec<Grant>,
+    /// The resources whose tokens this client may ask about: it is their resource server.
+    pub owns: Vec<ResourceId>,
 }
 
 impl ClientRecord {
-    /// Whether `presented` is the secret of one of the client's living credentials.
-    pub fn accepts(&self, presented: &SecretHash, now: u64) -> bool {
-        self.status == ClientStatus::Active
-            && self
-                .credentials
-                .iter()
-                .any(|credential| credential.accepts(presented, now))
+    /// The living credential whose secret was presented.
+    pub fn accepts(&self, presented: &SecretHash, now: u64) -> Option<&Credential> {
+        let active = self.status == ClientStatus::Active;
+        let mut credentials = self.credentials.iter().filter(|_| active);
+        credentials.find(|credential| credential.accepts(presented, now))
+    }
+
+    /// Whether the client holds a grant for `resource` with `scope`.
+    pub fn may(&self, resource: &str, scope: &str, now: u64) -> bool {
+        self.grants.iter().any(|grant| {
+            grant.resource.as_str() == resource
+                && grant.scopes.contains(scope)
+                && grant.expires_at.is_none_or(|end| now < end)
+        })
     }
 }
 
 /// One way for a client to prove who it is.
 #[derive(Clone, Debug)]
 pub struct Credential {
+    pub id: CredentialId,
     pub label: String,
     pub secret: SecretHash,
     /// Seconds since the epoch; `None` lives until it is removed.
@@ -87,6 +128,7 @@ impl Credential {
 pub struct Grant {
     pub resource: ResourceId,
     pub scopes: ScopeSet,
+    pub token_format: TokenFormat,
     /// How long a token from this grant lives, in seconds.
     pub token_lifetime: u64,
     /// What the resource wants its tokens signed with.
@@ -101,12 +143,8 @@ pub struct Secret(SecretString);
 const SECRET_PREFIX: &str = "m2m_";
 
 impl Secret {
-    /// `m2m_`, 256 random bits, and six characters of checksum, all within `[A-Za-z0-9_-]`. Prefix and
-    /// checksum let a scanner recognise a leaked secret for certain.
     pub fn generate() -> Self {
-        let random = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
-        let checksum = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, random.as_bytes()));
-        Self(format!("{SECRET_PREFIX}{random}{}", &checksum[..6]).into())
+        Self(unguessable(SECRET_PREFIX).into())
     }
 
     pub fn hash(&self) -> SecretHash {
@@ -161,6 +199,28 @@ impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash(…)")
     }
+}
+
+/// `prefix`, 256 random bits, and six characters of checksum, all within `[A-Za-z0-9_-]`. Prefix and checksum let
+/// a scanner recognise for certain what has leaked.
+pub fn unguessable(prefix: &str) -> String {
+    let random = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+    format!("{prefix}{random}{}", checksum(&random))
+}
+
+/// Whether a text can have been made by [`unguessable`].
+pub fn is_well_formed(text: &str, prefix: &str) -> bool {
+    let parts = text
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.split_at_checked(43));
+    parts.is_some_and(|(random, sum)| sum == checksum(random))
+}
+
+fn checksum(random: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, random.as_bytes());
+    let mut sum = URL_SAFE_NO_PAD.encode(hash);
+    sum.truncate(6);
+    sum
 }
 
 /// Bytes from the system's random generator: the one place where randomness enters.
@@ -222,6 +282,7 @@ mod tests {
     fn an_expired_credential_and_an_inactive_client_open_nothing() {
         let secret = SecretHash::of("right");
         let credential = Credential {
+            id: CredentialId::generate(),
             label: String::new(),
             secret,
             expires_at: Some(100),
@@ -231,11 +292,12 @@ mod tests {
             status: ClientStatus::Active,
             credentials: vec![credential],
             grants: vec![],
+            owns: vec![],
         };
-        assert!(client.accepts(&SecretHash::of("right"), 99));
-        assert!(!client.accepts(&SecretHash::of("right"), 100));
-        assert!(!client.accepts(&SecretHash::of("wrong"), 99));
+        assert!(client.accepts(&SecretHash::of("right"), 99).is_some());
+        assert!(client.accepts(&SecretHash::of("right"), 100).is_none());
+        assert!(client.accepts(&SecretHash::of("wrong"), 99).is_none());
         client.status = ClientStatus::Inactive;
-        assert!(!client.accepts(&SecretHash::of("right"), 99));
+        assert!(client.accepts(&SecretHash::of("right"), 99).is_none());
     }
 }

@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Duration};
 use moka::sync::Cache;
 
 use crate::{
-    client::{ClientId, ClientRecord, SecretHash},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash},
     error::OAuthError,
     server::AuthServer,
-    storage::StoreError,
 };
 
 /// How many clients are kept in memory at the most.
@@ -32,6 +31,12 @@ impl Default for Directory {
     }
 }
 
+/// A client that proved who it is, and the credential that it did so with.
+pub struct Authenticated {
+    pub client: Arc<ClientRecord>,
+    pub credential: CredentialId,
+}
+
 /// Finds the client whose secret was presented.
 ///
 /// A refusal always costs one read of the store, for an unknown client and for a wrong secret alike, so that
@@ -44,26 +49,34 @@ pub async fn authenticate(
     server: &AuthServer,
     id: &str,
     secret: &str,
-) -> Result<Arc<ClientRecord>, OAuthError> {
+) -> Result<Authenticated, OAuthError> {
     let presented = SecretHash::of(secret);
     let now = server.clock.now();
     let Ok(id) = ClientId::parse(id) else {
         return Err(OAuthError::invalid_client()); // no client can have such an id
     };
     if let Some(known) = server.directory.0.get(&id)
-        && known.accepts(&presented, now)
+        && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
-        return Ok(known);
+        return Ok(authenticated);
     }
-    match read(server, &id).await? {
-        Some(record) if record.accepts(&presented, now) => {
-            server.directory.0.insert(id, Arc::clone(&record));
-            Ok(record)
-        }
-        _ => Err(OAuthError::invalid_client().of_client(id)),
-    }
+    let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
+        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
+        return Err(OAuthError::invalid_client());
+    };
+    let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
+        return Err(OAuthError::invalid_client().of_client(id));
+    };
+    server.directory.0.insert(id, record);
+    Ok(authenticated)
 }
 
-async fn read(server: &AuthServer, id: &ClientId) -> Result<Option<Arc<ClientRecord>>, StoreError> {
-    Ok(server.store.client_record(id).await?.map(Arc::new))
+impl Authenticated {
+    fn by(record: &Arc<ClientRecord>, presented: &SecretHash, now: u64) -> Option<Self> {
+        let credential = record.accepts(presented, now)?.id.clone();
+        Some(Self {
+            client: Arc::clone(record),
+            credential,
+        })
+    }
 }

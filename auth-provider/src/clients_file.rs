@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use crate::{
-    client::{ClientId, ClientRecord, Secret, SecretHash, random_id},
+    client::{ClientId, ClientRecord, CredentialId, Secret, SecretHash},
     storage::{NewCredential, Store},
 };
 
@@ -52,7 +52,7 @@ pub async fn mend<'a>(
     }
     for (client, secret) in &made {
         let new = NewCredential {
-            id: random_id(),
+            id: CredentialId::generate(),
             client,
             label: LABEL,
             secret: *secret,

@@ -10,9 +10,12 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
-pub mod own_tokens;
 pub mod policy;
 pub mod tokens;
+
+pub mod introspection;
+pub mod own_token;
+pub mod revocation;
 
 pub mod client;
 pub mod keys;

@@ -10,7 +10,7 @@ use crate::{
     built_in,
     client::ClientId,
     keys::{DEFAULT_ALGORITHM, algorithm},
-    resource::ResourceId,
+    resource::{ResourceId, TokenFormat},
 };
 
 /// The life of a resource's tokens where the policy says nothing, in seconds.
@@ -36,6 +36,9 @@ pub struct PolicyResource {
     /// In seconds.
     pub token_lifetime: u64,
     pub signing_alg: Algorithm,
+    /// The client that the resource server authenticates as.
+    pub owner: Option<ClientId>,
+    pub token_format: TokenFormat,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +89,10 @@ struct FileResource {
     token_lifetime: Option<SignedDuration>,
     #[serde(default)]
     signing_alg: Option<String>,
+    #[serde(default)]
+    owner: Option<String>,
+    #[serde(default)]
+    token_format: TokenFormat,
 }
 
 #[derive(Deserialize)]
@@ -124,15 +131,6 @@ impl Policy {
             clients: built_in::clients(),
             grants: built_in::grants(),
         };
-        for (id, resource) in file.resources {
-            let (id, resource) = resource.check(id)?;
-            if policy.resources.contains_key(&id) {
-                return Err(meaning(format!(
-                    "resource `{id}` is built in: grants can name it, but not change it"
-                )));
-            }
-            policy.resources.insert(id, resource);
-        }
         for (id, client) in file.clients {
             let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
             if policy.clients.contains_key(&key) {
@@ -149,6 +147,15 @@ impl Policy {
                 },
             );
         }
+        for (id, resource) in file.resources {
+            let (id, resource) = resource.check(id, &policy)?;
+            if policy.resources.contains_key(&id) {
+                return Err(meaning(format!(
+                    "resource `{id}` is built in: grants can name it, but not change it"
+                )));
+            }
+            policy.resources.insert(id, resource);
+        }
         for grant in file.grants {
             let (arrow, grant) = grant.check(&policy)?;
             let described = format!("{} -> {}", arrow.0, arrow.1);
@@ -160,38 +167,50 @@ impl Policy {
         }
         Ok(policy)
     }
+
+    /// The client of this name, if the file defines it.
+    fn defined(&self, client: &str) -> Result<ClientId, String> {
+        ClientId::parse(client)
+            .ok()
+            .filter(|id| self.clients.contains_key(id))
+            .ok_or_else(|| format!("there is no [clients.{client}] in this file"))
+    }
 }
 
 impl FileResource {
-    fn check(self, id: String) -> Result<(ResourceId, PolicyResource), PolicyError> {
-        let key =
-            ResourceId::parse(&id).map_err(|error| meaning(format!("resource `{id}`: {error}")))?;
-        ScopeSet::from_tokens(self.scopes.keys())
-            .map_err(|error| meaning(format!("resource `{id}`: {error}")))?;
-        let token_lifetime = match self.token_lifetime {
-            None => DEFAULT_TOKEN_LIFETIME,
-            Some(life) => {
-                seconds(life).map_err(|error| meaning(format!("resource `{id}`: {error}")))?
-            }
-        };
+    fn check(
+        self,
+        id: String,
+        policy: &Policy,
+    ) -> Result<(ResourceId, PolicyResource), PolicyError> {
+        let wrong = |what: String| meaning(format!("resource `{id}`: {what}"));
+
+        let key = ResourceId::parse(&id).map_err(|error| wrong(error.to_string()))?;
+        ScopeSet::from_tokens(self.scopes.keys()).map_err(|error| wrong(error.to_string()))?;
+        let token_lifetime = self
+            .token_lifetime
+            .map(seconds)
+            .transpose()
+            .map_err(wrong)?;
+        let owner = self
+            .owner
+            .map(|owner| policy.defined(&owner).map_err(wrong))
+            .transpose()?;
         let signing_alg = match &self.signing_alg {
             None => DEFAULT_ALGORITHM,
             Some(name) => algorithm(name).ok_or_else(|| {
-                meaning(format!(
-                    "resource `{id}`: signing_alg must be ES256, RS256, PS256 or EdDSA"
-                ))
+                wrong("signing_alg must be ES256, RS256, PS256 or EdDSA".to_owned())
             })?,
         };
-        let name = self.name.unwrap_or(id);
-        Ok((
-            key,
-            PolicyResource {
-                name,
-                scopes: self.scopes,
-                token_lifetime,
-                signing_alg,
-            },
-        ))
+        let resource = PolicyResource {
+            signing_alg,
+            scopes: self.scopes,
+            token_lifetime: token_lifetime.unwrap_or(DEFAULT_TOKEN_LIFETIME),
+            owner,
+            token_format: self.token_format,
+            name: self.name.unwrap_or(id),
+        };
+        Ok((key, resource))
     }
 }
 
@@ -202,10 +221,7 @@ impl FileGrant {
         } = &self;
         let wrong = |what: String| meaning(format!("grant {client} -> {resource}: {what}"));
 
-        let client_id = ClientId::parse(client)
-            .ok()
-            .filter(|id| policy.clients.contains_key(id))
-            .ok_or_else(|| wrong(format!("there is no [clients.{client}] in this file")))?;
+        let client_id = policy.defined(client).map_err(wrong)?;
         let (resource_id, defined) = ResourceId::parse(resource)
             .ok()
             .and_then(|id| policy.resources.get_key_value(&id))
@@ -309,6 +325,10 @@ mod tests {
     fn what_is_wrong_is_said_in_one_line_with_its_place() {
         let grant = |lines: &str| format!("{RESOURCE}\n[[grants]]\n{lines}");
         for (text, part) in [
+            (
+                "[resources.a]\ntoken_format = 'paper'".to_owned(),
+                "line 2: unknown variant `paper`",
+            ),
             ("clients = [".to_owned(), "line 1"),
             (
                 "\n\n[client.bot]".to_owned(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// A resource's identifier: 1 to 256 printable ASCII characters, without the space, quote and backslash that
 /// an OAuth error description cannot repeat and without the fragment that RFC 8707 section 2 forbids.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +34,33 @@ impl ResourceId {
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What a resource's tokens look like to those who carry them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenFormat {
+    /// A signed JWT (RFC 9068), which a resource server can verify by itself.
+    #[default]
+    Jwt,
+    /// A reference that says nothing; only this server knows what it stands for.
+    Opaque,
+}
+
+impl TokenFormat {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Opaque => "opaque",
+        }
+    }
+
+    /// A format from the store.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Jwt, Self::Opaque]
+            .into_iter()
+            .find(|format| format.as_str() == text)
     }
 }
 

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use m2m::Clock;
+use tokio::sync::{Semaphore, watch};
 
-use crate::{clients::Directory, document::Document, keys::SigningKeys, storage::Store};
+use crate::{
+    clients::Directory, document::Document, keys::SigningKeys, revocation::Revocations,
+    storage::Store,
+};
 
 /// The authorization server without its HTTP surface.
 pub struct AuthServer {
@@ -14,5 +18,10 @@ pub struct AuthServer {
     pub store: Arc<dyn Store>,
     pub directory: Directory,
     pub keys: SigningKeys,
+    pub revocations: Revocations,
+    /// How many may follow the revocations at once.
+    pub followers: Arc<Semaphore>,
+    /// Turns true when the server is asked to stop: what would go on for ever ends then.
+    pub stopping: watch::Sender<bool>,
     pub metadata: Document,
 }

@@ -5,12 +5,19 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use actix_web::{dev::Server, web::Data};
+use actix_web::{
+    dev::{Server, ServerHandle},
+    web::Data,
+};
 use anyhow::{Context, bail, ensure};
 use m2m::{Clock, service};
-use tokio::task::JoinHandle;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Semaphore, watch},
+};
 use tracing::{info, warn};
 use url::Url;
 
@@ -23,19 +30,28 @@ use crate::{
     keys::{Schedule, SigningKeys},
     master_key::MasterKey,
     policy_file::Policy,
+    resource::TokenFormat,
+    revocation::Revocations,
     server::AuthServer,
-    storage::{self, DatabaseUrl, Store},
+    storage::{self, DatabaseUrl, Store, StoreError},
 };
+
+/// How many may follow the revocations at once; each costs a connection and a little memory.
+const MAX_FOLLOWERS: usize = 1000;
+
+/// How often the store is asked what other replicas revoked.
+const STEP: Duration = Duration::from_millis(500);
+
+/// How often what no longer counts is forgotten.
+const SWEEP_SECONDS: u64 = 60;
 
 /// A server that listens.
 pub struct Running {
-    /// Ends after SIGTERM, when the requests in flight are answered.
-    pub server: Server,
+    web: Server,
+    /// What its requests reach.
+    pub server: Data<AuthServer>,
     /// The issuer identifier that its tokens carry.
     pub issuer: String,
-    /// What its requests reach.
-    pub auth: Arc<AuthServer>,
-    _keys: Option<KeyTask>,
     /// Held as long as the server runs: a second one on the same database file is refused.
     _lock: Option<File>,
 }
@@ -72,15 +88,12 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         warn!("no policy file: clients and grants are those of the database");
     }
 
-    let needs = store.signing_needs().await?;
-    schedule.allows_tokens_of(
-        needs
-            .iter()
-            .map(|need| need.longest_token)
-            .max()
-            .unwrap_or(0),
-    )?;
+    for need in store.signing_needs().await? {
+        schedule.allows_tokens_of(need.longest_token)?;
+    }
     keys.tend().await?;
+    let revocations = Revocations::default();
+    revocations.catch_up(store.as_ref()).await?;
 
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
@@ -90,25 +103,85 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         store,
         directory: Directory::default(),
         keys,
+        revocations,
+        followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+        stopping: watch::Sender::new(false),
     });
+    tokio::spawn(keep_in_step(Data::clone(&server)));
     let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
-    let keys = KeyTask::start(&server, shared);
-    let auth = Data::clone(&server).into_inner();
+    tokio::spawn(tend_keys(Data::clone(&server), shared));
+    tokio::spawn(heed_sigterm(
+        Data::clone(&server),
+        signal(SignalKind::terminate())?,
+    ));
     let addresses = listeners
         .iter()
         .map(|listener| listener.local_addr().map(|a| a.to_string()));
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
-    let server = service::serve(listeners, config.workers, move |cfg| {
-        cfg.configure(http::routes(server.clone()));
+    let shared = Data::clone(&server);
+    let web = service::serve(listeners, config.workers, move |cfg| {
+        cfg.configure(http::routes(Data::clone(&shared)));
     })?;
     info!("listening on {addresses}, issuer {issuer}");
     Ok(Running {
+        web,
         server,
         issuer,
-        auth,
-        _keys: keys,
         _lock: lock,
     })
+}
+
+/// Brings what other replicas revoked into memory, and forgets what no longer counts, until the server stops.
+async fn keep_in_step(server: Data<AuthServer>) {
+    let mut stopping = server.stopping.subscribe();
+    let mut ticks = tokio::time::interval(STEP);
+    let mut swept_at = server.clock.now();
+    while !*stopping.borrow() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        let (store, now) = (server.store.as_ref(), server.clock.now());
+        let mut outcome = server.revocations.catch_up(store).await;
+        if now >= swept_at + SWEEP_SECONDS {
+            swept_at = now;
+            outcome = outcome.and(server.revocations.sweep(store, now).await);
+            outcome = outcome.and(forget_opaque_tokens(store, now).await);
+        }
+        if let Err(error) = outcome {
+            warn!("cannot keep in step with the database: {error}");
+        }
+    }
+}
+
+/// In small steps, between which others can write.
+async fn forget_opaque_tokens(store: &dyn Store, now: u64) -> Result<(), StoreError> {
+    while store.forget_opaque_tokens(now).await? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// The web server hears SIGTERM by itself; this ends what would go on for ever.
+async fn heed_sigterm(server: Data<AuthServer>, mut sigterm: Signal) {
+    let mut stopping = server.stopping.subscribe();
+    tokio::select! {
+        _ = sigterm.recv() => drop(server.stopping.send_replace(true)),
+        _ = stopping.changed() => {}
+    }
+}
+
+/// Does what is due to the signing keys, until the server stops. A clock that is moved by hand wakes nobody: who
+/// moves it tends the keys.
+async fn tend_keys(server: Data<AuthServer>, shared: bool) {
+    let Clock::System = server.clock else {
+        return;
+    };
+    let mut stopping = server.stopping.subscribe();
+    tokio::select! {
+        () = server.keys.run(shared) => {}
+        _ = stopping.changed() => {}
+    }
 }
 
 fn read_policy(path: &Path, schedule: &Schedule) -> anyhow::Result<Policy> {
@@ -117,6 +190,9 @@ fn read_policy(path: &Path, schedule: &Schedule) -> anyhow::Result<Policy> {
     let mut policy =
         Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))?;
     for (id, resource) in &mut policy.resources {
+        if resource.token_format == TokenFormat::Opaque {
+            continue; // no key signs its tokens
+        }
         if id.as_str() == built_in::AUDIENCE {
             let longest = schedule.longest_token(schedule.retire_time);
             resource.token_lifetime = resource.token_lifetime.min(longest);
@@ -174,27 +250,6 @@ async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<Master
     Ok(MasterKey::create(&path)?)
 }
 
-/// Tends the keys behind the requests until the server ends.
-struct KeyTask(JoinHandle<()>);
-
-impl KeyTask {
-    /// A clock that is moved by hand wakes nobody: who moves it tends the keys.
-    fn start(server: &Data<AuthServer>, shared: bool) -> Option<Self> {
-        let Clock::System = server.clock else {
-            return None;
-        };
-        let server = server.clone();
-        let tend = async move { server.keys.run(shared).await };
-        Some(Self(tokio::spawn(tend)))
-    }
-}
-
-impl Drop for KeyTask {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 async fn apply(
     policy: &Policy,
     store: &dyn Store,
@@ -211,14 +266,33 @@ async fn apply(
 }
 
 impl Running {
-    /// The server's handle and the future that ends with it, with the lock held until then.
+    /// Waits for the end: SIGTERM, or [`Handle::stop`]. The requests in flight are answered first.
+    ///
+    /// # Errors
+    /// When the web server fails.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self {
-            server,
-            _keys,
-            _lock,
-            ..
-        } = self;
-        server.await
+        self.web.await
+    }
+
+    /// A way to stop the server from elsewhere.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            web: self.web.handle(),
+            server: Data::clone(&self.server),
+        }
+    }
+}
+
+/// Stops a server that [runs](Running::run).
+pub struct Handle {
+    web: ServerHandle,
+    server: Data<AuthServer>,
+}
+
+impl Handle {
+    /// Stops as SIGTERM does, and returns when it is done.
+    pub async fn stop(&self) {
+        self.server.stopping.send_replace(true);
+        self.web.stop(true).await;
     }
 }

@@ -1,13 +1,16 @@
-//! Issuing tokens: decide, sign.
+//! Issuing tokens: decide, then sign, or keep what a reference stands for.
 
 use m2m::ScopeSet;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use tracing::debug;
 
 use crate::{
-    client::{ClientRecord, random_id},
+    client::SecretHash,
+    clients::Authenticated,
     error::OAuthError,
+    own_token::{self, OwnToken},
     policy::{self, Wish},
+    resource::TokenFormat,
     server::AuthServer,
 };
 
@@ -40,43 +43,73 @@ struct Claims<'a> {
 /// Issues a token for what the client wishes, if the policy allows it.
 ///
 /// # Errors
-/// The policy's refusal, as `unauthorized_client`, `invalid_target` or `invalid_scope`.
+/// The policy's refusal, as `unauthorized_client`, `invalid_target` or `invalid_scope`; or that the store cannot keep
+/// what an opaque token stands for.
 pub async fn issue(
     server: &AuthServer,
-    client: &ClientRecord,
+    caller: &Authenticated,
     wish: &Wish,
 ) -> Result<Issued, OAuthError> {
     let now = server.clock.now();
+    let client = &caller.client;
     let allowed = policy::decide(client, wish, now)
         .map_err(|refusal| OAuthError::from(refusal).of_client(&client.id))?;
-    let signer = server.keys.signer(allowed.grant.signing_alg, now).await?;
+    let signer = match allowed.grant.token_format {
+        TokenFormat::Jwt => Some(server.keys.signer(allowed.grant.signing_alg, now).await?),
+        TokenFormat::Opaque => None,
+    };
     // A token does not outlive the grant that it comes from, nor the key that signs it.
     let until_grant_ends = allowed.grant.expires_at.map_or(u64::MAX, |end| end - now);
+    let until_key_is_gone = signer
+        .as_ref()
+        .map_or(u64::MAX, |signer| signer.longest_token);
     let expires_in = allowed
         .grant
         .token_lifetime
         .min(until_grant_ends)
-        .min(signer.longest_token);
-    let jti = random_id();
-    let claims = Claims {
-        iss: &server.issuer,
-        sub: client.id.as_str(),
-        client_id: client.id.as_str(),
-        aud: allowed.grant.resource.as_str(),
-        scope: allowed.scopes,
-        scp: allowed.scopes,
+        .min(until_key_is_gone);
+    let token = OwnToken {
+        client_id: client.id.clone(),
+        credential: caller.credential.clone(),
+        aud: allowed.grant.resource.clone(),
+        scopes: allowed.scopes.clone(),
         iat: now,
         nbf: now,
         exp: now + expires_in,
-        jti: &jti,
+        jti: caller.credential.token_id(),
     };
-    let access_token = server.keys.sign(&signer.key, &claims).await;
-    debug!(client = %client.id, resource = %allowed.grant.resource, jti, "issued a token");
+    let access_token = if let Some(signer) = signer {
+        let claims = Claims::of(&token, &server.issuer);
+        server.keys.sign(&signer.key, &claims).await
+    } else {
+        let reference = own_token::new_reference();
+        let hash = SecretHash::of(&reference);
+        server.store.add_opaque_token(&hash, &token).await?;
+        reference
+    };
+    debug!(client = %client.id, resource = %token.aud, jti = token.jti, "issued a token");
     Ok(Issued {
         access_token,
-        scopes: allowed.scopes.clone(),
+        scopes: token.scopes,
         expires_in,
     })
+}
+
+impl<'a> Claims<'a> {
+    fn of(token: &'a OwnToken, issuer: &'a str) -> Self {
+        Self {
+            iss: issuer,
+            sub: token.client_id.as_str(),
+            client_id: token.client_id.as_str(),
+            aud: token.aud.as_str(),
+            scope: &token.scopes,
+            scp: &token.scopes,
+            iat: token.iat,
+            nbf: token.nbf,
+            exp: token.exp,
+            jti: &token.jti,
+        }
+    }
 }
 
 fn as_array<S: Serializer>(scopes: &ScopeSet, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,1 +1,1 @@
-
+//! Nothing but tests: journeys across all programs, in `tests/journeys`.

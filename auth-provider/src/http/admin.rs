@@ -2,10 +2,7 @@
 //! ask. The tokens are this server's own, so they are read with its own keys (RFC 6750 for the refusals, RFC 9457
 //! for their bodies).
 
-use std::{
-    future::{Ready, ready},
-    marker::PhantomData,
-};
+use std::{marker::PhantomData, pin::Pin};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -14,12 +11,12 @@ use actix_web::{
     web::Data,
 };
 use m2m::{Scope, service::Problem};
-use tracing::info;
+use tracing::{error, info};
 use url::form_urlencoded;
 
 use crate::{
     built_in::AUDIENCE,
-    own_tokens::{self, OwnToken},
+    own_token::{self, OwnToken},
     server::AuthServer,
 };
 
@@ -32,10 +29,11 @@ pub(super) struct FromAdmin<S: Scope> {
 
 impl<S: Scope> FromRequest for FromAdmin<S> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admit(request).map_err(|refusal| refusal.answer(S::NAME)))
+        let request = request.clone();
+        Box::pin(async move { admit(&request).await.map_err(|no| no.answer(S::NAME)) })
     }
 }
 
@@ -46,16 +44,23 @@ enum Refusal {
     InvalidRequest(&'static str),
     InvalidToken,
     InsufficientScope,
+    /// The store cannot say what an opaque token stands for.
+    Unavailable,
 }
 
-fn admit<S: Scope>(request: &HttpRequest) -> Result<FromAdmin<S>, Refusal> {
+async fn admit<S: Scope>(request: &HttpRequest) -> Result<FromAdmin<S>, Refusal> {
     let server = request
         .app_data::<Data<AuthServer>>()
         .expect("the routes are added together with the server");
-    let token = own_tokens::read(server, bearer_token(request)?)
-        .filter(|token| token.aud == AUDIENCE)
+    let token = own_token::read(server, bearer_token(request)?)
+        .await
+        .map_err(|error| {
+            error!("could not read an administrator's token: {error}");
+            Refusal::Unavailable
+        })?
+        .filter(|token| token.aud.as_str() == AUDIENCE && !server.revocations.revokes(token))
         .ok_or(Refusal::InvalidToken)?;
-    if !token.scope.contains(S::NAME) {
+    if !token.scopes.contains(S::NAME) {
         return Err(Refusal::InsufficientScope);
     }
     Ok(FromAdmin {
@@ -95,6 +100,11 @@ impl Refusal {
                 None,
                 format!("send an access token for {AUDIENCE} with the scope {scope}"),
             ),
+            Self::Unavailable => {
+                let detail = "the server cannot reach its data just now: try again in a moment";
+                return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                    .header("Retry-After", "1");
+            }
             Self::InvalidRequest(what) => (
                 StatusCode::BAD_REQUEST,
                 Some("invalid_request"),

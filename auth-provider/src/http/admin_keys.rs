@@ -64,7 +64,7 @@ pub(super) async fn rotate(
         .map(|name| algorithm(name).ok_or_else(unknown))
         .transpose()?;
     warn!(
-        client = admin.token.client_id,
+        client = %admin.token.client_id,
         alg, "rotates the signing keys by hand"
     );
     server.keys.rotate(wished).await.map_err(problem)?;
@@ -77,7 +77,7 @@ pub(super) async fn compromised(
     server: Data<AuthServer>,
     kid: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    warn!(client = admin.token.client_id, kid = %*kid, "declares a signing key compromised");
+    warn!(client = %admin.token.client_id, kid = %*kid, "declares a signing key compromised");
     if server.keys.compromise(&kid).await.map_err(problem)? {
         Ok(listed(&server))
     } else {

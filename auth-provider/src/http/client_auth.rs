@@ -18,7 +18,7 @@ use m2m::service::{media_type, read_body};
 use super::params::{Params, form_decode};
 use crate::{
     client::ClientRecord,
-    clients,
+    clients::{self, Authenticated},
     error::{ErrorCode, OAuthError},
     server::AuthServer,
 };
@@ -26,7 +26,7 @@ use crate::{
 /// A form together with the client that was authenticated as its sender. It can only be had from a request.
 #[non_exhaustive]
 pub(super) struct FromClient<F> {
-    pub(super) client: Arc<ClientRecord>,
+    pub(super) caller: Authenticated,
     pub(super) form: F,
 }
 
@@ -47,11 +47,20 @@ impl<F: Form + 'static> FromRequest for FromClient<F> {
                 .expect("the routes are added together with the server");
             let mut params = read_params(&request, &mut payload).await?;
             let Credentials { id, secret } = credentials(request.headers(), &mut params)?;
-            let client = clients::authenticate(server, &id, &secret).await?;
-            let form = F::read(&mut params).map_err(|error| error.of_client(&client.id))?;
-            Ok(Self { client, form })
+            let caller = clients::authenticate(server, &id, &secret).await?;
+            let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
+            Ok(Self { caller, form })
         })
     }
+}
+
+/// Who sends a request that has no form: the client in its `Authorization` header.
+pub(super) async fn client_of(
+    server: &AuthServer,
+    request: &HttpRequest,
+) -> Result<Arc<ClientRecord>, OAuthError> {
+    let Credentials { id, secret } = credentials(request.headers(), &mut Params::default())?;
+    Ok(clients::authenticate(server, &id, &secret).await?.client)
 }
 
 async fn read_params(request: &HttpRequest, payload: &mut Payload) -> Result<Params, OAuthError> {

@@ -17,13 +17,23 @@ use crate::{document::Document, server::AuthServer};
 /// How long others may keep the metadata, in seconds.
 const METADATA_MAX_AGE: u32 = 300;
 
+const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
+/// No RFC has a name for it, so it has one that nobody else will give to something else.
+const REVOCATIONS_ENDPOINT: &str = "urn:m2m:oauth:revocations_endpoint";
+
 /// The metadata of the server that is reached at `public_url`.
 pub fn metadata(public_url: &Url) -> Document {
     let at = |path| below_issuer(public_url, path);
     let metadata = json!({
         "issuer": at(""),
         "token_endpoint": at("/oauth/token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "introspection_endpoint": at("/oauth/introspect"),
+        "introspection_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint": at("/oauth/revoke"),
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        REVOCATIONS_ENDPOINT: at("/oauth/revocations"),
         "grant_types_supported": ["client_credentials"],
         "jwks_uri": at("/jwt/jwks.json"),
         // For client libraries that refuse metadata without the two, though RFC 8414 section 2 lets a server

@@ -4,6 +4,7 @@ mod admin;
 mod admin_keys;
 mod client_auth;
 mod discovery;
+mod feed;
 mod oauth;
 mod params;
 
@@ -48,6 +49,9 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
         for base in ["", ISSUER_PATH] {
             post(cfg, &format!("{base}/oauth/token"), oauth::issue_token);
+            post(cfg, &format!("{base}/oauth/introspect"), oauth::introspect);
+            post(cfg, &format!("{base}/oauth/revoke"), oauth::revoke);
+            get(cfg, &format!("{base}/oauth/revocations"), feed::revocations);
             get(cfg, &format!("{base}/oauth/authorize"), oauth::authorize);
         }
         for path in METADATA {

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, http::header, web::Data};
 use m2m::ScopeSet;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     client_auth::{Form, FromClient},
@@ -10,6 +11,8 @@ use super::{
 };
 use crate::{
     error::{ErrorCode, OAuthError},
+    introspection,
+    own_token::OwnToken,
     policy::Wish,
     server::AuthServer,
     tokens,
@@ -36,7 +39,7 @@ pub(super) async fn issue_token(
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
     let TokenRequest::ClientCredentials(wish) = request.form;
-    let issued = tokens::issue(&server, &request.client, &wish).await?;
+    let issued = tokens::issue(&server, &request.caller, &wish).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
@@ -46,6 +49,63 @@ pub(super) async fn issue_token(
             expires_in: issued.expires_in,
             scope: issued.scopes,
         }))
+}
+
+/// What is asked about a token. A hint at its kind is allowed and not needed: there is only one kind.
+pub(super) struct AboutToken {
+    token: String,
+}
+
+/// `POST /oauth/introspect`
+pub(super) async fn introspect(
+    server: Data<AuthServer>,
+    request: FromClient<AboutToken>,
+) -> Result<HttpResponse, OAuthError> {
+    let known =
+        introspection::introspect(&server, &request.caller.client, &request.form.token).await?;
+    let answer = known.map_or_else(|| json!({"active": false}), |token| active(&server, &token));
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(answer))
+}
+
+/// `POST /oauth/revoke`
+pub(super) async fn revoke(
+    server: Data<AuthServer>,
+    request: FromClient<AboutToken>,
+) -> Result<HttpResponse, OAuthError> {
+    introspection::revoke(&server, &request.caller.client, &request.form.token).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish())
+}
+
+/// RFC 7662 section 2.2.
+fn active(server: &AuthServer, token: &OwnToken) -> Value {
+    json!({
+        "active": true,
+        "iss": server.issuer,
+        "sub": token.client_id.as_str(),
+        "client_id": token.client_id.as_str(),
+        "aud": token.aud.as_str(),
+        "scope": token.scopes,
+        "scp": token.scopes.iter().collect::<Vec<_>>(),
+        "iat": token.iat,
+        "nbf": token.nbf,
+        "exp": token.exp,
+        "jti": token.jti,
+        "token_type": "Bearer",
+    })
+}
+
+impl Form for AboutToken {
+    fn read(params: &mut Params) -> Result<Self, OAuthError> {
+        params.text("token_type_hint")?;
+        let token = params.text("token")?;
+        let token =
+            token.ok_or_else(|| OAuthError::invalid_request("the parameter token is missing"))?;
+        Ok(Self { token })
+    }
 }
 
 /// `GET /oauth/authorize`: machines do not need it, but some of their libraries refuse metadata without it.

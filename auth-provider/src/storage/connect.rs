@@ -89,6 +89,8 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
             let steps = [
                 include_str!("../../migrations/postgres/0001_registry.sql"),
                 include_str!("../../migrations/postgres/0002_key_rotation.sql"),
+                include_str!("../../migrations/postgres/0003_revocation.sql"),
+                include_str!("../../migrations/postgres/0004_opaque_token.sql"),
             ];
             migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
@@ -124,13 +126,15 @@ async fn open_sqlite(
     let steps = [
         include_str!("../../migrations/sqlite/0001_registry.sql"),
         include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
     ];
     migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 2] = ["registry", "key rotation"];
+const STEPS: [&str; 4] = ["registry", "key rotation", "revocation", "opaque token"];
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
     let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {

@@ -9,9 +9,11 @@ use m2m::verify::Algorithm;
 pub use connect::{DatabaseUrl, open};
 
 use crate::{
-    client::{ClientId, ClientRecord, SecretHash},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash},
     keys::{KeyChange, StoredKey},
+    own_token::OwnToken,
     policy_file::Policy,
+    revocation::{Revocation, Revoked},
 };
 
 /// What survives a restart. Each method is one atomic step: it has happened entirely or not at all, also
@@ -42,13 +44,39 @@ pub trait Store: Send + Sync {
     /// Which algorithms the resources' tokens are signed with.
     async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError>;
 
+    /// Adds to the list of what was taken back. A token that stands there already is not added again.
+    async fn add_revocation(
+        &self,
+        revoked: &Revoked,
+        revoked_at: u64,
+        expires_at: u64,
+    ) -> Result<(), StoreError>;
+
+    /// The list after `number`, in the order of the numbers. An entry with a lower number than one that was ever
+    /// returned never appears later.
+    async fn revocations_after(&self, number: u64) -> Result<Vec<Revocation>, StoreError>;
+
+    /// Removes from the list what had to be known until `now` only.
+    async fn forget_revocations(&self, now: u64) -> Result<(), StoreError>;
+
+    /// Keeps what an opaque token stands for, by the token's hash.
+    async fn add_opaque_token(&self, hash: &SecretHash, token: &OwnToken)
+    -> Result<(), StoreError>;
+
+    /// What the opaque token with this hash stands for.
+    async fn opaque_token(&self, hash: &SecretHash) -> Result<Option<OwnToken>, StoreError>;
+
+    /// Removes some of the opaque tokens that had ended at `now`. True when there may be more: a large batch would
+    /// hold up those who write.
+    async fn forget_opaque_tokens(&self, now: u64) -> Result<bool, StoreError>;
+
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
 /// A credential to be kept; the secret itself is not.
 pub struct NewCredential<'a> {
-    pub id: String,
+    pub id: CredentialId,
     pub client: &'a ClientId,
     pub label: &'static str,
     pub secret: SecretHash,

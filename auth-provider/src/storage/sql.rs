@@ -3,41 +3,47 @@
 //! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
 //! nothing touches no row, so that the row counts say what changed.
 
-use std::str::FromStr;
-
 use async_trait::async_trait;
 use m2m::{ScopeSet, verify::Algorithm};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::{NewCredential, SigningNeed, Store, StoreError};
 use crate::{
-    client::{ClientId, ClientRecord, ClientStatus, Credential, Grant, SecretHash},
+    client::{ClientId, ClientRecord, ClientStatus, Credential, CredentialId, Grant, SecretHash},
     keys::{KeyChange, KeyRecord, StoredKey, algorithm},
+    own_token::OwnToken,
     policy_file::Policy,
-    resource::ResourceId,
+    resource::{ResourceId, TokenFormat},
+    revocation::{Revocation, Revoked},
 };
 
 const CLIENT_STATUS: &str = "SELECT status FROM client WHERE id = $1";
 
 const CREDENTIALS: &str =
-    "SELECT label, secret_hash, expires_at FROM credential WHERE client_id = $1 ORDER BY label";
+    "SELECT id, label, secret_hash, expires_at FROM credential WHERE client_id = $1 ORDER BY label";
 
 // A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
 const GRANTS: &str = "
-    SELECT g.resource_id, g.scopes, g.expires_at, r.signing_alg,
+    SELECT g.resource_id, g.scopes, g.expires_at, r.signing_alg, r.token_format,
            CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
                 ELSE r.token_lifetime END AS token_lifetime
     FROM client_grant g JOIN resource r ON r.id = g.resource_id
     WHERE g.client_id = $1 ORDER BY g.resource_id";
 
+const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
+
 const PUT_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime, signing_alg) VALUES ($1, $2, $3, $4)
+    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
+    VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (id) DO UPDATE
     SET name = excluded.name, token_lifetime = excluded.token_lifetime,
-        signing_alg = excluded.signing_alg
+        signing_alg = excluded.signing_alg, owner = excluded.owner,
+        token_format = excluded.token_format
     WHERE resource.name IS DISTINCT FROM excluded.name
-       OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime
-       OR resource.signing_alg IS DISTINCT FROM excluded.signing_alg";
+       OR resource.signing_alg IS DISTINCT FROM excluded.signing_alg
+       OR resource.owner IS DISTINCT FROM excluded.owner
+       OR resource.token_format IS DISTINCT FROM excluded.token_format
+       OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime";
 
 const PUT_SCOPE: &str = "
     INSERT INTO resource_scope (resource_id, name, description) VALUES ($1, $2, $3)
@@ -97,12 +103,41 @@ const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1";
 
 const SIGNING_NEEDS: &str = "
     SELECT signing_alg, MAX(token_lifetime) AS token_lifetime FROM resource
-    GROUP BY signing_alg ORDER BY signing_alg";
+    WHERE token_format = 'jwt' GROUP BY signing_alg ORDER BY signing_alg";
+
+const ADD_REVOCATION: &str = "
+    INSERT INTO revocation (kind, jti, client_id, credential, resource_id, revoked_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (jti) DO NOTHING";
+
+const REVOCATIONS_AFTER: &str = "
+    SELECT number, kind, jti, client_id, credential, resource_id, revoked_at, expires_at
+    FROM revocation WHERE number > $1 ORDER BY number";
+
+const FORGET_REVOCATIONS: &str = "DELETE FROM revocation WHERE expires_at <= $1";
+
+const ADD_OPAQUE_TOKEN: &str = "
+    INSERT INTO opaque_token (hash, client_id, resource_id, scopes, jti, issued_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+const OPAQUE_TOKEN: &str = "
+    SELECT client_id, resource_id, scopes, jti, issued_at, expires_at
+    FROM opaque_token WHERE hash = $1";
+
+const FORGET_OPAQUE_TOKENS: &str = "
+    DELETE FROM opaque_token WHERE hash IN
+    (SELECT hash FROM opaque_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+
+/// How many opaque tokens are removed in one step.
+const BATCH: u64 = 500;
 
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a
 /// reader that turns writer fails when another was faster.
+///
+/// `$order` makes the writers of a list take turns, so that its numbers become visible in their order. SQLite has one
+/// writer at a time anyway.
 macro_rules! sql_store {
-    ($store:ident, $database:ty, $begin:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
         pub(super) struct $store(pub(super) sqlx::Pool<$database>);
 
         #[async_trait]
@@ -124,6 +159,10 @@ macro_rules! sql_store {
                     .bind(id.as_str())
                     .fetch_all(&mut *connection)
                     .await?;
+                let owned = sqlx::query(OWNED)
+                    .bind(id.as_str())
+                    .fetch_all(&mut *connection)
+                    .await?;
                 let Some(status) = status else {
                     return Ok(None);
                 };
@@ -135,18 +174,31 @@ macro_rules! sql_store {
                         .map(credential)
                         .collect::<Result<_, _>>()?,
                     grants: grants.iter().map(grant).collect::<Result<_, _>>()?,
+                    owns: owned.iter().map(resource_id).collect::<Result<_, _>>()?,
                 }))
             }
 
             async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError> {
                 let mut tx = self.0.begin_with($begin).await?;
                 let mut changed = 0;
+                for (id, client) in &policy.clients {
+                    changed += sqlx::query(PUT_CLIENT)
+                        .bind(id.as_str())
+                        .bind(&client.name)
+                        .bind(&client.description)
+                        .bind(number(now))
+                        .execute(&mut *tx)
+                        .await?
+                        .rows_affected();
+                }
                 for (id, resource) in &policy.resources {
                     changed += sqlx::query(PUT_RESOURCE)
                         .bind(id.as_str())
                         .bind(&resource.name)
                         .bind(number(resource.token_lifetime))
                         .bind(resource.signing_alg.name())
+                        .bind(resource.owner.as_ref().map(ClientId::as_str))
+                        .bind(resource.token_format.as_str())
                         .execute(&mut *tx)
                         .await?
                         .rows_affected();
@@ -159,16 +211,6 @@ macro_rules! sql_store {
                             .await?
                             .rows_affected();
                     }
-                }
-                for (id, client) in &policy.clients {
-                    changed += sqlx::query(PUT_CLIENT)
-                        .bind(id.as_str())
-                        .bind(&client.name)
-                        .bind(&client.description)
-                        .bind(number(now))
-                        .execute(&mut *tx)
-                        .await?
-                        .rows_affected();
                 }
                 for ((client, resource), grant) in &policy.grants {
                     changed += sqlx::query(PUT_GRANT)
@@ -188,7 +230,7 @@ macro_rules! sql_store {
 
             async fn put_credential(&self, new: &NewCredential) -> Result<(), StoreError> {
                 sqlx::query(PUT_CREDENTIAL)
-                    .bind(&new.id)
+                    .bind(new.id.as_str())
                     .bind(new.client.as_str())
                     .bind(new.label)
                     .bind(new.secret.as_bytes())
@@ -263,6 +305,83 @@ macro_rules! sql_store {
                 rows.iter().map(need).collect()
             }
 
+            async fn add_revocation(
+                &self,
+                revoked: &Revoked,
+                revoked_at: u64,
+                expires_at: u64,
+            ) -> Result<(), StoreError> {
+                let columns = RevokedColumns::of(revoked);
+                let mut tx = self.0.begin_with($begin).await?;
+                sqlx::query($order).execute(&mut *tx).await?;
+                sqlx::query(ADD_REVOCATION)
+                    .bind(columns.kind)
+                    .bind(columns.jti)
+                    .bind(columns.client)
+                    .bind(columns.credential)
+                    .bind(columns.resource)
+                    .bind(number(revoked_at))
+                    .bind(number(expires_at))
+                    .execute(&mut *tx)
+                    .await?;
+                tx.commit().await?;
+                Ok(())
+            }
+
+            async fn revocations_after(&self, after: u64) -> Result<Vec<Revocation>, StoreError> {
+                let rows = sqlx::query(REVOCATIONS_AFTER)
+                    .bind(number(after))
+                    .fetch_all(&self.0)
+                    .await?;
+                rows.iter().map(revocation).collect()
+            }
+
+            async fn forget_revocations(&self, now: u64) -> Result<(), StoreError> {
+                sqlx::query(FORGET_REVOCATIONS)
+                    .bind(number(now))
+                    .execute(&self.0)
+                    .await?;
+                Ok(())
+            }
+
+            async fn add_opaque_token(
+                &self,
+                hash: &SecretHash,
+                token: &OwnToken,
+            ) -> Result<(), StoreError> {
+                sqlx::query(ADD_OPAQUE_TOKEN)
+                    .bind(hash.as_bytes())
+                    .bind(token.client_id.as_str())
+                    .bind(token.aud.as_str())
+                    .bind(token.scopes.to_string())
+                    .bind(&token.jti)
+                    .bind(number(token.iat))
+                    .bind(number(token.exp))
+                    .execute(&self.0)
+                    .await?;
+                Ok(())
+            }
+
+            async fn opaque_token(
+                &self,
+                hash: &SecretHash,
+            ) -> Result<Option<OwnToken>, StoreError> {
+                let row = sqlx::query(OPAQUE_TOKEN)
+                    .bind(hash.as_bytes())
+                    .fetch_optional(&self.0)
+                    .await?;
+                row.as_ref().map(opaque_token).transpose()
+            }
+
+            async fn forget_opaque_tokens(&self, now: u64) -> Result<bool, StoreError> {
+                let forgotten = sqlx::query(FORGET_OPAQUE_TOKENS)
+                    .bind(number(now))
+                    .bind(number(BATCH))
+                    .execute(&self.0)
+                    .await?;
+                Ok(forgotten.rows_affected() == BATCH)
+            }
+
             async fn ping(&self) -> Result<(), StoreError> {
                 sqlx::query("SELECT 1").execute(&self.0).await?;
                 Ok(())
@@ -271,8 +390,13 @@ macro_rules! sql_store {
     };
 }
 
-sql_store!(SqliteStore, sqlx::Sqlite, "BEGIN IMMEDIATE");
-sql_store!(PostgresStore, sqlx::Postgres, "BEGIN");
+sql_store!(SqliteStore, sqlx::Sqlite, "BEGIN IMMEDIATE", "SELECT 1");
+sql_store!(
+    PostgresStore,
+    sqlx::Postgres,
+    "BEGIN",
+    "LOCK TABLE revocation IN SHARE ROW EXCLUSIVE MODE"
+);
 
 /// The columns of a row by name and kind, the same for both databases.
 trait Columns {
@@ -313,6 +437,7 @@ fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> {
 
 fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
     Ok(Credential {
+        id: CredentialId::from_stored(row.text("id")?),
         label: row.text("label")?,
         secret: SecretHash::from_stored(&row.bytes("secret_hash")?).ok_or(StoreError::Corrupt {
             what: "secret hash",
@@ -323,17 +448,109 @@ fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
 
 fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
     Ok(Grant {
-        resource: ResourceId::parse(&row.text("resource_id")?).map_err(|_| {
+        resource: resource_id(row)?,
+        scopes: scopes(row)?,
+        token_format: TokenFormat::from_stored(&row.text("token_format")?).ok_or(
             StoreError::Corrupt {
-                what: "resource id",
-            }
-        })?,
-        scopes: ScopeSet::from_str(&row.text("scopes")?)
-            .map_err(|_| StoreError::Corrupt { what: "scope list" })?,
+                what: "token format",
+            },
+        )?,
         token_lifetime: time(row, "token_lifetime")?,
         signing_alg: algorithm_of(row, "signing_alg")?,
         expires_at: maybe_time(row, "expires_at")?,
     })
+}
+
+fn resource_id(row: &impl Columns) -> Result<ResourceId, StoreError> {
+    ResourceId::parse(&row.text("resource_id")?).map_err(|_| StoreError::Corrupt {
+        what: "resource id",
+    })
+}
+
+/// A [`Revoked`] as its row has it: what a kind does not have is null.
+#[derive(Default)]
+struct RevokedColumns<'a> {
+    kind: &'static str,
+    jti: Option<&'a str>,
+    client: Option<&'a str>,
+    credential: Option<&'a str>,
+    resource: Option<&'a str>,
+}
+
+impl<'a> RevokedColumns<'a> {
+    fn of(revoked: &'a Revoked) -> Self {
+        let none = Self::default();
+        match revoked {
+            Revoked::Token { jti, resource } => Self {
+                kind: "token",
+                jti: Some(jti),
+                resource: Some(resource.as_str()),
+                ..none
+            },
+            Revoked::Client(client) => Self {
+                kind: "client",
+                client: Some(client.as_str()),
+                ..none
+            },
+            Revoked::Credential(credential) => Self {
+                kind: "credential",
+                credential: Some(credential.as_str()),
+                ..none
+            },
+            Revoked::Grant(client, resource) => Self {
+                kind: "grant",
+                client: Some(client.as_str()),
+                resource: Some(resource.as_str()),
+                ..none
+            },
+        }
+    }
+}
+
+fn revocation(row: &impl Columns) -> Result<Revocation, StoreError> {
+    let corrupt = || StoreError::Corrupt { what: "revocation" };
+    let client = || ClientId::parse(&row.text("client_id")?).map_err(|_| corrupt());
+    let revoked = match row.text("kind")?.as_str() {
+        "token" => Revoked::Token {
+            jti: row.text("jti")?,
+            resource: resource_id(row)?,
+        },
+        "client" => Revoked::Client(client()?),
+        "credential" => Revoked::Credential(CredentialId::from_stored(row.text("credential")?)),
+        "grant" => Revoked::Grant(client()?, resource_id(row)?),
+        _ => return Err(corrupt()),
+    };
+    let time = |name| maybe_time(row, name)?.ok_or_else(corrupt);
+    Ok(Revocation {
+        number: time("number")?,
+        revoked,
+        revoked_at: time("revoked_at")?,
+        expires_at: time("expires_at")?,
+    })
+}
+
+fn opaque_token(row: &impl Columns) -> Result<OwnToken, StoreError> {
+    let corrupt = || StoreError::Corrupt {
+        what: "opaque token",
+    };
+    let time = |name| maybe_time(row, name)?.ok_or_else(corrupt);
+    let jti = row.text("jti")?;
+    Ok(OwnToken {
+        client_id: ClientId::parse(&row.text("client_id")?).map_err(|_| corrupt())?,
+        credential: CredentialId::of_token(&jti).ok_or_else(corrupt)?,
+        aud: resource_id(row)?,
+        scopes: scopes(row)?,
+        iat: time("issued_at")?,
+        nbf: time("issued_at")?,
+        exp: time("expires_at")?,
+        jti,
+    })
+}
+
+fn scopes(row: &impl Columns) -> Result<ScopeSet, StoreError> {
+    row.text("scopes")?
+        .parse()
+        .map_err(|_| StoreError::Corrupt { what: "scope list" })
 }
 
 fn stored_key(row: &impl Columns) -> Result<StoredKey, StoreError> {

@@ -3,7 +3,10 @@
 
 mod admin_keys;
 mod discovery;
+mod feed;
+mod introspection;
 mod layers;
+mod opaque;
 mod process;
 mod rotation;
 mod startup;

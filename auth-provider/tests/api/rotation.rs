@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use auth_provider::own_token;
 use futures_util::future::join_all;
 use m2m::{Verifier, verify::Algorithm};
 use reqwest::StatusCode;
@@ -85,7 +86,10 @@ async fn every_resource_gets_tokens_of_its_algorithm_that_verify() {
             .clock(server.clock.clock());
         let verified = only.build().unwrap().verify(&token).await.unwrap();
         assert_eq!(verified.audience(), resource);
-        let own = auth_provider::own_tokens::read(&server.auth, &token).unwrap();
+        let own = own_token::read(&server.auth, &token)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(
             (own.aud.as_str(), own.client_id.as_str()),
             (resource, "bot")

@@ -24,8 +24,8 @@ async fn run_once(folder: &Path) -> anyhow::Result<()> {
 
 /// The server has to be polled to hear that it shall stop.
 async fn stop(running: Running) {
-    let handle = running.server.handle();
-    let (ended, ()) = tokio::join!(running.run(), handle.stop(false));
+    let handle = running.handle();
+    let (ended, ()) = tokio::join!(running.run(), handle.stop());
     ended.unwrap();
 }
 

@@ -9,9 +9,12 @@ use std::{
 };
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, Secret, random_id},
+    client::{ClientId, ClientStatus, CredentialId, Secret, SecretHash, random_id},
     keys::{KeyChange, KeyRecord, StoredKey},
+    own_token::OwnToken,
     policy_file::Policy,
+    resource::ResourceId,
+    revocation::Revoked,
     storage::{self, DatabaseUrl, NewCredential, Store},
 };
 use m2m::verify::Algorithm;
@@ -69,7 +72,7 @@ fn id(text: &str) -> ClientId {
 }
 
 fn credential<'a>(client: &'a ClientId, label: &'static str, secret: &Secret) -> NewCredential<'a> {
-    let id = auth_provider::client::random_id();
+    let id = CredentialId::generate();
     NewCredential {
         id,
         client,
@@ -159,9 +162,9 @@ async fn a_credential_takes_the_place_of_the_one_with_its_label() {
             .unwrap();
         let record = store.client_record(&bot).await.unwrap().unwrap();
         assert_eq!(record.credentials.len(), 2);
-        assert!(!record.accepts(&first.hash(), NOW));
-        assert!(record.accepts(&second.hash(), NOW));
-        assert!(record.accepts(&other.hash(), NOW));
+        assert!(record.accepts(&first.hash(), NOW).is_none());
+        assert!(record.accepts(&second.hash(), NOW).is_some());
+        assert!(record.accepts(&other.hash(), NOW).is_some());
         let stranger = id("unknown");
         assert!(
             store
@@ -294,7 +297,7 @@ async fn the_key_of_the_first_version_goes_on() {
     sqlite.execute(key).await.unwrap();
     sqlite.close().await.unwrap();
     let store = storage::open(&DatabaseUrl::SqliteFile(file)).await.unwrap();
-    assert_eq!(store.signing_keys().await.unwrap(), [expected.clone()]);
+    assert_eq!(store.signing_keys().await.unwrap(), from_ref(&expected));
 
     let Some(url) = fresh_postgres_url().await else {
         return;
@@ -352,5 +355,122 @@ async fn writers_at_once_wait_for_each_other() {
             "{changed:?}"
         );
         store.ping().await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn revocations_are_numbered_and_kept_until_they_are_forgotten() {
+    let (bot, notes) = (id("bot"), ResourceId::parse("notes").unwrap());
+    let all = [
+        Revoked::Token {
+            jti: "a.1".into(),
+            resource: notes.clone(),
+        },
+        Revoked::Client(bot.clone()),
+        Revoked::Credential(CredentialId::generate()),
+        Revoked::Grant(bot, notes),
+    ];
+    for (store, _folder) in stores().await {
+        for (at, revoked) in (NOW..).zip(&all) {
+            store.add_revocation(revoked, at, at + 100).await.unwrap();
+        }
+        store
+            .add_revocation(&all[0], NOW + 50, NOW + 500)
+            .await
+            .unwrap();
+
+        let kept = store.revocations_after(0).await.unwrap();
+        let what: Vec<_> = kept.iter().map(|entry| entry.revoked.clone()).collect();
+        assert_eq!(
+            what, all,
+            "a token that was revoked before is not added again"
+        );
+        assert!(kept.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert_eq!(
+            (kept[1].revoked_at, kept[1].expires_at),
+            (NOW + 1, NOW + 101)
+        );
+        assert_eq!(
+            store.revocations_after(kept[1].number).await.unwrap(),
+            kept[2..]
+        );
+
+        store.forget_revocations(NOW + 101).await.unwrap();
+        assert_eq!(store.revocations_after(0).await.unwrap(), kept[2..]);
+        store.forget_revocations(NOW + 1000).await.unwrap();
+        store.add_revocation(&all[0], NOW, NOW + 1).await.unwrap();
+        let number = store.revocations_after(0).await.unwrap()[0].number;
+        assert!(number > kept[3].number, "a number is never used twice");
+    }
+}
+
+#[actix_web::test]
+async fn numbers_become_visible_in_their_order() {
+    for (store, _folder) in stores().await {
+        let writers = (0..8).map(|writer| {
+            let store = Arc::clone(&store);
+            actix_web::rt::spawn(async move {
+                for n in 0..10 {
+                    let jti = format!("{writer}.{n}");
+                    let resource = ResourceId::parse("notes").unwrap();
+                    store
+                        .add_revocation(&Revoked::Token { jti, resource }, NOW, NOW)
+                        .await
+                        .unwrap();
+                }
+            })
+        });
+        let mut writers: Vec<_> = writers.collect();
+        let (mut last, mut seen) = (0, 0);
+        while seen < 80 {
+            for entry in store.revocations_after(last).await.unwrap() {
+                (last, seen) = (entry.number, seen + 1);
+            }
+            actix_web::rt::task::yield_now().await;
+        }
+        for writer in writers.drain(..) {
+            writer.await.unwrap();
+        }
+        assert_eq!(
+            store.revocations_after(0).await.unwrap().len(),
+            seen,
+            "none came late"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn opaque_tokens_are_kept_by_their_hash_and_forgotten_in_batches() {
+    let credential = CredentialId::generate();
+    let token = |n: u64| OwnToken {
+        client_id: id("bot"),
+        credential: credential.clone(),
+        aud: ResourceId::parse("notes").unwrap(),
+        scopes: "note.read note.write".parse().unwrap(),
+        iat: NOW,
+        nbf: NOW,
+        exp: NOW + n,
+        jti: format!("{}.{n}", credential.as_str()),
+    };
+    let hash = |n: u64| SecretHash::of(&n.to_string());
+    for (store, _folder) in stores().await {
+        for n in 1..=501 {
+            store.add_opaque_token(&hash(n), &token(n)).await.unwrap();
+        }
+        assert_eq!(store.opaque_token(&hash(7)).await.unwrap(), Some(token(7)));
+        assert_eq!(store.opaque_token(&hash(0)).await.unwrap(), None);
+        assert!(
+            store.add_opaque_token(&hash(7), &token(8)).await.is_err(),
+            "a hash is not reused"
+        );
+
+        assert!(!store.forget_opaque_tokens(NOW + 1).await.unwrap());
+        assert_eq!(store.opaque_token(&hash(1)).await.unwrap(), None);
+        assert!(
+            store.forget_opaque_tokens(NOW + 501).await.unwrap(),
+            "there may be more"
+        );
+        assert!(!store.forget_opaque_tokens(NOW + 501).await.unwrap());
+        assert_eq!(store.opaque_token(&hash(501)).await.unwrap(), None);
     }
 }

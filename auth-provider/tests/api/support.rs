@@ -1,12 +1,12 @@
 //! A server of its own for each test.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use actix_web::dev::ServerHandle;
+use actix_web::{rt::task::JoinHandle, web::Data};
 use auth_provider::{
     config::{Config, Settings},
     server::AuthServer,
-    startup::{self, Running},
+    startup::{self, Handle, Running},
 };
 use m2m::{Clock, ManualClock};
 use reqwest::{Client, RequestBuilder, Response};
@@ -19,18 +19,37 @@ pub(crate) const NOW: u64 = 1_767_225_600;
 /// `bot` may call two resources, `single` one, `nobody` none; `ending` holds a grant that ends in ten minutes.
 pub(crate) const POLICY: &str = r#"
     [resources.notes]
+    owner = "notes-server"
     scopes = { "note.read" = "Read notes", "note.write" = "Write notes" }
     [resources.calendar]
+    owner = "calendar-server"
     token_lifetime = "30m"
     scopes = { "calendar.read" = "Read events" }
+    [resources.lab]
+    owner = "lab-server"
+    token_format = "opaque"
+    scopes = { "lab.use" = "Use the lab" }
     [resources.plain]
     [resources.secret-lab]
 
+    [clients.notes-server]
+    [clients.calendar-server]
+    [clients.root]
+    [clients.lab-server]
+    [clients.courier]
     [clients.bot]
     [clients.single]
     [clients.nobody]
     [clients.ending]
 
+    [[grants]]
+    client = "courier"
+    resource = "lab"
+    scopes = ["lab.use"]
+    [[grants]]
+    client = "root"
+    resource = "auth-provider"
+    scopes = ["tokens:introspect", "tokens:revoke"]
     [[grants]]
     client = "bot"
     resource = "notes"
@@ -78,7 +97,7 @@ pub(crate) fn config(folder: &Path, more: &str) -> Config {
         .unwrap()
 }
 
-/// A server that stops at the end of its test.
+/// A server that ends with its test's runtime, or when it is stopped.
 pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) issuer: String,
@@ -86,25 +105,34 @@ pub(crate) struct Server {
     pub(crate) folder: TempDir,
     pub(crate) clock: ManualClock,
     /// The server's inside, to tend its keys when the clock was moved.
-    pub(crate) auth: Arc<AuthServer>,
-    handle: ServerHandle,
+    pub(crate) auth: Data<AuthServer>,
+    handle: Handle,
+    ended: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::start_with(POLICY, "").await
+        Self::start_in(folder(), ManualClock::at(NOW)).await
+    }
+
+    pub(crate) async fn start_in(folder: TempDir, clock: ManualClock) -> Self {
+        Self::start_as(folder, clock, "").await
     }
 
     /// With another policy, and with more lines of configuration.
     pub(crate) async fn start_with(policy: &str, more: &str) -> Self {
-        let (folder, clock) = (folder(), ManualClock::at(NOW));
+        let folder = folder();
         fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        Self::start_as(folder, ManualClock::at(NOW), more).await
+    }
+
+    async fn start_as(folder: TempDir, clock: ManualClock, more: &str) -> Self {
         let config = config(folder.path(), more);
         let running = startup::start(&config, clock.clock()).await.unwrap();
-        let Running { issuer, auth, .. } = &running;
-        let (issuer, auth) = (issuer.clone(), Arc::clone(auth));
-        let handle = running.server.handle();
-        actix_web::rt::spawn(running.run());
+        let Running { issuer, server, .. } = &running;
+        let (issuer, auth) = (issuer.clone(), Data::clone(server));
+        let handle = running.handle();
+        let ended = Some(actix_web::rt::spawn(running.run()));
         Self {
             url: issuer.trim_end_matches("/auth").to_owned(),
             issuer,
@@ -113,6 +141,7 @@ impl Server {
             clock,
             auth,
             handle,
+            ended,
         }
     }
 
@@ -122,12 +151,6 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", self.url))
-    }
-
-    /// A token of `client` for `resource`, with all scopes of its grant.
-    pub(crate) async fn token(&self, client: &str, resource: &str) -> String {
-        let answer = json(self.ask(client, &[("resource", resource)]).await).await;
-        answer["access_token"].as_str().unwrap().to_owned()
     }
 
     /// Moves the clock and does what is due by then.
@@ -155,9 +178,48 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.handle.stop(false));
+impl Server {
+    /// Stops as SIGTERM does, and hands over what is on disk.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.handle.stop().await;
+        self.ended
+            .take()
+            .expect("a server is stopped once")
+            .await
+            .unwrap()
+            .unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
+    /// A token of `client` for `resource`.
+    pub(crate) async fn token(&self, client: &str, resource: &str) -> String {
+        let answer = json(self.ask(client, &[("resource", resource)]).await).await;
+        answer["access_token"]
+            .as_str()
+            .expect("the policy allows it")
+            .to_owned()
+    }
+
+    /// Posts `token=…` as `client`.
+    pub(crate) async fn about(&self, path: &str, client: &str, token: &str) -> Response {
+        let request = self
+            .post(path)
+            .basic_auth(client, Some(self.secret(client)));
+        request.form(&[("token", token)]).send().await.unwrap()
+    }
+
+    /// What `client` learns about `token`.
+    pub(crate) async fn introspect(&self, client: &str, token: &str) -> Value {
+        let answer = self.about("/oauth/introspect", client, token).await;
+        assert_eq!(answer.status(), 200);
+        json(answer).await
+    }
+
+    /// Revokes `token` as `client`, which looks the same whether it does anything or not.
+    pub(crate) async fn revoke(&self, client: &str, token: &str) {
+        let answer = self.about("/oauth/revoke", client, token).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.text().await.unwrap(), "");
     }
 }
 

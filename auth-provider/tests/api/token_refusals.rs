@@ -72,7 +72,7 @@ async fn refusals_by_body() {
         (Client("single"), FORM, GOOD.as_bytes(), 400, "invalid_target", "may call plain"),
         // scope
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=calendar.read", 400, "invalid_scope", "allows note.read note.write"),
-        (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=note.read+admin", 400, "invalid_scope", "does not allow admin"),
+        (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=note.read+admin", 400, "invalid_scope", "does not allow all of these"),
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=NOTE.READ", 400, "invalid_scope", ""),
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=note.read++note.write", 400, "invalid_scope", "single spaces"),
         (Bot, FORM, b"grant_type=client_credentials&resource=notes&scope=+note.read", 400, "invalid_scope", "single spaces"),

@@ -1,0 +1,256 @@
+//! What was taken back before its time.
+//!
+//! The store keeps it; a copy in memory answers each question. Both are bounded by what was revoked within the
+//! lifetime of a token, never by what was issued.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use serde::Serialize;
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    client::{ClientId, CredentialId},
+    own_token::OwnToken,
+    policy_file::MAX_TOKEN_LIFETIME,
+    resource::ResourceId,
+    storage::{Store, StoreError},
+};
+
+/// A verifier may accept a token for so long after its end, in seconds: until then a revocation must be known.
+const LEEWAY: u64 = 60;
+
+/// What is taken back. All but the first mean every token up to the second of the revocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// One token.
+    Token { jti: String, resource: ResourceId },
+    /// All that one client obtained.
+    Client(ClientId),
+    /// All that was obtained with one credential.
+    Credential(CredentialId),
+    /// All that one client obtained for one resource.
+    Grant(ClientId, ResourceId),
+}
+
+/// One numbered entry of the list. The numbers grow in the order in which entries became visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    pub number: u64,
+    pub revoked: Revoked,
+    /// Seconds since the epoch.
+    pub revoked_at: u64,
+    /// From then on no verifier would accept what was revoked, and the entry can be forgotten.
+    pub expires_at: u64,
+}
+
+/// An entry as followers read it: identifiers and times only.
+#[derive(Serialize)]
+pub struct Entry<'a> {
+    number: u64,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    revoked_at: u64,
+    expires_at: u64,
+}
+
+impl Revoked {
+    /// What is taken back, and when that can be forgotten, for one token.
+    pub fn token(token: &OwnToken) -> (Self, u64) {
+        let revoked = Self::Token {
+            jti: token.jti.clone(),
+            resource: token.aud.clone(),
+        };
+        (revoked, token.exp + LEEWAY)
+    }
+
+    /// When the revocation of more than one token can be forgotten: none that was issued until `now` lives longer.
+    pub fn forgotten_at(now: u64) -> u64 {
+        now + MAX_TOKEN_LIFETIME + LEEWAY
+    }
+}
+
+impl Revocation {
+    /// Whether it can concern tokens for one of `resources`.
+    pub fn concerns(&self, resources: &[ResourceId]) -> bool {
+        match &self.revoked {
+            Revoked::Token { resource, .. } | Revoked::Grant(_, resource) => {
+                resources.contains(resource)
+            }
+            Revoked::Client(_) | Revoked::Credential(_) => true,
+        }
+    }
+
+    pub fn entry(&self) -> Entry<'_> {
+        let mut entry = Entry {
+            number: self.number,
+            kind: "",
+            jti: None,
+            client_id: None,
+            credential: None,
+            aud: None,
+            revoked_at: self.revoked_at,
+            expires_at: self.expires_at,
+        };
+        match &self.revoked {
+            Revoked::Token { jti, .. } => {
+                entry.kind = "token";
+                entry.jti = Some(jti);
+            }
+            Revoked::Client(client) => {
+                entry.kind = "client";
+                entry.client_id = Some(client.as_str());
+            }
+            Revoked::Credential(credential) => {
+                entry.kind = "credential";
+                entry.credential = Some(credential.as_str());
+            }
+            Revoked::Grant(client, resource) => {
+                entry.kind = "grant";
+                entry.client_id = Some(client.as_str());
+                entry.aud = Some(resource.as_str());
+            }
+        }
+        entry
+    }
+}
+
+/// The list in memory, in step with the store.
+pub struct Revocations {
+    memory: RwLock<Memory>,
+    /// Lets one task through that brings entries from the store into memory, so that they come in their order.
+    in_order: Mutex<()>,
+    /// The last number, for those who wait for the next.
+    last: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Memory {
+    entries: BTreeMap<u64, Arc<Revocation>>,
+    tokens: HashMap<String, u64>,
+    /// By whom or what, the last second whose tokens are dead.
+    clients: HashMap<ClientId, u64>,
+    credentials: HashMap<CredentialId, u64>,
+    grants: HashMap<(ClientId, ResourceId), u64>,
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        Self {
+            memory: RwLock::default(),
+            in_order: Mutex::default(),
+            last: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Revocations {
+    /// Revokes. When this returns, it is on disk and every answer of this server knows it.
+    ///
+    /// # Errors
+    /// When the store did not take it; then nothing was revoked.
+    pub async fn add(
+        &self,
+        store: &dyn Store,
+        revoked: &Revoked,
+        revoked_at: u64,
+        expires_at: u64,
+    ) -> Result<(), StoreError> {
+        store
+            .add_revocation(revoked, revoked_at, expires_at)
+            .await?;
+        self.catch_up(store).await
+    }
+
+    /// Brings what is new in the store into memory: what this server wrote and what other replicas did.
+    pub async fn catch_up(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let _one_at_a_time = self.in_order.lock().await;
+        let known = *self.last.borrow();
+        let new = store.revocations_after(known).await?;
+        let Some(last) = new.last().map(|entry| entry.number) else {
+            return Ok(());
+        };
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in new {
+            memory.learn(entry);
+        }
+        drop(memory);
+        self.last.send_replace(last);
+        Ok(())
+    }
+
+    /// Forgets what no token can be concerned by any more, here and in the store.
+    pub async fn sweep(&self, store: &dyn Store, now: u64) -> Result<(), StoreError> {
+        store.forget_revocations(now).await?;
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.forget(now);
+        Ok(())
+    }
+
+    /// Whether a token that this server issued was taken back.
+    pub fn revokes(&self, token: &OwnToken) -> bool {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let until = |end: Option<&u64>| end.is_some_and(|end| token.iat <= *end);
+        memory.tokens.contains_key(&token.jti)
+            || until(memory.clients.get(&token.client_id))
+            || until(memory.credentials.get(&token.credential))
+            || (!memory.grants.is_empty()
+                && until(
+                    memory
+                        .grants
+                        .get(&(token.client_id.clone(), token.aud.clone())),
+                ))
+    }
+
+    /// The entries after `number`, in order, and the last number that this covers.
+    pub fn after(&self, number: u64) -> (Vec<Arc<Revocation>>, u64) {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = memory
+            .entries
+            .range(number + 1..)
+            .map(|(_, entry)| Arc::clone(entry));
+        (entries.collect(), *self.last.borrow())
+    }
+
+    /// The last number, and a way to wait for the next.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
+    }
+}
+
+impl Memory {
+    fn learn(&mut self, entry: Revocation) {
+        let at = entry.revoked_at;
+        match &entry.revoked {
+            Revoked::Token { jti, .. } => drop(self.tokens.insert(jti.clone(), entry.expires_at)),
+            Revoked::Client(client) => later(&mut self.clients, client, at),
+            Revoked::Credential(credential) => later(&mut self.credentials, credential, at),
+            Revoked::Grant(client, resource) => {
+                later(&mut self.grants, &(client.clone(), resource.clone()), at);
+            }
+        }
+        self.entries.insert(entry.number, Arc::new(entry));
+    }
+
+    /// Builds the memory anew from the entries that live on: a sweep is rare, and nothing can be left over.
+    fn forget(&mut self, now: u64) {
+        let entries = std::mem::take(self).entries;
+        for entry in entries.into_values().filter(|entry| now < entry.expires_at) {
+            self.learn(Arc::unwrap_or_clone(entry));
+        }
+    }
+}
+
+fn later<K: Clone + Eq + std::hash::Hash>(ends: &mut HashMap<K, u64>, key: &K, at: u64) {
+    let end = ends.entry(key.clone()).or_insert(at);
+    *end = at.max(*end);
+}

@@ -1,0 +1,10 @@
+//! What the programs do together: each journey starts a provider and the services it needs, in this
+//! process, on ports of their own, with the demo's policy.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod grants;
+mod leaks;
+mod new_keys;
+mod outages;
+mod support;
