@@ -62,6 +62,9 @@ pub struct Running {
 /// When something stands in the way; the error's chain says what, in one line.
 pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let schedule = config.key_schedule;
+    if schedule.fast {
+        warn!("fast_key_rotation is on: this is for tests, caches may miss a key");
+    }
     let policy = config.policy.as_deref();
     let policy = policy
         .map(|path| read_policy(path, &schedule))

@@ -3,6 +3,7 @@
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     http::{StatusCode, header},
+    rt,
     web::{Data, Path, Payload},
 };
 use m2m::service::{JsonBody, Problem, read_body};
@@ -67,7 +68,8 @@ pub(super) async fn rotate(
         client = %admin.token.client_id,
         alg, "rotates the signing keys by hand"
     );
-    server.keys.rotate(wished).await.map_err(problem)?;
+    let own = server.clone();
+    to_the_end(async move { own.keys.rotate(wished).await }).await?;
     Ok(listed(&server))
 }
 
@@ -78,13 +80,24 @@ pub(super) async fn compromised(
     kid: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     warn!(client = %admin.token.client_id, kid = %*kid, "declares a signing key compromised");
-    if server.keys.compromise(&kid).await.map_err(problem)? {
+    let own = server.clone();
+    if to_the_end(async move { own.keys.compromise(&kid).await }).await? {
         Ok(listed(&server))
     } else {
         Err(Problem::not_found(
             "there is no key with this kid: list the keys",
         ))
     }
+}
+
+/// A change goes on if the caller hangs up: what is in the store has to be in memory, too.
+async fn to_the_end<T: 'static>(
+    change: impl Future<Output = Result<T, KeyError>> + 'static,
+) -> Result<T, Problem> {
+    let changed = rt::spawn(change).await;
+    changed
+        .expect("changing keys does not panic")
+        .map_err(problem)
 }
 
 /// No body asks for all algorithms.

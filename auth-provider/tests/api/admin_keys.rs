@@ -147,6 +147,15 @@ async fn who_may_not_is_told_why() {
         let row = format!("{path} {authorization}");
         refused(request, *status, error, &row).await;
     }
+    let revoked = server.token(ADMIN, AUDIENCE).await;
+    server.revoke(ADMIN, &revoked).await;
+    refused(
+        server.get(KEYS).bearer_auth(&revoked),
+        401,
+        "invalid_token",
+        "revoked",
+    )
+    .await;
     let twice = server.get(KEYS).bearer_auth(&admin).bearer_auth(&admin);
     refused(twice, 400, "invalid_request", "two headers").await;
     server.advance(Duration::from_mins(5)).await;
