@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use m2m::ScopeSet;
+use m2m::{ScopeSet, verify::Algorithm};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::resource::{ResourceId, TokenFormat};
@@ -131,6 +131,8 @@ pub struct Grant {
     pub token_format: TokenFormat,
     /// How long a token from this grant lives, in seconds.
     pub token_lifetime: u64,
+    /// What the resource wants its tokens signed with.
+    pub signing_alg: Algorithm,
     /// From this second on the grant is void.
     pub expires_at: Option<u64>,
 }

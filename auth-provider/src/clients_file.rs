@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
@@ -75,6 +76,25 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     let path = path.with_extension("json.lock");
     let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
     locked.with_context(|| format!("cannot lock {}", path.display()))
+}
+
+/// The secret of `client`, as it stands in the file.
+///
+/// # Errors
+/// When the file cannot be read or has no such entry.
+pub fn secret_of(path: &Path, client: &str) -> anyhow::Result<SecretString> {
+    let shown = path.display();
+    let text = fs::read(path).with_context(|| {
+        format!("cannot read {shown}: name the file of the running provider with --clients-file")
+    })?;
+    let entries: Map<String, Value> =
+        serde_json::from_slice(&text).with_context(|| format!("{shown} is no JSON object"))?;
+    let secret = entries
+        .get(client)
+        .and_then(|entry| entry["clientSecret"].as_str());
+    secret
+        .map(SecretString::from)
+        .with_context(|| format!("{shown} has no entry `{client}` with a clientSecret"))
 }
 
 /// Whether the entry still opens the door for its client.

@@ -11,7 +11,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::storage::DatabaseUrl;
+use crate::{
+    keys::{Period, Schedule, Wished},
+    storage::DatabaseUrl,
+};
 
 /// Read at start when it is there and no `--config` names another.
 const DEFAULT_FILE: &str = "auth-provider.toml";
@@ -97,6 +100,54 @@ pub struct Settings {
     )]
     workers: Option<usize>,
 
+    /// How long a signing key signs before the next one takes over [default: 90d]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_KEY_ROTATION_INTERVAL",
+        value_name = "TIME",
+        global = true
+    )]
+    key_rotation_interval: Option<Period>,
+
+    /// How long a key is in the key set before it signs: at least 10m [default: 1h]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_KEY_ANNOUNCE_TIME",
+        value_name = "TIME",
+        global = true
+    )]
+    key_announce_time: Option<Period>,
+
+    /// How long a key stays in the key set after it was replaced: the longest life of a token and
+    /// 10m at least [default: 1d 10m]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_KEY_RETIRE_TIME",
+        value_name = "TIME",
+        global = true
+    )]
+    key_retire_time: Option<Period>,
+
+    /// How long others may keep the key set [default: 5m, or half of the announce time]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_KEY_SET_MAX_AGE",
+        value_name = "TIME",
+        global = true
+    )]
+    key_set_max_age: Option<Period>,
+
+    /// For tests and demonstrations: allows times for keys that are shorter than is safe
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_FAST_KEY_ROTATION",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        global = true
+    )]
+    fast_key_rotation: Option<bool>,
+
     #[arg(skip)]
     master_key: Option<SecretString>,
 }
@@ -114,6 +165,8 @@ pub struct Config {
     pub clients_file: PathBuf,
     pub behind_tls_proxy: bool,
     pub workers: Option<usize>,
+    /// When signing keys change.
+    pub key_schedule: Schedule,
     pub master_key: Option<SecretString>,
 }
 
@@ -154,6 +207,11 @@ impl Settings {
             clients_file: self.clients_file.or(other.clients_file),
             behind_tls_proxy: self.behind_tls_proxy.or(other.behind_tls_proxy),
             workers: self.workers.or(other.workers),
+            key_rotation_interval: self.key_rotation_interval.or(other.key_rotation_interval),
+            key_announce_time: self.key_announce_time.or(other.key_announce_time),
+            key_retire_time: self.key_retire_time.or(other.key_retire_time),
+            key_set_max_age: self.key_set_max_age.or(other.key_set_max_age),
+            fast_key_rotation: self.fast_key_rotation.or(other.fast_key_rotation),
             master_key: self.master_key.or(other.master_key),
         }
     }
@@ -179,6 +237,13 @@ impl Settings {
             clients_file: self.clients_file.unwrap_or_else(|| "clients.json".into()),
             behind_tls_proxy: self.behind_tls_proxy.unwrap_or(false),
             workers: self.workers,
+            key_schedule: Schedule::new(Wished {
+                rotation_interval: self.key_rotation_interval,
+                announce_time: self.key_announce_time,
+                retire_time: self.key_retire_time,
+                max_age: self.key_set_max_age,
+                fast: self.fast_key_rotation.unwrap_or(false),
+            })?,
             master_key: self.master_key,
         };
         ensure!(
@@ -211,6 +276,15 @@ impl Config {
         }
     }
 
+    /// Where a server with this configuration is reached.
+    pub fn local_url(&self) -> String {
+        match (&self.public_url, self.listen) {
+            (Some(url), _) => url.as_str().trim_end_matches('/').to_owned(),
+            (None, Listen::Loopback { port }) => format!("http://localhost:{port}"),
+            (None, Listen::At(address)) => format!("http://{address}"),
+        }
+    }
+
     /// As TOML, with secrets masked: what `auth-provider config` prints.
     pub fn to_toml(&self) -> String {
         let path = |path: &Path| toml::Value::from(path.display().to_string());
@@ -235,6 +309,10 @@ impl Config {
                 i64::try_from(workers).unwrap_or(i64::MAX).into(),
             );
         }
+        for (name, seconds) in self.key_schedule.settings() {
+            table.insert(name.into(), Period::from(seconds).to_string().into());
+        }
+        table.insert("fast_key_rotation".into(), self.key_schedule.fast.into());
         if self.master_key.is_some() {
             table.insert("master_key".into(), "***".into());
         }
@@ -329,6 +407,19 @@ mod tests {
             ("listen = 'nonsense'", "is no address"),
             ("database_url = 'mysql://a'", "database_url"),
             ("workers = 0", "at least one"),
+            (
+                "key_announce_time = '1m'",
+                "key_announce_time: 1m is too short",
+            ),
+            ("key_retire_time = '1m'", "key_retire_time: 1m is too short"),
+            (
+                "key_rotation_interval = '1m'",
+                "key_rotation_interval: with 1m",
+            ),
+            (
+                "key_set_max_age = '2h'",
+                "make it longer than key_set_max_age",
+            ),
         ] {
             let error = format!("{:#}", settings(toml).unwrap_err());
             assert!(error.contains(part), "{toml}: {error}");

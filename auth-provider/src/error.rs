@@ -9,7 +9,7 @@ use actix_web::{
 use serde_json::json;
 use tracing::{error, info};
 
-use crate::{client::random_id, policy::Refusal, storage::StoreError};
+use crate::{client::random_id, keys::KeyError, policy::Refusal, storage::StoreError};
 
 /// The error codes that a caller's program can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,15 @@ impl From<Refusal> for OAuthError {
             Refusal::ScopeNotGranted { .. } => ErrorCode::InvalidScope,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(source: KeyError) -> Self {
+        let description = "the server has no key to sign with just now: try again in a moment";
+        let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
+        error.source = Some(Box::new(source));
+        error
     }
 }
 

@@ -1,19 +1,16 @@
 //! Asking about a token, and taking it back: who may.
 
+use m2m::Scope;
 use tracing::info;
 
 use crate::{
+    built_in::{AUDIENCE, TokensIntrospect, TokensRevoke},
     client::ClientRecord,
     error::OAuthError,
     own_token::{self, OwnToken},
     revocation::Revoked,
     server::AuthServer,
 };
-
-/// The provider's own API as a resource. A client with these scopes of it stands above ownership.
-const PROVIDER: &str = "auth-provider";
-const INTROSPECT_ANY: &str = "tokens:introspect";
-const REVOKE_ANY: &str = "tokens:revoke";
 
 /// What `caller` may know about a token (RFC 7662 section 2.2): all of it, when the token is alive and was issued
 /// for a resource that the caller owns, or to the caller itself, or when the caller is an administrator. Nothing in
@@ -31,7 +28,7 @@ pub async fn introspect(
     };
     let theirs = caller.owns.contains(&token.aud)
         || caller.id == token.client_id
-        || caller.may(PROVIDER, INTROSPECT_ANY, server.clock.now());
+        || caller.may(AUDIENCE, TokensIntrospect::NAME, server.clock.now());
     if !theirs {
         info!(
             client = %caller.id, resource = %token.aud,
@@ -56,7 +53,7 @@ pub async fn revoke(
         return Ok(());
     };
     let now = server.clock.now();
-    if caller.id != token.client_id && !caller.may(PROVIDER, REVOKE_ANY, now) {
+    if caller.id != token.client_id && !caller.may(AUDIENCE, TokensRevoke::NAME, now) {
         info!(client = %caller.id, jti = token.jti, "refused to revoke a token of another client");
         return Ok(());
     }

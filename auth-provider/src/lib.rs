@@ -4,6 +4,7 @@
 //! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
 pub mod config;
+pub mod key_commands;
 pub mod startup;
 
 pub mod http;
@@ -21,6 +22,7 @@ pub mod keys;
 pub mod master_key;
 pub mod resource;
 
+pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
 pub mod storage;

@@ -2,7 +2,11 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use auth_provider::{config::Settings, startup};
+use auth_provider::{
+    config::Settings,
+    key_commands::{self, KeyCommand},
+    startup,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use m2m::{Clock, service::telemetry};
 
@@ -38,6 +42,9 @@ Exit status: 0 after SIGTERM, 1 when the server cannot start, 2 for wrong argume
 enum Command {
     /// Print the configuration that is in force, secrets masked, and stop
     Config,
+    /// Show or change the signing keys of a running provider, as the client `admin` of clients.json
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Print a completion script for a shell and stop
     Completions { shell: clap_complete::Shell },
 }
@@ -65,6 +72,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         return Ok(());
     }
     let config = cli.settings.load(cli.config.as_deref())?;
+    if let Some(Command::Key(command)) = &cli.command {
+        return key_commands::run(command, &config.local_url(), &config.clients_file).await;
+    }
     if let Some(Command::Config) = cli.command {
         io::Write::write_all(&mut io::stdout(), config.to_toml().as_bytes())?;
         return Ok(());

@@ -101,6 +101,8 @@ fn list(names: &[impl std::fmt::Display]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use m2m::verify::Algorithm;
+
     use super::*;
     use crate::{
         client::{ClientId, ClientStatus},
@@ -120,6 +122,7 @@ mod tests {
                     scopes: scopes.parse().unwrap(),
                     token_format: TokenFormat::Jwt,
                     token_lifetime: 3600,
+                    signing_alg: Algorithm::ES256,
                     expires_at: *expires_at,
                 })
                 .collect(),

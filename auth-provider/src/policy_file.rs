@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use m2m::ScopeSet;
+use m2m::{ScopeSet, verify::Algorithm};
 use serde::Deserialize;
 
 use crate::{
+    built_in,
     client::ClientId,
+    keys::{DEFAULT_ALGORITHM, algorithm},
     resource::{ResourceId, TokenFormat},
 };
 
@@ -18,7 +20,7 @@ const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 /// whoever holds it until it ends.
 pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
 
-/// A policy in which every name that is used is also defined.
+/// A policy in which every name that is used is also defined, with what is [built in](crate::built_in).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Policy {
     pub resources: BTreeMap<ResourceId, PolicyResource>,
@@ -33,6 +35,7 @@ pub struct PolicyResource {
     pub scopes: BTreeMap<String, String>,
     /// In seconds.
     pub token_lifetime: u64,
+    pub signing_alg: Algorithm,
     /// The client that the resource server authenticates as.
     pub owner: Option<ClientId>,
     pub token_format: TokenFormat,
@@ -85,6 +88,8 @@ struct FileResource {
     #[serde(default)]
     token_lifetime: Option<SignedDuration>,
     #[serde(default)]
+    signing_alg: Option<String>,
+    #[serde(default)]
     owner: Option<String>,
     #[serde(default)]
     token_format: TokenFormat,
@@ -122,12 +127,17 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let file: File = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
         let mut policy = Self {
-            resources: BTreeMap::new(),
-            clients: BTreeMap::new(),
-            grants: BTreeMap::new(),
+            resources: built_in::resources(),
+            clients: built_in::clients(),
+            grants: built_in::grants(),
         };
         for (id, client) in file.clients {
             let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
+            if policy.clients.contains_key(&key) {
+                return Err(meaning(format!(
+                    "client `{id}` is built in: leave out [clients.{id}]"
+                )));
+            }
             let name = client.name.unwrap_or(id);
             policy.clients.insert(
                 key,
@@ -139,6 +149,11 @@ impl Policy {
         }
         for (id, resource) in file.resources {
             let (id, resource) = resource.check(id, &policy)?;
+            if policy.resources.contains_key(&id) {
+                return Err(meaning(format!(
+                    "resource `{id}` is built in: grants can name it, but not change it"
+                )));
+            }
             policy.resources.insert(id, resource);
         }
         for grant in file.grants {
@@ -181,7 +196,14 @@ impl FileResource {
             .owner
             .map(|owner| policy.defined(&owner).map_err(wrong))
             .transpose()?;
+        let signing_alg = match &self.signing_alg {
+            None => DEFAULT_ALGORITHM,
+            Some(name) => algorithm(name).ok_or_else(|| {
+                wrong("signing_alg must be ES256, RS256, PS256 or EdDSA".to_owned())
+            })?,
+        };
         let resource = PolicyResource {
+            signing_alg,
             scopes: self.scopes,
             token_lifetime: token_lifetime.unwrap_or(DEFAULT_TOKEN_LIFETIME),
             owner,
@@ -295,7 +317,8 @@ mod tests {
         assert_eq!(grant.scopes.to_string(), "note.read");
         assert_eq!(grant.token_lifetime, Some(900));
         assert_eq!(grant.expires_at, Some(1_798_761_600));
-        assert_eq!(Policy::parse("").unwrap().clients.len(), 0);
+        let empty = Policy::parse("").unwrap();
+        assert_eq!(empty.clients.len(), 1, "the administrator is built in");
     }
 
     #[test]
@@ -338,6 +361,19 @@ mod tests {
             (
                 "[resources.a]\ntoken_lifetime = 'soon'".to_owned(),
                 "line 2",
+            ),
+            (
+                "[resources.auth-provider]".to_owned(),
+                "resource `auth-provider` is built in",
+            ),
+            ("[clients.admin]".to_owned(), "client `admin` is built in"),
+            (
+                grant("client = 'admin'\nresource = 'auth-provider'"),
+                "grant admin -> auth-provider is written twice",
+            ),
+            (
+                "[resources.a]\nsigning_alg = 'HS256'".to_owned(),
+                "resource `a`: signing_alg must be ES256, RS256, PS256 or EdDSA",
             ),
             ("[clients.'a:b']".to_owned(), "client `a:b`: a client id is"),
             (grant("client = 'bot'"), "missing field `resource`"),

@@ -6,7 +6,8 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, keys::KeyRing, revocation::Revocations, storage::Store,
+    clients::Directory, document::Document, keys::SigningKeys, revocation::Revocations,
+    storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -16,7 +17,7 @@ pub struct AuthServer {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Directory,
-    pub keys: KeyRing,
+    pub keys: SigningKeys,
     pub revocations: Revocations,
     /// How many may follow the revocations at once.
     pub followers: Arc<Semaphore>,

@@ -12,7 +12,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     web::Data,
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use m2m::{Clock, service};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -22,13 +22,15 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::{
+    built_in,
     clients::Directory,
     clients_file,
     config::Config,
     http,
-    keys::{KeyRing, SigningKey},
+    keys::{Schedule, SigningKeys},
     master_key::MasterKey,
     policy_file::Policy,
+    resource::TokenFormat,
     revocation::Revocations,
     server::AuthServer,
     storage::{self, DatabaseUrl, Store, StoreError},
@@ -46,7 +48,8 @@ const SWEEP_SECONDS: u64 = 60;
 /// A server that listens.
 pub struct Running {
     web: Server,
-    server: Data<AuthServer>,
+    /// What its requests reach.
+    pub server: Data<AuthServer>,
     /// The issuer identifier that its tokens carry.
     pub issuer: String,
     /// Held as long as the server runs: a second one on the same database file is refused.
@@ -58,7 +61,14 @@ pub struct Running {
 /// # Errors
 /// When something stands in the way; the error's chain says what, in one line.
 pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let policy = config.policy.as_deref().map(read_policy).transpose()?;
+    let schedule = config.key_schedule;
+    if schedule.fast {
+        warn!("fast_key_rotation is on: this is for tests, caches may miss a key");
+    }
+    let policy = config.policy.as_deref();
+    let policy = policy
+        .map(|path| read_policy(path, &schedule))
+        .transpose()?;
     make_folder(&config.data_dir)?;
     let lock = lock(&config.database_url)?;
     let listeners = config.listen.bind()?;
@@ -73,13 +83,18 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let store = storage::open(&config.database_url)
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
-    let keys = KeyRing::new(signing_key(config, store.as_ref(), clock.now()).await?);
+    let master = master_key(config, store.as_ref()).await?;
+    let keys = SigningKeys::open(Arc::clone(&store), master, schedule, clock.clone()).await?;
     if let Some(policy) = &policy {
         apply(policy, store.as_ref(), config, clock.now()).await?;
     } else {
         warn!("no policy file: clients and grants are those of the database");
     }
 
+    for need in store.signing_needs().await? {
+        schedule.allows_tokens_of(need.longest_token)?;
+    }
+    keys.tend().await?;
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
 
@@ -96,6 +111,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         stopping: watch::Sender::new(false),
     });
     tokio::spawn(keep_in_step(Data::clone(&server)));
+    let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
+    tokio::spawn(tend_keys(Data::clone(&server), shared));
     tokio::spawn(heed_sigterm(
         Data::clone(&server),
         signal(SignalKind::terminate())?,
@@ -157,10 +174,36 @@ async fn heed_sigterm(server: Data<AuthServer>, mut sigterm: Signal) {
     }
 }
 
-fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+/// Does what is due to the signing keys, until the server stops. A clock that is moved by hand wakes nobody: who
+/// moves it tends the keys.
+async fn tend_keys(server: Data<AuthServer>, shared: bool) {
+    let Clock::System = server.clock else {
+        return;
+    };
+    let mut stopping = server.stopping.subscribe();
+    tokio::select! {
+        () = server.keys.run(shared) => {}
+        _ = stopping.changed() => {}
+    }
+}
+
+fn read_policy(path: &Path, schedule: &Schedule) -> anyhow::Result<Policy> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the policy file {}", path.display()))?;
-    Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))
+    let mut policy =
+        Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))?;
+    for (id, resource) in &mut policy.resources {
+        if resource.token_format == TokenFormat::Opaque {
+            continue; // no key signs its tokens
+        }
+        if id.as_str() == built_in::AUDIENCE {
+            let longest = schedule.longest_token(schedule.retire_time);
+            resource.token_lifetime = resource.token_lifetime.min(longest);
+        }
+        let checked = schedule.allows_tokens_of(resource.token_lifetime);
+        checked.with_context(|| format!("resource `{id}`"))?;
+    }
+    Ok(policy)
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
@@ -191,44 +234,23 @@ fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
     }
 }
 
-/// Opens the signing key, or makes the first one.
-async fn signing_key(config: &Config, store: &dyn Store, now: u64) -> anyhow::Result<SigningKey> {
+/// Opens the master key, or makes it when nothing is sealed under one yet.
+async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<MasterKey> {
     let path = config.data_dir.join("master.key");
-    let given = config
-        .master_key
-        .as_ref()
-        .map(MasterKey::from_config)
-        .transpose()?;
-    let found = match given {
-        Some(key) => Some(key),
-        None => MasterKey::read(&path)?,
-    };
-    let stored = store.active_key().await?;
-    let master = match (found, &stored) {
-        (Some(key), _) => key,
-        (None, None) => {
-            info!("made the master key {}", path.display());
-            MasterKey::create(&path)?
-        }
-        (None, Some(_)) => bail!(
-            "the database has a signing key, but its master key {} is gone: put it back, or set \
-             AUTH_PROVIDER_MASTER_KEY",
-            path.display()
-        ),
-    };
-    if let Some(stored) = stored {
-        return Ok(SigningKey::open(&stored, &master)?);
+    if let Some(key) = &config.master_key {
+        return Ok(MasterKey::from_config(key)?);
     }
-    let (key, to_store) = SigningKey::generate(&master, now);
-    if store.add_first_key(&to_store).await? {
-        info!(kid = key.kid(), "made the first signing key, for ES256");
+    if let Some(key) = MasterKey::read(&path)? {
         return Ok(key);
     }
-    let stored = store
-        .active_key()
-        .await?
-        .context("another start made the signing key")?;
-    Ok(SigningKey::open(&stored, &master)?)
+    ensure!(
+        store.signing_keys().await?.is_empty(),
+        "the database has a signing key, but its master key {} is gone: put it back, or set \
+         AUTH_PROVIDER_MASTER_KEY",
+        path.display()
+    );
+    info!("made the master key {}", path.display());
+    Ok(MasterKey::create(&path)?)
 }
 
 async fn apply(

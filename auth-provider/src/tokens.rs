@@ -54,9 +54,20 @@ pub async fn issue(
     let client = &caller.client;
     let allowed = policy::decide(client, wish, now)
         .map_err(|refusal| OAuthError::from(refusal).of_client(&client.id))?;
-    // A token does not outlive the grant that it comes from.
+    let signer = match allowed.grant.token_format {
+        TokenFormat::Jwt => Some(server.keys.signer(allowed.grant.signing_alg, now).await?),
+        TokenFormat::Opaque => None,
+    };
+    // A token does not outlive the grant that it comes from, nor the key that signs it.
     let until_grant_ends = allowed.grant.expires_at.map_or(u64::MAX, |end| end - now);
-    let expires_in = allowed.grant.token_lifetime.min(until_grant_ends);
+    let until_key_is_gone = signer
+        .as_ref()
+        .map_or(u64::MAX, |signer| signer.longest_token);
+    let expires_in = allowed
+        .grant
+        .token_lifetime
+        .min(until_grant_ends)
+        .min(until_key_is_gone);
     let token = OwnToken {
         client_id: client.id.clone(),
         credential: caller.credential.clone(),
@@ -67,19 +78,14 @@ pub async fn issue(
         exp: now + expires_in,
         jti: caller.credential.token_id(),
     };
-    let access_token = match allowed.grant.token_format {
-        TokenFormat::Jwt => server
-            .keys
-            .signing()
-            .sign(&Claims::of(&token, &server.issuer)),
-        TokenFormat::Opaque => {
-            let reference = own_token::new_reference();
-            server
-                .store
-                .add_opaque_token(&SecretHash::of(&reference), &token)
-                .await?;
-            reference
-        }
+    let access_token = if let Some(signer) = signer {
+        let claims = Claims::of(&token, &server.issuer);
+        server.keys.sign(&signer.key, &claims).await
+    } else {
+        let reference = own_token::new_reference();
+        let hash = SecretHash::of(&reference);
+        server.store.add_opaque_token(&hash, &token).await?;
+        reference
     };
     debug!(client = %client.id, resource = %token.aud, jti = token.jti, "issued a token");
     Ok(Issued {

@@ -49,7 +49,7 @@ pub(super) async fn serve_metadata(server: Data<AuthServer>, request: HttpReques
 }
 
 pub(super) async fn serve_key_set(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
-    serve(server.keys.published(), &request)
+    serve(server.keys.ring().published(), &request)
 }
 
 fn serve(document: &Document, request: &HttpRequest) -> HttpResponse {

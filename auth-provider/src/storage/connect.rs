@@ -97,13 +97,13 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            migrations(
+            let steps = [
                 include_str!("../../migrations/postgres/0001_registry.sql"),
+                include_str!("../../migrations/postgres/0002_key_rotation.sql"),
                 include_str!("../../migrations/postgres/0003_revocation.sql"),
                 include_str!("../../migrations/postgres/0004_opaque_token.sql"),
-            )
-            .run(&pool)
-            .await?;
+            ];
+            migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
         }
         DatabaseUrl::SqliteFile(path) => {
@@ -147,23 +147,21 @@ async fn open_sqlite(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    migrations(
+    let steps = [
         include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
         include_str!("../../migrations/sqlite/0003_revocation.sql"),
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
-    )
-    .run(&pool)
-    .await?;
+    ];
+    migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
-/// The numbered steps from an empty database to today's. A step that was released is never edited.
-fn migrations(
-    registry: &'static str,
-    revocation: &'static str,
-    opaque_token: &'static str,
-) -> Migrator {
-    let step = |number, name: &'static str, sql: &'static str| {
+/// The names of the steps from an empty database to today's. A step that was released is never edited.
+const STEPS: [&str; 4] = ["registry", "key rotation", "revocation", "opaque token"];
+
+fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
+    let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {
         Migration::new(
             number,
             name.into(),
@@ -171,12 +169,8 @@ fn migrations(
             sql.into_sql_str(),
             false,
         )
-    };
-    Migrator::with_migrations(vec![
-        step(1, "registry", registry),
-        step(3, "revocation", revocation),
-        step(4, "opaque token", opaque_token),
-    ])
+    });
+    Migrator::with_migrations(steps.collect())
 }
 
 #[cfg(test)]

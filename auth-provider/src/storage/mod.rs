@@ -4,12 +4,13 @@ mod connect;
 mod sql;
 
 use async_trait::async_trait;
+use m2m::verify::Algorithm;
 
 pub use connect::{DatabaseUrl, open};
 
 use crate::{
     client::{ClientId, ClientRecord, CredentialId, SecretHash},
-    keys::StoredKey,
+    keys::{KeyChange, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
     revocation::{Revocation, Revoked},
@@ -29,11 +30,19 @@ pub trait Store: Send + Sync {
     /// Gives the client a credential, in the place of the one with the same label if there is one.
     async fn put_credential(&self, credential: &NewCredential) -> Result<(), StoreError>;
 
-    /// The key that signs, if one was made.
-    async fn active_key(&self) -> Result<Option<StoredKey>, StoreError>;
+    /// All signing keys, by algorithm and in the order in which they were made.
+    async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;
 
-    /// Keeps the first signing key. False when another start was faster: its key is the one to use.
-    async fn add_first_key(&self, key: &StoredKey) -> Result<bool, StoreError>;
+    /// Adds keys and changes others, all of it or nothing. False, and nothing is done, when another server
+    /// added one with the same number: look again what there is.
+    async fn change_keys(
+        &self,
+        made: &[StoredKey],
+        changes: &[KeyChange],
+    ) -> Result<bool, StoreError>;
+
+    /// Which algorithms the resources' tokens are signed with.
+    async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError>;
 
     /// Adds to the list of what was taken back. A token that stands there already is not added again.
     async fn add_revocation(
@@ -72,6 +81,14 @@ pub struct NewCredential<'a> {
     pub label: &'a str,
     pub secret: SecretHash,
     pub created_at: u64,
+}
+
+/// An algorithm that resources use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningNeed {
+    pub algorithm: Algorithm,
+    /// The longest life that any of these resources gives a token, in seconds.
+    pub longest_token: u64,
 }
 
 /// Why the store did not do what it was asked.

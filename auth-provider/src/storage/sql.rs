@@ -4,13 +4,13 @@
 //! nothing touches no row, so that the row counts say what changed.
 
 use async_trait::async_trait;
-use m2m::ScopeSet;
+use m2m::{ScopeSet, verify::Algorithm};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
-use super::{NewCredential, Store, StoreError};
+use super::{NewCredential, SigningNeed, Store, StoreError};
 use crate::{
     client::{ClientId, ClientRecord, ClientStatus, Credential, CredentialId, Grant, SecretHash},
-    keys::StoredKey,
+    keys::{KeyChange, KeyRecord, StoredKey, algorithm},
     own_token::OwnToken,
     policy_file::Policy,
     resource::{ResourceId, TokenFormat},
@@ -24,7 +24,7 @@ const CREDENTIALS: &str =
 
 // A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
 const GRANTS: &str = "
-    SELECT g.resource_id, g.scopes, g.expires_at, r.token_format,
+    SELECT g.resource_id, g.scopes, g.expires_at, r.signing_alg, r.token_format,
            CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
                 ELSE r.token_lifetime END AS token_lifetime
     FROM client_grant g JOIN resource r ON r.id = g.resource_id
@@ -33,11 +33,14 @@ const GRANTS: &str = "
 const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
 
 const PUT_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime, owner, token_format) VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
+    VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (id) DO UPDATE
-    SET name = excluded.name, token_lifetime = excluded.token_lifetime, owner = excluded.owner,
+    SET name = excluded.name, token_lifetime = excluded.token_lifetime,
+        signing_alg = excluded.signing_alg, owner = excluded.owner,
         token_format = excluded.token_format
     WHERE resource.name IS DISTINCT FROM excluded.name
+       OR resource.signing_alg IS DISTINCT FROM excluded.signing_alg
        OR resource.owner IS DISTINCT FROM excluded.owner
        OR resource.token_format IS DISTINCT FROM excluded.token_format
        OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime";
@@ -72,14 +75,35 @@ const PUT_CREDENTIAL: &str = "
     SET id = excluded.id, secret_hash = excluded.secret_hash,
         created_at = excluded.created_at, expires_at = NULL";
 
-const ACTIVE_KEY: &str = "
-    SELECT kid, sealed_private, created_at FROM signing_key
-    WHERE alg = 'ES256' AND state = 'active'";
+const SIGNING_KEYS: &str = "
+    SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
+           compromised_at
+    FROM signing_key ORDER BY alg, number";
 
-const ADD_ACTIVE_KEY: &str = "
-    INSERT INTO signing_key (kid, alg, state, sealed_private, created_at)
-    VALUES ($1, 'ES256', 'active', $2, $3)
+const ADD_KEY: &str = "
+    INSERT INTO signing_key (kid, alg, number, sealed_private, created_at, signs_from,
+                             announce_time, retire_time)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT DO NOTHING";
+
+const SIGN_FROM: &str = "UPDATE signing_key SET signs_from = $2 WHERE kid = $1 AND signs_from > $2";
+
+// The private part is destroyed: whatever happens later, this server cannot sign with it.
+const COMPROMISE: &str = "
+    UPDATE signing_key SET compromised_at = $2, sealed_private = $3
+    WHERE kid = $1 AND compromised_at IS NULL";
+
+const PROMISE: &str = "
+    UPDATE signing_key
+    SET announce_time = CASE WHEN announce_time < $1 THEN $1 ELSE announce_time END,
+        retire_time = CASE WHEN retire_time < $2 THEN $2 ELSE retire_time END
+    WHERE announce_time < $1 OR retire_time < $2";
+
+const DELETE_KEY: &str = "DELETE FROM signing_key WHERE kid = $1";
+
+const SIGNING_NEEDS: &str = "
+    SELECT signing_alg, MAX(token_lifetime) AS token_lifetime FROM resource
+    WHERE token_format = 'jwt' GROUP BY signing_alg ORDER BY signing_alg";
 
 const ADD_REVOCATION: &str = "
     INSERT INTO revocation (kind, jti, client_id, credential, resource_id, revoked_at, expires_at)
@@ -172,6 +196,7 @@ macro_rules! sql_store {
                         .bind(id.as_str())
                         .bind(&resource.name)
                         .bind(number(resource.token_lifetime))
+                        .bind(resource.signing_alg.name())
                         .bind(resource.owner.as_ref().map(ClientId::as_str))
                         .bind(resource.token_format.as_str())
                         .execute(&mut *tx)
@@ -215,19 +240,69 @@ macro_rules! sql_store {
                 Ok(())
             }
 
-            async fn active_key(&self) -> Result<Option<StoredKey>, StoreError> {
-                let row = sqlx::query(ACTIVE_KEY).fetch_optional(&self.0).await?;
-                row.as_ref().map(stored_key).transpose()
+            async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+                let rows = sqlx::query(SIGNING_KEYS).fetch_all(&self.0).await?;
+                rows.iter().map(stored_key).collect()
             }
 
-            async fn add_first_key(&self, key: &StoredKey) -> Result<bool, StoreError> {
-                let added = sqlx::query(ADD_ACTIVE_KEY)
-                    .bind(&key.kid)
-                    .bind(key.sealed_private.as_slice())
-                    .bind(number(key.created_at))
-                    .execute(&self.0)
-                    .await?;
-                Ok(added.rows_affected() == 1)
+            async fn change_keys(
+                &self,
+                made: &[StoredKey],
+                changes: &[KeyChange],
+            ) -> Result<bool, StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                for StoredKey {
+                    record,
+                    sealed_private,
+                } in made
+                {
+                    let added = sqlx::query(ADD_KEY)
+                        .bind(&record.kid)
+                        .bind(record.algorithm.name())
+                        .bind(number(record.number))
+                        .bind(sealed_private.as_slice())
+                        .bind(number(record.created_at))
+                        .bind(number(record.signs_from))
+                        .bind(number(record.announce_time))
+                        .bind(number(record.retire_time))
+                        .execute(&mut *tx)
+                        .await?;
+                    if added.rows_affected() == 0 {
+                        return Ok(false); // the transaction ends undone
+                    }
+                }
+                for change in changes {
+                    let query = match change {
+                        KeyChange::SignFrom { kid, at } => {
+                            sqlx::query(SIGN_FROM).bind(kid).bind(number(*at))
+                        }
+                        KeyChange::Compromise { kid, at } => sqlx::query(COMPROMISE)
+                            .bind(kid)
+                            .bind(number(*at))
+                            .bind([0_u8; 0].as_slice()),
+                        KeyChange::Promise {
+                            announce_time,
+                            retire_time,
+                        } => sqlx::query(PROMISE)
+                            .bind(number(*announce_time))
+                            .bind(number(*retire_time)),
+                        KeyChange::Delete { kid } => sqlx::query(DELETE_KEY).bind(kid),
+                    };
+                    query.execute(&mut *tx).await?;
+                }
+                tx.commit().await?;
+                Ok(true)
+            }
+
+            async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError> {
+                let rows = sqlx::query(SIGNING_NEEDS).fetch_all(&self.0).await?;
+                let need = |row| {
+                    Ok(SigningNeed {
+                        algorithm: algorithm_of(row, "signing_alg")?,
+                        longest_token: time(row, "token_lifetime")?,
+                    })
+                };
+                rows.iter().map(need).collect()
             }
 
             async fn add_revocation(
@@ -380,9 +455,8 @@ fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
                 what: "token format",
             },
         )?,
-        token_lifetime: maybe_time(row, "token_lifetime")?.ok_or(StoreError::Corrupt {
-            what: "token lifetime",
-        })?,
+        token_lifetime: time(row, "token_lifetime")?,
+        signing_alg: algorithm_of(row, "signing_alg")?,
         expires_at: maybe_time(row, "expires_at")?,
     })
 }
@@ -481,12 +555,28 @@ fn scopes(row: &impl Columns) -> Result<ScopeSet, StoreError> {
 
 fn stored_key(row: &impl Columns) -> Result<StoredKey, StoreError> {
     Ok(StoredKey {
-        kid: row.text("kid")?,
+        record: KeyRecord {
+            kid: row.text("kid")?,
+            algorithm: algorithm_of(row, "alg")?,
+            number: time(row, "number")?,
+            created_at: time(row, "created_at")?,
+            signs_from: time(row, "signs_from")?,
+            announce_time: time(row, "announce_time")?,
+            retire_time: time(row, "retire_time")?,
+            compromised_at: maybe_time(row, "compromised_at")?,
+        },
         sealed_private: row.bytes("sealed_private")?,
-        created_at: maybe_time(row, "created_at")?.ok_or(StoreError::Corrupt {
-            what: "signing key",
-        })?,
     })
+}
+
+fn algorithm_of(row: &impl Columns, name: &str) -> Result<Algorithm, StoreError> {
+    algorithm(&row.text(name)?).ok_or(StoreError::Corrupt {
+        what: "signing algorithm",
+    })
+}
+
+fn time(row: &impl Columns, name: &str) -> Result<u64, StoreError> {
+    maybe_time(row, name)?.ok_or(StoreError::Corrupt { what: "time" })
 }
 
 fn maybe_time(row: &impl Columns, name: &str) -> Result<Option<u64>, StoreError> {

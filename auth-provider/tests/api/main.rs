@@ -1,12 +1,14 @@
 //! The server as its callers see it: real servers on free ports, a clock that stands still.
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
+mod admin_keys;
 mod discovery;
 mod feed;
 mod introspection;
 mod layers;
 mod opaque;
 mod process;
+mod rotation;
 mod startup;
 mod store_contract;
 mod support;

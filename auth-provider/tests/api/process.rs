@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use crate::support::folder;
@@ -43,6 +44,11 @@ fn help_is_the_reference_of_the_configuration() {
         "MASTER_KEY",
         "BEHIND_TLS_PROXY",
         "WORKERS",
+        "KEY_ROTATION_INTERVAL",
+        "KEY_ANNOUNCE_TIME",
+        "KEY_RETIRE_TIME",
+        "KEY_SET_MAX_AGE",
+        "FAST_KEY_ROTATION",
         "CONFIG",
     ] {
         assert!(
@@ -154,4 +160,87 @@ fn a_request_in_flight_is_answered_before_the_server_ends() {
     connection.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("HTTP/1.1 401"), "{answer}");
     assert!(child.wait().unwrap().success());
+}
+
+/// The program with keys that change each second, and a command that talks to it.
+#[test]
+fn keys_rotate_by_themselves_and_by_command() {
+    let folder = folder();
+    let policy = "[resources.a]\ntoken_lifetime = '5s'";
+    std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+    let fast = [
+        "--fast-key-rotation",
+        "--key-rotation-interval=1s",
+        "--key-announce-time=2s",
+        "--key-retire-time=10s",
+    ];
+    let (mut child, address) = started(in_folder(folder.path()).args(fast));
+    let url = format!("http://{address}");
+    let key = |arguments: &[&str]| {
+        let mut command = program();
+        command
+            .current_dir(folder.path())
+            .arg("key")
+            .args(arguments);
+        output(command.args(["--url", &url]))
+    };
+    let list = || -> Vec<serde_json::Value> {
+        let (output, errors) = key(&["list", "--json"]);
+        assert!(output.status.success(), "{errors}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["keys"].as_array().unwrap().clone()
+    };
+    let first = list()[0]["kid"].clone();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !list()
+        .iter()
+        .any(|key| key["kid"] == first && key["state"] == "retired")
+    {
+        assert!(Instant::now() < deadline, "the first key goes on signing");
+    }
+
+    let keys = list();
+    let active = keys.iter().find(|key| key["state"] == "active").unwrap();
+    let kid = active["kid"].as_str().unwrap();
+    let (output, errors) = key(&["compromised", kid]);
+    assert!(output.status.success(), "{errors}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let line = told.lines().find(|line| line.starts_with(kid)).unwrap();
+    assert!(line.contains("ES256  compromised at 20"), "{told}");
+
+    let (output, errors) = key(&["rotate", "--alg", "ES256"]);
+    assert!(output.status.success(), "{errors}");
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("announced, signs from 20")
+    );
+
+    for (arguments, part) in [
+        (
+            ["rotate", "--alg=PS256"].as_slice(),
+            "the provider refused: no resource uses PS256",
+        ),
+        (
+            &["compromised", "-unknown"],
+            "there is no key with this kid",
+        ),
+        (
+            &["list", "--clients-file=nowhere.json"],
+            "cannot read nowhere.json",
+        ),
+    ] {
+        let (output, errors) = key(arguments);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.starts_with("auth-provider: ") && errors.contains(part),
+            "{errors}"
+        );
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+    let (output, errors) = key(&["list"]);
+    assert_eq!(output.status.code(), Some(1), "nobody is there");
+    assert!(errors.contains("is the issuer running there?"), "{errors}");
 }

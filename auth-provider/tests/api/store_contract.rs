@@ -1,21 +1,28 @@
 //! What every store must do, asked of SQLite always and of PostgreSQL where `TEST_POSTGRES_URL` names one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    slice::from_ref,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, CredentialId, Secret, SecretHash},
-    keys::SigningKey,
-    master_key::MasterKey,
+    client::{ClientId, ClientStatus, CredentialId, Secret, SecretHash, random_id},
+    keys::{KeyChange, KeyRecord, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
     resource::ResourceId,
     revocation::Revoked,
     storage::{self, DatabaseUrl, NewCredential, Store},
 };
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use m2m::verify::Algorithm;
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
+};
 use url::Url;
 
 use crate::support::{NOW, POLICY};
@@ -38,6 +45,11 @@ async fn stores() -> Vec<(Arc<dyn Store>, Option<tempfile::TempDir>)> {
 }
 
 async fn fresh_postgres() -> Option<DatabaseUrl> {
+    Some(fresh_postgres_url().await?.parse().unwrap())
+}
+
+/// A database of its own, where there is a PostgreSQL.
+pub(crate) async fn fresh_postgres_url() -> Option<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let Ok(server) = std::env::var("TEST_POSTGRES_URL") else {
         eprintln!("skipped: PostgreSQL (scripts/test starts one and sets TEST_POSTGRES_URL)");
@@ -52,7 +64,7 @@ async fn fresh_postgres() -> Option<DatabaseUrl> {
         .unwrap();
     let mut url = Url::parse(&server).unwrap();
     url.set_path(&name);
-    Some(url.as_str().parse().unwrap())
+    Some(url.into())
 }
 
 fn id(text: &str) -> ClientId {
@@ -163,21 +175,170 @@ async fn a_credential_takes_the_place_of_the_one_with_its_label() {
     }
 }
 
+fn key(algorithm: Algorithm, number: u64) -> StoredKey {
+    StoredKey {
+        record: KeyRecord {
+            kid: format!("{}-{number}-{}", algorithm.name(), random_id()),
+            algorithm,
+            number,
+            created_at: NOW,
+            signs_from: NOW + 600,
+            announce_time: 600,
+            retire_time: 3600,
+            compromised_at: None,
+        },
+        sealed_private: vec![0, 1, 255],
+    }
+}
+
 #[actix_web::test]
-async fn of_two_first_keys_one_is_kept() {
-    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();
-    let master = MasterKey::from_config(&key.into()).unwrap();
+async fn of_two_keys_with_one_number_one_is_kept() {
     for (store, _folder) in stores().await {
-        assert_eq!(store.active_key().await.unwrap(), None);
-        let (_, one) = SigningKey::generate(&master, NOW);
-        let (_, two) = SigningKey::generate(&master, NOW);
-        let (a, b) = tokio::join!(store.add_first_key(&one), store.add_first_key(&two));
+        assert_eq!(store.signing_keys().await.unwrap(), []);
+        let (one, two) = ([key(Algorithm::ES256, 1)], [key(Algorithm::ES256, 1)]);
+        let (a, b) = tokio::join!(store.change_keys(&one, &[]), store.change_keys(&two, &[]));
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_ne!(a, b, "exactly one is kept");
+        let kept = if a { one } else { two };
+        assert_eq!(store.signing_keys().await.unwrap(), kept);
+
+        let [first] = kept;
+        let other = key(Algorithm::RS256, 1);
+        assert!(store.change_keys(from_ref(&other), &[]).await.unwrap());
         assert_eq!(
-            store.active_key().await.unwrap(),
-            Some(if a { one } else { two })
+            store.signing_keys().await.unwrap(),
+            [first, other],
+            "each algorithm has its own"
         );
+    }
+}
+
+#[actix_web::test]
+async fn a_change_of_keys_is_made_as_a_whole_or_not_at_all() {
+    for (store, _folder) in stores().await {
+        let keys = [1, 2, 3].map(|number| key(Algorithm::ES256, number));
+        assert!(store.change_keys(&keys, &[]).await.unwrap());
+        let kid = |number: usize| keys[number - 1].record.kid.clone();
+        let delete = KeyChange::Delete { kid: kid(1) };
+        let late = [key(Algorithm::ES256, 4), key(Algorithm::ES256, 3)];
+        assert!(!store.change_keys(&late, from_ref(&delete)).await.unwrap());
+        assert_eq!(store.signing_keys().await.unwrap(), keys);
+
+        let changes = [
+            delete,
+            KeyChange::Compromise {
+                kid: kid(2),
+                at: NOW + 5,
+            },
+            KeyChange::SignFrom {
+                kid: kid(3),
+                at: NOW + 7,
+            },
+            KeyChange::Promise {
+                announce_time: 500,
+                retire_time: 7200,
+            },
+        ];
+        assert!(store.change_keys(&[], &changes).await.unwrap());
+        let again = [
+            KeyChange::Compromise {
+                kid: kid(2),
+                at: NOW + 50,
+            },
+            KeyChange::SignFrom {
+                kid: kid(3),
+                at: NOW + 70,
+            },
+            KeyChange::Promise {
+                announce_time: 1,
+                retire_time: 1,
+            },
+        ];
+        assert!(store.change_keys(&[], &again).await.unwrap());
+        let [_, mut second, mut third] = keys;
+        second.record.compromised_at = Some(NOW + 5);
+        second.sealed_private.clear();
+        second.record.retire_time = 7200;
+        third.record.signs_from = NOW + 7;
+        third.record.retire_time = 7200;
+        assert_eq!(store.signing_keys().await.unwrap(), [second, third]);
+    }
+}
+
+/// The first version kept one key, `active` for ever.
+#[actix_web::test]
+async fn the_key_of_the_first_version_goes_on() {
+    const KEY: &str = "INSERT INTO signing_key (kid, alg, state, sealed_private, created_at)
+        VALUES ('old', 'ES256', 'active', '', 1700000000)";
+    let first = |sql: &'static str| {
+        let (name, sql) = ("registry".into(), sql.into_sql_str());
+        let step = Migration::new(1, name, MigrationType::Simple, sql, false);
+        Migrator::with_migrations(vec![step])
+    };
+    let expected = StoredKey {
+        record: KeyRecord {
+            kid: "old".to_owned(),
+            announce_time: 600,
+            retire_time: 87_000,
+            ..KeyRecord::first("old", Algorithm::ES256, 1_700_000_000)
+        },
+        sealed_private: vec![],
+    };
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let mut sqlite = SqliteConnection::connect_with(&options).await.unwrap();
+    let registry = first(include_str!("../../migrations/sqlite/0001_registry.sql"));
+    registry.run_direct(None, &mut sqlite, false).await.unwrap();
+    let key = AssertSqlSafe(KEY.replace("''", "x''"));
+    sqlite.execute(key).await.unwrap();
+    sqlite.close().await.unwrap();
+    let store = storage::open(&DatabaseUrl::SqliteFile(file)).await.unwrap();
+    assert_eq!(store.signing_keys().await.unwrap(), from_ref(&expected));
+
+    let Some(url) = fresh_postgres_url().await else {
+        return;
+    };
+    let mut postgres = PgConnection::connect(&url).await.unwrap();
+    let registry = first(include_str!("../../migrations/postgres/0001_registry.sql"));
+    registry
+        .run_direct(None, &mut postgres, false)
+        .await
+        .unwrap();
+    postgres.execute(KEY).await.unwrap();
+    let store = storage::open(&url.parse().unwrap()).await.unwrap();
+    assert_eq!(store.signing_keys().await.unwrap(), [expected]);
+}
+
+#[actix_web::test]
+async fn the_algorithms_in_use_are_those_of_the_resources() {
+    let policy = "[resources.a]\ntoken_lifetime = '2h'\n[resources.b]\n\
+                  [resources.c]\nsigning_alg = 'RS256'\ntoken_lifetime = '5m'\n\
+                  [clients.bot]\n[[grants]]\nclient = 'bot'\nresource = 'c'";
+    for (store, _folder) in stores().await {
+        let needs = store.signing_needs().await.unwrap();
+        assert_eq!(needs, []);
+        store
+            .apply_policy(&Policy::parse(policy).unwrap(), NOW)
+            .await
+            .unwrap();
+        let needs = store.signing_needs().await.unwrap();
+        let needs: Vec<_> = needs
+            .iter()
+            .map(|n| (n.algorithm, n.longest_token))
+            .collect();
+        assert_eq!(needs, [(Algorithm::ES256, 7200), (Algorithm::RS256, 300)]);
+        let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
+        assert_eq!(bot.grants[0].signing_alg, Algorithm::RS256);
+
+        let changed = policy.replace("RS256", "EdDSA");
+        let changed = Policy::parse(&changed).unwrap();
+        assert_eq!(store.apply_policy(&changed, NOW).await.unwrap(), 1);
+        let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
+        assert_eq!(bot.grants[0].signing_alg, Algorithm::EdDSA);
     }
 }
 

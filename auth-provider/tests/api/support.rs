@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use actix_web::rt::task::JoinHandle;
+use actix_web::{rt::task::JoinHandle, web::Data};
 use auth_provider::{
     config::{Config, Settings},
+    server::AuthServer,
     startup::{self, Handle, Running},
 };
 use m2m::{Clock, ManualClock};
@@ -30,9 +31,6 @@ pub(crate) const POLICY: &str = r#"
     scopes = { "lab.use" = "Use the lab" }
     [resources.plain]
     [resources.secret-lab]
-
-    [resources.auth-provider]
-    scopes = { "tokens:introspect" = "Ask about any token", "tokens:revoke" = "Revoke any token" }
 
     [clients.notes-server]
     [clients.calendar-server]
@@ -99,6 +97,8 @@ pub(crate) struct Server {
     pub(crate) http: Client,
     pub(crate) folder: TempDir,
     pub(crate) clock: ManualClock,
+    /// The server's inside, to tend its keys when the clock was moved.
+    pub(crate) auth: Data<AuthServer>,
     handle: Handle,
     ended: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -109,9 +109,21 @@ impl Server {
     }
 
     pub(crate) async fn start_in(folder: TempDir, clock: ManualClock) -> Self {
-        let running = start(folder.path(), clock.clock()).await.unwrap();
-        let Running { issuer, .. } = &running;
-        let issuer = issuer.clone();
+        Self::start_as(folder, clock, "").await
+    }
+
+    /// With another policy, and with more lines of configuration.
+    pub(crate) async fn start_with(policy: &str, more: &str) -> Self {
+        let folder = folder();
+        fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        Self::start_as(folder, ManualClock::at(NOW), more).await
+    }
+
+    async fn start_as(folder: TempDir, clock: ManualClock, more: &str) -> Self {
+        let config = config(folder.path(), more);
+        let running = startup::start(&config, clock.clock()).await.unwrap();
+        let Running { issuer, server, .. } = &running;
+        let (issuer, auth) = (issuer.clone(), Data::clone(server));
         let handle = running.handle();
         let ended = Some(actix_web::rt::spawn(running.run()));
         Self {
@@ -120,6 +132,7 @@ impl Server {
             http: m2m::http_client(Duration::from_secs(10)),
             folder,
             clock,
+            auth,
             handle,
             ended,
         }
@@ -131,6 +144,12 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", self.url))
+    }
+
+    /// Moves the clock and does what is due by then.
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.auth.keys.tend().await.unwrap();
     }
 
     /// The address for a connection by hand.

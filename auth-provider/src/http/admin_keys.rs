@@ -1,0 +1,164 @@
+//! The signing keys, for those who administer them. Nothing here shows a private part.
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    rt,
+    web::{Data, Path, Payload},
+};
+use m2m::service::{JsonBody, Problem, read_body};
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use super::admin::FromAdmin;
+use crate::{
+    built_in::{KeysRead, KeysRotate},
+    keys::{KeyError, KeyRecord, KeyState, algorithm},
+    server::AuthServer,
+};
+
+/// A key and where it is in its life. Times are seconds since the epoch.
+#[derive(Serialize)]
+struct KeyView<'a> {
+    kid: &'a str,
+    alg: &'static str,
+    state: &'static str,
+    announced_at: u64,
+    signs_from: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retired_at: Option<u64>,
+    /// When it leaves the key set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_until: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compromised_at: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct KeyList<'a> {
+    keys: Vec<KeyView<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    #[serde(default)]
+    alg: Option<String>,
+}
+
+/// `GET /admin/v1/keys`
+pub(super) async fn list(_: FromAdmin<KeysRead>, server: Data<AuthServer>) -> HttpResponse {
+    listed(&server)
+}
+
+/// `POST /admin/v1/keys/rotate`
+pub(super) async fn rotate(
+    admin: FromAdmin<KeysRotate>,
+    server: Data<AuthServer>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    let Rotation { alg } = rotation(&request, body).await?;
+    let unknown = || Problem::bad_request("alg is one of ES256, RS256, PS256, EdDSA").field("alg");
+    let wished = alg
+        .as_deref()
+        .map(|name| algorithm(name).ok_or_else(unknown))
+        .transpose()?;
+    warn!(
+        client = %admin.token.client_id,
+        alg, "rotates the signing keys by hand"
+    );
+    let own = server.clone();
+    to_the_end(async move { own.keys.rotate(wished).await }).await?;
+    Ok(listed(&server))
+}
+
+/// `POST /admin/v1/keys/{kid}/compromised`
+pub(super) async fn compromised(
+    admin: FromAdmin<KeysRotate>,
+    server: Data<AuthServer>,
+    kid: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    warn!(client = %admin.token.client_id, kid = %*kid, "declares a signing key compromised");
+    let own = server.clone();
+    if to_the_end(async move { own.keys.compromise(&kid).await }).await? {
+        Ok(listed(&server))
+    } else {
+        Err(Problem::not_found(
+            "there is no key with this kid: list the keys",
+        ))
+    }
+}
+
+/// A change goes on if the caller hangs up: what is in the store has to be in memory, too.
+async fn to_the_end<T: 'static>(
+    change: impl Future<Output = Result<T, KeyError>> + 'static,
+) -> Result<T, Problem> {
+    let changed = rt::spawn(change).await;
+    changed
+        .expect("changing keys does not panic")
+        .map_err(problem)
+}
+
+/// No body asks for all algorithms.
+async fn rotation(request: &HttpRequest, body: Payload) -> Result<Rotation, Problem> {
+    let mut payload = body.into_inner();
+    if request.headers().contains_key(header::CONTENT_TYPE) {
+        let JsonBody(rotation) = JsonBody::from_request(request, &mut payload).await?;
+        return Ok(rotation);
+    }
+    let body = read_body(request, &mut payload)
+        .await
+        .map_err(|error| Problem::new(error.status(), error.to_string()))?;
+    if !body.is_empty() {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the body as JSON, with the header `Content-Type: application/json`",
+        ));
+    }
+    Ok(Rotation::default())
+}
+
+fn listed(server: &AuthServer) -> HttpResponse {
+    let (ring, now) = (server.keys.ring(), server.clock.now());
+    let records = ring.records();
+    let keys = records.iter().filter_map(|key| view(key, records, now));
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(KeyList {
+            keys: keys.collect(),
+        })
+}
+
+fn view<'a>(key: &'a KeyRecord, all: &[KeyRecord], now: u64) -> Option<KeyView<'a>> {
+    let (state, retired_at, published_until) = match key.state(all, now) {
+        KeyState::Announced { .. } => ("announced", None, None),
+        KeyState::Active { .. } => ("active", None, None),
+        KeyState::Retired { since, until } => ("retired", Some(since), Some(until)),
+        KeyState::Compromised { .. } => ("compromised", None, None),
+        KeyState::Deleted => return None,
+    };
+    Some(KeyView {
+        kid: &key.kid,
+        alg: key.algorithm.name(),
+        state,
+        announced_at: key.created_at,
+        signs_from: key.signs_from,
+        retired_at,
+        published_until,
+        compromised_at: key.compromised_at,
+    })
+}
+
+fn problem(error: KeyError) -> Problem {
+    if let KeyError::Missing(alg) = error {
+        let detail = format!("no resource uses {alg}, so there is no key to rotate");
+        return Problem::bad_request(detail).field("alg");
+    }
+    error!(
+        "could not change the signing keys: {:#}",
+        anyhow::Error::from(error)
+    );
+    let detail = "the server cannot change its keys just now: try again in a moment";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).header("Retry-After", "1")
+}

@@ -1,0 +1,303 @@
+//! One key pair, parsed and ready: it signs, and it recognises what it signed.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rand::SystemRandom,
+    rsa::KeySize,
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+        RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    },
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jsonwebtoken::{
+    EncodingKey,
+    jwk::{Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash},
+};
+use m2m::verify::Algorithm;
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{KeyError, StoredKey, life::KeyRecord};
+use crate::master_key::{MasterKey, WrongKey};
+
+/// A key pair that signs access tokens with one algorithm.
+pub struct SigningKey {
+    pair: Pair,
+    algorithm: Algorithm,
+    kid: String,
+    public: Jwk,
+    verifying: ParsedPublicKey,
+    /// The header of every token that this key signs, encoded once.
+    encoded_header: String,
+}
+
+enum Pair {
+    Ec(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Ed(Ed25519KeyPair),
+}
+
+impl SigningKey {
+    /// Makes a new key pair and its private part in PKCS#8, to be sealed. RSA takes a tenth of a second and
+    /// more: not on a thread that serves requests.
+    pub fn generate(algorithm: Algorithm) -> (Self, Zeroizing<Vec<u8>>) {
+        let private = new_private_key(algorithm).expect("the system's random generator works");
+        let key = Self::from_pkcs8(algorithm, &private).expect("what was just written can be read");
+        (key, private)
+    }
+
+    /// Opens a key from the store.
+    ///
+    /// # Errors
+    /// When it was sealed with another master key or for another row, or is no key of its algorithm.
+    pub fn open(stored: &StoredKey, master: &MasterKey) -> Result<Self, KeyError> {
+        let KeyRecord { kid, algorithm, .. } = &stored.record;
+        let private = master
+            .open(&stored.sealed_private, kid)
+            .map_err(|WrongKey| KeyError::WrongMasterKey { kid: kid.clone() })?;
+        Self::from_pkcs8(*algorithm, &private)
+            .filter(|key| key.kid == *kid)
+            .ok_or_else(|| KeyError::Damaged { kid: kid.clone() })
+    }
+
+    fn from_pkcs8(algorithm: Algorithm, private: &[u8]) -> Option<Self> {
+        let (pair, verifying, encoding) = match algorithm {
+            Algorithm::ES256 => {
+                let pair =
+                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private).ok()?;
+                let public = pair.public_key().as_ref();
+                let verifying = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public).ok()?;
+                (Pair::Ec(pair), verifying, EncodingKey::from_ec_der(private))
+            }
+            Algorithm::EdDSA => {
+                let pair = Ed25519KeyPair::from_pkcs8(private).ok()?;
+                let verifying = ParsedPublicKey::new(&ED25519, pair.public_key().as_ref()).ok()?;
+                (Pair::Ed(pair), verifying, EncodingKey::from_ed_der(private))
+            }
+            Algorithm::RS256 | Algorithm::PS256 => {
+                let pair = RsaKeyPair::from_pkcs8(private).ok()?;
+                let public = pair.public_key().as_ref();
+                let verifying = match algorithm {
+                    Algorithm::PS256 => ParsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, public),
+                    _ => ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public),
+                };
+                // jsonwebtoken reads PKCS#8 of RSA only as PEM.
+                let pem = Zeroizing::new(format!(
+                    "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+                    Zeroizing::new(STANDARD.encode(private)).as_str()
+                ));
+                let encoding = EncodingKey::from_rsa_pem(pem.as_bytes()).ok()?;
+                (Pair::Rsa(pair), verifying.ok()?, encoding)
+            }
+        };
+        let (signs_with, named) = match algorithm {
+            Algorithm::ES256 => (jsonwebtoken::Algorithm::ES256, KeyAlgorithm::ES256),
+            Algorithm::EdDSA => (jsonwebtoken::Algorithm::EdDSA, KeyAlgorithm::EdDSA),
+            Algorithm::RS256 => (jsonwebtoken::Algorithm::RS256, KeyAlgorithm::RS256),
+            Algorithm::PS256 => (jsonwebtoken::Algorithm::PS256, KeyAlgorithm::PS256),
+        };
+        let mut public = Jwk::from_encoding_key(&encoding, signs_with).ok()?;
+        // RFC 7638. It leaves out `alg`, so no key may be used under two algorithms: each has its own.
+        let kid = public.thumbprint(ThumbprintHash::SHA256).ok()?;
+        public.common.key_id = Some(kid.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        public.common.key_algorithm = Some(named);
+        // `at+jwt` keeps an access token from passing as any other kind of JWT (RFC 9068 section 2.1).
+        let header = json!({"alg": algorithm.name(), "kid": kid, "typ": "at+jwt"});
+        Some(Self {
+            pair,
+            algorithm,
+            kid,
+            public,
+            verifying,
+            encoded_header: URL_SAFE_NO_PAD.encode(header.to_string()),
+        })
+    }
+
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The public key as it is published (RFC 7517).
+    pub fn public(&self) -> &Jwk {
+        &self.public
+    }
+
+    /// Whether a signature takes so long that it must not be made on a thread that serves requests: about a
+    /// millisecond with RSA, and a few hundredths of that with the others.
+    pub fn is_slow(&self) -> bool {
+        matches!(self.pair, Pair::Rsa(_))
+    }
+
+    /// What is to be signed for these claims: header and payload in base64url (RFC 7515 section 5.1).
+    pub fn signing_input(&self, claims: &impl Serialize) -> String {
+        let claims = serde_json::to_vec(claims).expect("claims are strings and numbers");
+        // Room for the signature as well: 342 characters with RSA, 86 with the others.
+        let signature = if self.is_slow() { 350 } else { 90 };
+        let mut input = String::with_capacity(
+            self.encoded_header.len() + claims.len().div_ceil(3) * 4 + signature,
+        );
+        input.push_str(&self.encoded_header);
+        input.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut input);
+        input
+    }
+
+    /// Makes a JWT in compact form (RFC 7515 section 3.1) of what [`signing_input`](Self::signing_input) made.
+    pub fn sign(&self, input: String) -> String {
+        const WORKS: &str = "signing with a valid key fails only when the random generator does";
+        let (message, random) = (input.as_bytes(), SystemRandom::new());
+        let rsa;
+        let (ec, ed);
+        let signature = match &self.pair {
+            Pair::Ec(pair) => {
+                ec = pair.sign(&random, message).expect(WORKS);
+                ec.as_ref()
+            }
+            Pair::Ed(pair) => {
+                ed = pair.sign(message);
+                ed.as_ref()
+            }
+            Pair::Rsa(pair) => {
+                let padding = match self.algorithm {
+                    Algorithm::PS256 => &RSA_PSS_SHA256,
+                    _ => &RSA_PKCS1_SHA256,
+                };
+                let mut bytes = vec![0; pair.public_modulus_len()];
+                pair.sign(padding, &random, message, &mut bytes)
+                    .expect(WORKS);
+                rsa = bytes;
+                rsa.as_slice()
+            }
+        };
+        let encoded = URL_SAFE_NO_PAD.encode(signature);
+        let mut token = input;
+        token.push('.');
+        token.push_str(&encoded);
+        token
+    }
+
+    /// Whether this key signed `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifying.verify_sig(message, signature).is_ok()
+    }
+}
+
+/// A private key in PKCS#8, in the form that both crypto libraries read: version 1, without the public part.
+fn new_private_key(
+    algorithm: Algorithm,
+) -> Result<Zeroizing<Vec<u8>>, aws_lc_rs::error::Unspecified> {
+    let bytes = match algorithm {
+        Algorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?
+            .to_pkcs8v1()?
+            .as_ref()
+            .to_vec(),
+        Algorithm::EdDSA => Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref().to_vec(),
+        Algorithm::RS256 | Algorithm::PS256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
+            AsDer::<Pkcs8V1Der<'static>>::as_der(&pair)?
+                .as_ref()
+                .to_vec()
+        }
+    };
+    Ok(Zeroizing::new(bytes))
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({}, {})", self.algorithm.name(), self.kid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn master() -> MasterKey {
+        MasterKey::from_config(&format!("{}=", "A".repeat(43)).into()).unwrap()
+    }
+
+    fn sealed(algorithm: Algorithm) -> (SigningKey, StoredKey) {
+        let (key, private) = SigningKey::generate(algorithm);
+        let stored = StoredKey {
+            sealed_private: master().seal(&private, key.kid()),
+            record: KeyRecord::first(key.kid(), algorithm, 5),
+        };
+        (key, stored)
+    }
+
+    #[test]
+    fn a_key_comes_back_from_the_store_the_same_and_knows_its_own_signatures() {
+        for algorithm in Algorithm::ALL {
+            let (key, stored) = sealed(algorithm);
+            let opened = SigningKey::open(&stored, &master()).unwrap();
+            assert_eq!(
+                (opened.kid(), &opened.public),
+                (key.kid(), &key.public),
+                "{algorithm:?}"
+            );
+            let token = key.sign(key.signing_input(&json!({"sub": "a"})));
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+            assert!(opened.verifies(message.as_bytes(), &signature));
+            assert!(!opened.verifies(&message.as_bytes()[1..], &signature));
+            assert!(!sealed(algorithm).0.verifies(message.as_bytes(), &signature));
+        }
+    }
+
+    #[test]
+    fn a_swapped_or_foreign_row_is_not_used() {
+        let (_, mut stored) = sealed(Algorithm::ES256);
+        stored.record.kid = sealed(Algorithm::ES256).1.record.kid;
+        assert!(matches!(
+            SigningKey::open(&stored, &master()),
+            Err(KeyError::WrongMasterKey { .. })
+        ));
+        stored.sealed_private = master().seal(b"no key", &stored.record.kid);
+        assert!(matches!(
+            SigningKey::open(&stored, &master()),
+            Err(KeyError::Damaged { .. })
+        ));
+        let (_, mut stored) = sealed(Algorithm::EdDSA);
+        stored.record.algorithm = Algorithm::ES256;
+        assert!(matches!(
+            SigningKey::open(&stored, &master()),
+            Err(KeyError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_published_has_public_members_only() {
+        for (algorithm, expected) in [
+            (
+                Algorithm::ES256,
+                ["alg", "crv", "kid", "kty", "use", "x"].as_slice(),
+            ),
+            (Algorithm::EdDSA, &["alg", "crv", "kid", "kty", "use", "x"]),
+            (Algorithm::RS256, &["alg", "e", "kid", "kty", "n", "use"]),
+            (Algorithm::PS256, &["alg", "e", "kid", "kty", "n", "use"]),
+        ] {
+            let (key, _) = SigningKey::generate(algorithm);
+            let jwk = serde_json::to_value(key.public()).unwrap();
+            let members = jwk.as_object().unwrap().keys();
+            let members: Vec<_> = members.filter(|name| *name != "y").collect();
+            assert_eq!(members, expected);
+            assert_eq!(
+                (&jwk["alg"], &jwk["use"]),
+                (&json!(algorithm.name()), &json!("sig"))
+            );
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The keys at one moment, as requests see them: never changed, only replaced as a whole.
+
+use std::sync::Arc;
+
+use m2m::verify::Algorithm;
+use serde_json::json;
+
+use super::{KeyRecord, Schedule, SigningKey, life};
+use crate::document::Document;
+
+/// All keys of the store, opened.
+pub struct KeyRing {
+    records: Vec<KeyRecord>,
+    /// Those that are in the key set: all but the compromised ones.
+    keys: Vec<Arc<SigningKey>>,
+    published: Document,
+}
+
+/// The key to sign a token with.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    pub key: Arc<SigningKey>,
+    /// The longest life of a token that does not outlive this key, in seconds.
+    pub longest_token: u64,
+}
+
+impl KeyRing {
+    /// `keys` has an opened key for each record that is not compromised.
+    pub(super) fn new(
+        records: Vec<KeyRecord>,
+        keys: Vec<Arc<SigningKey>>,
+        schedule: &Schedule,
+    ) -> Self {
+        let public: Vec<_> = keys.iter().map(|key| key.public()).collect();
+        let set = json!({"keys": public}); // RFC 7517 section 5
+        // As long as this: a key that is announced after a cache took this set signs only when the cache has
+        // asked again. What is in the set may become active at any time without anybody asking.
+        let published = Document::new(set.to_string(), schedule.max_age);
+        Self {
+            records,
+            keys,
+            published,
+        }
+    }
+
+    /// All keys of the store, also those that are compromised, in the order in which they sign.
+    pub fn records(&self) -> &[KeyRecord] {
+        &self.records
+    }
+
+    /// The key with this id, if it is published.
+    pub fn find(&self, kid: &str) -> Option<&Arc<SigningKey>> {
+        self.keys.iter().find(|key| key.kid() == kid)
+    }
+
+    /// The key that signs with `algorithm` at `now`.
+    pub(super) fn signer(
+        &self,
+        algorithm: Algorithm,
+        schedule: &Schedule,
+        now: u64,
+    ) -> Option<Signer> {
+        let record = life::active(&self.records, algorithm, now)?;
+        Some(Signer {
+            key: Arc::clone(self.find(&record.kid)?),
+            longest_token: schedule.longest_token(record.retire_time),
+        })
+    }
+
+    /// The public key set, as it is served.
+    pub fn published(&self) -> &Document {
+        &self.published
+    }
+}
