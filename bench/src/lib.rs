@@ -4,11 +4,12 @@
 //!
 //! In reading order: [`floor`] is what we measure against, [`run`] what is measured and how,
 //! [`wrk`] the load, [`server`] and [`machine`] the processes and what Linux says of them,
-//! [`report`] the figures.
+//! [`report`] the figures. [`revoke`] measures something else: how soon a token that was taken back is refused.
 
 pub mod floor;
 pub mod machine;
 pub mod report;
+pub mod revoke;
 pub mod run;
 pub mod server;
 pub mod wrk;

@@ -2,17 +2,20 @@
 //! measured against.
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
+use anyhow::{bail, ensure};
 use bench::{
-    floor,
+    floor, revoke,
     run::{self, Plan},
 };
 use clap::{Parser, Subcommand};
 use m2m::service::Listen;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures the product against a server that does only the unavoidable.
@@ -31,6 +34,18 @@ enum Command {
         #[arg(long)]
         quick: bool,
         /// Print JSON instead of the table.
+        #[arg(long)]
+        json: bool,
+        /// The policy that auth-provider starts with.
+        #[arg(long, default_value = "demo/policy.toml")]
+        policy: PathBuf,
+    },
+    /// Measure how soon a revoked token is refused. Goals that are missed are an error.
+    Revoke {
+        /// How many tokens are revoked, one after the other.
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// Print JSON instead of words.
         #[arg(long)]
         json: bool,
         /// The policy that auth-provider starts with.
@@ -64,19 +79,37 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             policy,
         } => {
             let plan = if quick { Plan::QUICK } else { Plan::FULL };
-            // However this ends, dropping the run's future stops every process that it started.
-            let report = tokio::select! {
-                report = run::run(plan, &policy) => report?,
-                signal = interrupted() => anyhow::bail!("stopped by {}", signal?),
-            };
-            let text = if json {
-                serde_json::to_string_pretty(&report)? + "\n"
-            } else {
-                report.to_string()
-            };
-            io::stdout().write_all(text.as_bytes())?;
+            let report = unless_interrupted(run::run(plan, &policy)).await?;
+            print(&report, json)?;
+        }
+        Command::Revoke {
+            rounds,
+            json,
+            policy,
+        } => {
+            let report = unless_interrupted(revoke::run(rounds, &policy)).await?;
+            print(&report, json)?;
+            ensure!(report.is_good(), "a goal was missed");
         }
     }
+    Ok(())
+}
+
+/// However a measurement ends, dropping its future stops every process that it started.
+async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        outcome = work => outcome,
+        signal = interrupted() => bail!("stopped by {}", signal?),
+    }
+}
+
+fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    let text = if json {
+        serde_json::to_string_pretty(report)? + "\n"
+    } else {
+        report.to_string()
+    };
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 

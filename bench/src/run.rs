@@ -59,28 +59,17 @@ struct Route<'a> {
 }
 
 /// Where processes run, and how long.
-struct Setting {
+pub(crate) struct Setting {
     plan: Plan,
     folder: TempDir,
     server_core: u32,
     load_core: u32,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 /// Starts product and floor, measures, and stops them.
 pub async fn run(plan: Plan, policy: &Path) -> anyhow::Result<Report> {
-    let cores = machine::allowed_cores()?;
-    ensure!(
-        cores.len() > 1,
-        "the benchmark needs two cores: one serves, one makes the load"
-    );
-    let setting = Setting {
-        plan,
-        folder: TempDir::with_prefix("bench-")?, // mode 0700
-        server_core: cores[0],
-        load_core: cores[1],
-        http: m2m::http_client(Duration::from_secs(5)),
-    };
+    let setting = Setting::new(plan)?;
     let mut report = Report::new(plan);
     if cfg!(debug_assertions) {
         report.warn("this is a debug build: only scripts/bench measures the product".to_owned());
@@ -120,23 +109,23 @@ async fn busy_before() -> anyhow::Result<Option<String>> {
 }
 
 /// Everything that runs while we measure.
-struct Servers {
-    provider: Server,
-    calendar: Server,
+pub(crate) struct Servers {
+    pub(crate) provider: Server,
+    pub(crate) calendar: Server,
     floor: Server,
 }
 
 /// One entry of `clients.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ClientEntry {
-    client_id: String,
-    client_secret: String,
+pub(crate) struct ClientEntry {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
 }
 
 impl Servers {
     /// Starts the programs that were built beside this one, each with one worker.
-    async fn start(setting: &Setting, policy: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(setting: &Setting, policy: &Path) -> anyhow::Result<Self> {
         let this = std::env::current_exe()?;
         let policy = fs::canonicalize(policy)
             .with_context(|| format!("there is no policy at {}", policy.display()))?;
@@ -242,7 +231,7 @@ impl Servers {
 }
 
 /// The credentials of the demo's client, as auth-provider wrote them at its first start.
-fn assistant(folder: &Path) -> anyhow::Result<ClientEntry> {
+pub(crate) fn assistant(folder: &Path) -> anyhow::Result<ClientEntry> {
     #[derive(Deserialize)]
     struct Clients {
         assistant: ClientEntry,
@@ -289,6 +278,26 @@ async fn sample(setting: &Setting, route: &Route<'_>, seconds: u32) -> anyhow::R
 }
 
 impl Setting {
+    pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
+        let cores = machine::allowed_cores()?;
+        ensure!(
+            cores.len() > 1,
+            "the benchmark needs two cores: one serves, one makes the load"
+        );
+        Ok(Self {
+            plan,
+            folder: TempDir::with_prefix("bench-")?, // mode 0700
+            server_core: cores[0],
+            load_core: cores[1],
+            http: m2m::http_client(Duration::from_secs(5)),
+        })
+    }
+
+    /// Where the servers keep their files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn place(&self, core: u32) -> Place<'_> {
         Place {
             core,
