@@ -50,6 +50,12 @@ impl CredentialId {
         Self(random_id())
     }
 
+    /// A name as an administrator writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let random_id = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        (text.len() == 22 && text.bytes().all(random_id)).then(|| Self(text.to_owned()))
+    }
+
     /// A name from the store.
     pub fn from_stored(text: String) -> Self {
         Self(text)

@@ -13,6 +13,7 @@ pub mod clients;
 pub mod policy;
 pub mod tokens;
 
+pub mod administration;
 pub mod introspection;
 pub mod own_token;
 pub mod revocation;

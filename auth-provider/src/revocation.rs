@@ -22,7 +22,8 @@ use crate::{
 /// A verifier may accept a token for so long after its end, in seconds: until then a revocation must be known.
 const LEEWAY: u64 = 60;
 
-/// What is taken back. All but the first mean every token up to the second of the revocation.
+/// What is taken back. Where it is more than one token or a key, it means every token up to the second of the
+/// revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
     /// One token.
@@ -33,6 +34,9 @@ pub enum Revoked {
     Credential(CredentialId),
     /// All that one client obtained for one resource.
     Grant(ClientId, ResourceId),
+    /// All that was signed with a key that fell into wrong hands, whenever that was. Verifiers would else go by
+    /// the key set that they hold until it is due.
+    Key(String),
 }
 
 /// One numbered entry of the list. The numbers grow in the order in which entries became visible.
@@ -59,6 +63,8 @@ pub struct Entry<'a> {
     credential: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
     revoked_at: u64,
     expires_at: u64,
 }
@@ -86,7 +92,7 @@ impl Revocation {
             Revoked::Token { resource, .. } | Revoked::Grant(_, resource) => {
                 resources.contains(resource)
             }
-            Revoked::Client(_) | Revoked::Credential(_) => true,
+            Revoked::Client(_) | Revoked::Credential(_) | Revoked::Key(_) => true,
         }
     }
 
@@ -98,6 +104,7 @@ impl Revocation {
             client_id: None,
             credential: None,
             aud: None,
+            kid: None,
             revoked_at: self.revoked_at,
             expires_at: self.expires_at,
         };
@@ -118,6 +125,10 @@ impl Revocation {
                 entry.kind = "grant";
                 entry.client_id = Some(client.as_str());
                 entry.aud = Some(resource.as_str());
+            }
+            Revoked::Key(kid) => {
+                entry.kind = "key";
+                entry.kid = Some(kid);
             }
         }
         entry
@@ -232,6 +243,7 @@ impl Memory {
         let at = entry.revoked_at;
         match &entry.revoked {
             Revoked::Token { jti, .. } => drop(self.tokens.insert(jti.clone(), entry.expires_at)),
+            Revoked::Key(_) => {} // this server does not read tokens of such a key
             Revoked::Client(client) => later(&mut self.clients, client, at),
             Revoked::Credential(credential) => later(&mut self.credentials, credential, at),
             Revoked::Grant(client, resource) => {

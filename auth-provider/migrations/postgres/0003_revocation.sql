@@ -5,11 +5,12 @@ ALTER TABLE resource ADD COLUMN owner TEXT REFERENCES client (id) ON DELETE SET 
 -- What was taken back. A number is never used twice, so that a follower can say up to where it knows.
 CREATE TABLE revocation (
     number      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind        TEXT NOT NULL CHECK (kind IN ('token', 'client', 'credential', 'grant')),
+    kind        TEXT NOT NULL CHECK (kind IN ('token', 'client', 'credential', 'grant', 'key')),
     jti         TEXT UNIQUE,
     client_id   TEXT,
     credential  TEXT,
     resource_id TEXT,
+    kid         TEXT,
     revoked_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL
 );

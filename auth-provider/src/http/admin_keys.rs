@@ -8,10 +8,11 @@ use actix_web::{
 };
 use m2m::service::{JsonBody, Problem, read_body};
 use serde::{Deserialize, Serialize};
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::admin::FromAdmin;
+use super::{admin::FromAdmin, admin_revocations};
 use crate::{
+    administration::{self, Failure},
     built_in::{KeysRead, KeysRotate},
     keys::{KeyError, KeyRecord, KeyState, algorithm},
     server::AuthServer,
@@ -69,7 +70,7 @@ pub(super) async fn rotate(
         alg, "rotates the signing keys by hand"
     );
     let own = server.clone();
-    to_the_end(async move { own.keys.rotate(wished).await }).await?;
+    to_the_end(async move { Ok(own.keys.rotate(wished).await?) }).await?;
     Ok(listed(&server))
 }
 
@@ -81,7 +82,7 @@ pub(super) async fn compromised(
 ) -> Result<HttpResponse, Problem> {
     warn!(client = %admin.token.client_id, kid = %*kid, "declares a signing key compromised");
     let own = server.clone();
-    if to_the_end(async move { own.keys.compromise(&kid).await }).await? {
+    if to_the_end(async move { administration::withdraw_key(&own, &kid).await }).await? {
         Ok(listed(&server))
     } else {
         Err(Problem::not_found(
@@ -92,7 +93,7 @@ pub(super) async fn compromised(
 
 /// A change goes on if the caller hangs up: what is in the store has to be in memory, too.
 async fn to_the_end<T: 'static>(
-    change: impl Future<Output = Result<T, KeyError>> + 'static,
+    change: impl Future<Output = Result<T, Failure>> + 'static,
 ) -> Result<T, Problem> {
     let changed = rt::spawn(change).await;
     changed
@@ -150,15 +151,10 @@ fn view<'a>(key: &'a KeyRecord, all: &[KeyRecord], now: u64) -> Option<KeyView<'
     })
 }
 
-fn problem(error: KeyError) -> Problem {
-    if let KeyError::Missing(alg) = error {
+fn problem(failure: Failure) -> Problem {
+    if let Failure::Key(KeyError::Missing(alg)) = failure {
         let detail = format!("no resource uses {alg}, so there is no key to rotate");
         return Problem::bad_request(detail).field("alg");
     }
-    error!(
-        "could not change the signing keys: {:#}",
-        anyhow::Error::from(error)
-    );
-    let detail = "the server cannot change its keys just now: try again in a moment";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).header("Retry-After", "1")
+    admin_revocations::problem(failure)
 }

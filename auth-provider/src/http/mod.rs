@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_keys;
+mod admin_revocations;
 mod client_auth;
 mod discovery;
 mod feed;
@@ -84,6 +85,11 @@ fn admin_routes(cfg: &mut ServiceConfig) {
             "/keys/{kid}/compromised",
             "POST",
             web::post().to(compromised),
+        ))
+        .service(at(
+            "/revocations",
+            "POST",
+            web::post().to(admin_revocations::revoke),
         ));
 }
 

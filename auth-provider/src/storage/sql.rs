@@ -106,12 +106,13 @@ const SIGNING_NEEDS: &str = "
     WHERE token_format = 'jwt' GROUP BY signing_alg ORDER BY signing_alg";
 
 const ADD_REVOCATION: &str = "
-    INSERT INTO revocation (kind, jti, client_id, credential, resource_id, revoked_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO revocation
+        (kind, jti, client_id, credential, resource_id, kid, revoked_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (jti) DO NOTHING";
 
 const REVOCATIONS_AFTER: &str = "
-    SELECT number, kind, jti, client_id, credential, resource_id, revoked_at, expires_at
+    SELECT number, kind, jti, client_id, credential, resource_id, kid, revoked_at, expires_at
     FROM revocation WHERE number > $1 ORDER BY number";
 
 const FORGET_REVOCATIONS: &str = "DELETE FROM revocation WHERE expires_at <= $1";
@@ -320,6 +321,7 @@ macro_rules! sql_store {
                     .bind(columns.client)
                     .bind(columns.credential)
                     .bind(columns.resource)
+                    .bind(columns.kid)
                     .bind(number(revoked_at))
                     .bind(number(expires_at))
                     .execute(&mut *tx)
@@ -475,6 +477,7 @@ struct RevokedColumns<'a> {
     client: Option<&'a str>,
     credential: Option<&'a str>,
     resource: Option<&'a str>,
+    kid: Option<&'a str>,
 }
 
 impl<'a> RevokedColumns<'a> {
@@ -495,6 +498,11 @@ impl<'a> RevokedColumns<'a> {
             Revoked::Credential(credential) => Self {
                 kind: "credential",
                 credential: Some(credential.as_str()),
+                ..none
+            },
+            Revoked::Key(kid) => Self {
+                kind: "key",
+                kid: Some(kid),
                 ..none
             },
             Revoked::Grant(client, resource) => Self {
@@ -518,6 +526,7 @@ fn revocation(row: &impl Columns) -> Result<Revocation, StoreError> {
         "client" => Revoked::Client(client()?),
         "credential" => Revoked::Credential(CredentialId::from_stored(row.text("credential")?)),
         "grant" => Revoked::Grant(client()?, resource_id(row)?),
+        "key" => Revoked::Key(row.text("kid")?),
         _ => return Err(corrupt()),
     };
     let time = |name| maybe_time(row, name)?.ok_or_else(corrupt);

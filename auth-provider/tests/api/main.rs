@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod admin_keys;
+mod admin_revocations;
 mod discovery;
 mod feed;
 mod introspection;

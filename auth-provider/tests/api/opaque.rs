@@ -1,11 +1,11 @@
 //! Opaque tokens: a reference that only the provider can read.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use m2m::ManualClock;
 use serde_json::json;
 
-use crate::support::{NOW, Server, json};
+use crate::support::{NOW, Server, json, stored};
 
 #[actix_web::test]
 async fn a_reference_says_nothing_and_stands_for_the_same_claims() {
@@ -101,9 +101,7 @@ async fn the_store_keeps_what_it_stands_for_and_not_the_reference() {
     let server = Server::start().await;
     let token = server.token("courier", "lab").await;
     let folder = server.stop().await;
-    for entry in fs::read_dir(folder.path().join("data")).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = fs::read(&path).unwrap();
+    for (path, bytes) in stored(folder.path()) {
         let holds = bytes
             .windows(token.len())
             .any(|part| part == token.as_bytes());

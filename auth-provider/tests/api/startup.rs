@@ -6,7 +6,7 @@ use auth_provider::startup::Running;
 use m2m::{Clock, ManualClock};
 use serde_json::{Value, json};
 
-use crate::support::{self, NOW, POLICY, config, folder, secret_in};
+use crate::support::{self, NOW, POLICY, config, folder, secret_in, stored};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -69,9 +69,7 @@ async fn no_secret_and_no_private_key_is_stored_in_the_clear() {
     let folder = folder();
     run_once(folder.path()).await.unwrap();
     let secret = secret_in(&folder.path().join("clients.json"), "bot");
-    for entry in fs::read_dir(folder.path().join("data")).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = fs::read(&path).unwrap();
+    for (path, bytes) in stored(folder.path()) {
         let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
         assert!(!holds(secret.as_bytes()), "{}", path.display());
         // The start of every PKCS#8 document for a P-256 key: version 0, id-ecPublicKey, prime256v1.

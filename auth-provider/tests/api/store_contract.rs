@@ -369,6 +369,7 @@ async fn revocations_are_numbered_and_kept_until_they_are_forgotten() {
         Revoked::Client(bot.clone()),
         Revoked::Credential(CredentialId::generate()),
         Revoked::Grant(bot, notes),
+        Revoked::Key("kid".into()),
     ];
     for (store, _folder) in stores().await {
         for (at, revoked) in (NOW..).zip(&all) {

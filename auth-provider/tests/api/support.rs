@@ -1,6 +1,10 @@
 //! A server of its own for each test.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use actix_web::{rt::task::JoinHandle, web::Data};
 use auth_provider::{
@@ -218,6 +222,16 @@ impl Server {
 
 pub(crate) async fn start(folder: &Path, clock: Clock) -> anyhow::Result<Running> {
     startup::start(&config(folder, ""), clock).await
+}
+
+/// Every file of the data folder. SQLite may still be tidying up after a server that has ended: what it removes in the
+/// meantime is not there.
+pub(crate) fn stored(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder.join("data")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter_map(|path| fs::read(&path).ok().map(|bytes| (path, bytes)))
+        .collect()
 }
 
 pub(crate) fn secret_in(clients_file: &Path, client: &str) -> String {

@@ -54,6 +54,7 @@ impl Expected {
             not_before: date(&claims, "nbf", f64::ceil)?,
             issued_at: date(&claims, "iat", f64::floor)?,
             token_id: text(&claims, "jti")?,
+            key_id: None,
             claims,
         })
     }
@@ -90,6 +91,7 @@ impl Expected {
             not_before: date(&claims, "nbf", f64::ceil)?,
             issued_at: date(&claims, "iat", f64::floor)?,
             token_id: text(&claims, "jti")?,
+            key_id: None,
             claims,
         })
     }

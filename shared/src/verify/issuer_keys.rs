@@ -4,7 +4,8 @@
 //! those who have no key to go on with, and they share one fetch. However many tokens come, the
 //! issuer is asked
 //! - behind the requests, when its set is older than its `max-age`,
-//! - for a `kid` that is not in the set, at most once in [`UNKNOWN_KEY_PAUSE`],
+//! - for a `kid` that is not in the set, when that is older than its `max-age`, and else at most once in
+//!   [`UNKNOWN_KEY_PAUSE`],
 //! - while there is no set at all, at most once in [`FIRST_LOAD_PAUSE`].
 
 use std::{
@@ -33,8 +34,10 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// Bounds of the `max-age` that the issuer gives its key set, and what counts when it gives none.
-const MAX_AGE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+const MAX_AGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
 const DEFAULT_MAX_AGE: Duration = Duration::from_mins(5);
+/// What counts when the issuer forbids to keep the set, which nobody who verifies can do.
+const UNCACHED_MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Pauses between fetches for the same need. These two count from the end of a fetch, whether it
 /// failed or not.
@@ -78,6 +81,9 @@ pub(super) struct Held {
 #[derive(Default)]
 struct Allowance {
     unknown_key_at: u64,
+    /// From then on the set is older than its `max-age`, and a token with an unknown key may well be
+    /// signed with one that the issuer has announced since.
+    due_at: u64,
     first_load_at: u64,
     /// From the issuer's metadata; asked anew after a failure.
     discovered: Option<Url>,
@@ -209,12 +215,13 @@ impl IssuerKeys {
         let failure = match fetched {
             Ok((set, max_age)) => {
                 self.swap_in(set, now);
-                self.refresh_at
-                    .store(now + millis(max_age), Ordering::Relaxed);
+                allowance.due_at = now + millis(max_age);
+                self.refresh_at.store(allowance.due_at, Ordering::Relaxed);
                 None
             }
             Err(error) => {
                 allowance.discovered = None;
+                allowance.due_at = now + millis(UNKNOWN_KEY_PAUSE);
                 Some(error.chain())
             }
         };
@@ -237,10 +244,11 @@ impl IssuerKeys {
         let answer = net::get(&self.http, &url).await?;
         let set = KeySet::read(&answer.body)
             .map_err(|error| NetError::unexpected(&url, format!("no key set: {error}")))?;
-        let max_age = answer
-            .max_age
-            .unwrap_or(DEFAULT_MAX_AGE)
-            .clamp(MAX_AGE.0, MAX_AGE.1);
+        let max_age = match answer.max_age {
+            None => DEFAULT_MAX_AGE,
+            Some(Duration::ZERO) => UNCACHED_MAX_AGE,
+            Some(said) => said.clamp(MAX_AGE.0, MAX_AGE.1),
+        };
         Ok((set, max_age))
     }
 
@@ -287,7 +295,7 @@ impl IssuerKeys {
 impl Allowance {
     fn permits(&self, need: Need, now: u64) -> bool {
         match need {
-            Need::UnknownKey => now >= self.unknown_key_at,
+            Need::UnknownKey => now >= self.unknown_key_at || now >= self.due_at,
             Need::FirstLoad => now >= self.first_load_at,
             Need::Refresh => true,
         }

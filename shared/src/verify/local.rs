@@ -96,7 +96,8 @@ impl LocalVerifier {
                 "the claims of the token cannot be read",
             ));
         };
-        let token = self.expected.read(&payload)?;
+        let mut token = self.expected.read(&payload)?;
+        token.key_id = Some(jws.key_id);
         self.expected.check_dates(&token, self.clock.now())?;
 
         let token = Arc::new(token);

@@ -17,6 +17,7 @@ pub struct VerifiedToken {
     pub(super) not_before: Option<u64>,
     pub(super) issued_at: Option<u64>,
     pub(super) token_id: Option<String>,
+    pub(super) key_id: Option<String>,
     pub(super) claims: Map<String, Value>,
 }
 
@@ -54,6 +55,12 @@ impl VerifiedToken {
     /// `iat`, in seconds since the Unix epoch.
     pub fn issued_at(&self) -> Option<u64> {
         self.issued_at
+    }
+
+    /// `kid`: the issuer's key that the signature was verified with; `None` when the issuer was
+    /// asked instead.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
     }
 
     /// `jti`: the token's own id. The key for anything remembered about a token, since one token

@@ -73,6 +73,19 @@ async fn a_revoked_token_is_refused_at_once_though_it_was_remembered() {
 }
 
 #[tokio::test]
+async fn a_key_in_wrong_hands_opens_nothing_though_the_set_still_has_it() {
+    let (issuer, verifier, _) = followed(FailOpen).await;
+    let (remembered, new) = (good(&issuer), with_id(&issuer, "credential.2"));
+    assert!(verifier.verify(&remembered).await.is_ok());
+    let times =
+        |kid: &str| json!({"kind": "key", "kid": kid, "revoked_at": NOW, "expires_at": NOW + 60});
+    issuer.revoke(times("another"));
+    issuer.revoke(times(&issuer.key_id()));
+    settles(&verifier, &remembered, Some(REVOKED)).await;
+    assert_eq!(verifier.verify(&new).await.unwrap_err(), REVOKED);
+}
+
+#[tokio::test]
 #[rustfmt::skip]
 async fn an_entry_revokes_what_it_names_and_nothing_else() {
     let token = |jti: &str| json!({"kind": "token", "jti": jti});

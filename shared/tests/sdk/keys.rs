@@ -189,6 +189,19 @@ async fn a_set_that_is_due_is_fetched_once_and_behind_the_calls() {
     eventually(|| fetches(&issuer) == 2).await;
 }
 
+/// Keys that change faster than the pause between looks for an unknown one are followed as fast as the issuer says:
+/// by the set's `max-age`.
+#[tokio::test]
+async fn a_new_key_is_found_whenever_the_set_is_due() {
+    let (issuer, verifier, hand) = issuer_and_verifier().await;
+    verifier.ready().await;
+    for _ in 0..3 {
+        issuer.rotate_key();
+        hand.advance(Duration::from_mins(5));
+        assert!(verifier.verify(&good(&issuer)).await.is_ok());
+    }
+}
+
 #[tokio::test]
 async fn while_the_issuer_is_down_a_set_that_is_due_is_asked_for_every_ten_seconds() {
     let (issuer, verifier, hand) = issuer_and_verifier().await;

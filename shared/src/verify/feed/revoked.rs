@@ -35,6 +35,8 @@ enum What {
     Credential { credential: String },
     /// What a client obtained for one audience until then.
     Grant { client_id: String, aud: String },
+    /// What was signed with a key that fell into wrong hands.
+    Key { kid: String },
     /// A kind that a newer issuer has.
     #[serde(other)]
     Unknown,
@@ -59,6 +61,8 @@ pub(super) struct Revoked {
     credentials: DashMap<String, Until>,
     /// Of grants for this service's audience, by client.
     grants: DashMap<String, Until>,
+    /// Keys that no token may be signed with.
+    keys: DashMap<String, Until>,
     pub(super) count: AtomicUsize,
 }
 
@@ -90,7 +94,11 @@ impl Revoked {
             self.tokens.contains_key(jti)
                 || credential.is_some_and(|credential| holds(&self.credentials, credential))
         });
-        by_id || holds(&self.clients, client) || holds(&self.grants, client)
+        let by_key = |kid| self.keys.contains_key(kid);
+        by_id
+            || token.key_id().is_some_and(by_key)
+            || holds(&self.clients, client)
+            || holds(&self.grants, client)
     }
 
     /// Keeps an entry of the feed. `audience` is this service's.
@@ -108,6 +116,7 @@ impl Revoked {
             What::Credential { credential } => (&self.credentials, credential),
             What::Grant { client_id, aud } if aud == audience => (&self.grants, client_id),
             What::Grant { .. } => return Kept::NoNeed,
+            What::Key { kid } => (&self.keys, kid),
             What::Unknown => return Kept::UnknownKind,
         };
         match map.entry(key) {
@@ -129,7 +138,13 @@ impl Revoked {
 
     /// Forgets what has ended at `now`.
     pub(super) fn sweep(&self, now: u64) {
-        for map in [&self.tokens, &self.clients, &self.credentials, &self.grants] {
+        for map in [
+            &self.tokens,
+            &self.clients,
+            &self.credentials,
+            &self.grants,
+            &self.keys,
+        ] {
             map.retain(|_, until| {
                 let ended = until.has_ended(now);
                 if ended {

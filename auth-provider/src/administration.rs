@@ -1,0 +1,82 @@
+//! What an administrator takes back: all tokens of a client, a credential or a grant, or a signing key.
+
+use serde::Deserialize;
+
+use crate::{
+    client::{ClientId, CredentialId},
+    keys::KeyError,
+    resource::ResourceId,
+    revocation::Revoked,
+    server::AuthServer,
+    storage::StoreError,
+};
+
+/// Whose tokens are taken back, in an administrator's words.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wish {
+    client_id: Option<String>,
+    resource: Option<String>,
+    credential: Option<String>,
+}
+
+/// Why nothing was taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("name a client_id, a client_id and a resource, or a credential")]
+    Unclear,
+    #[error("there is no client with this id")]
+    NoSuchClient,
+    #[error("the key cannot be withdrawn")]
+    Key(#[from] KeyError),
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+}
+
+/// Takes back every token that fits the wish and was issued until now.
+///
+/// # Errors
+/// When the wish is unclear, or it cannot be kept. A client has to exist, so that a slip of the pen is noticed; a
+/// credential need not any more.
+pub async fn revoke_all(server: &AuthServer, wish: Wish) -> Result<Revoked, Failure> {
+    let revoked = match (wish.client_id, wish.resource, wish.credential) {
+        (Some(client), None, None) => Revoked::Client(known(server, &client).await?),
+        (Some(client), Some(resource), None) => {
+            let resource = ResourceId::parse(&resource).map_err(|_| Failure::Unclear)?;
+            Revoked::Grant(known(server, &client).await?, resource)
+        }
+        (None, None, Some(credential)) => {
+            Revoked::Credential(CredentialId::parse(&credential).ok_or(Failure::Unclear)?)
+        }
+        _ => return Err(Failure::Unclear),
+    };
+    add(server, &revoked).await?;
+    Ok(revoked)
+}
+
+/// Withdraws a signing key at once, and tells those who hold a key set with it. False when there is no such key.
+///
+/// # Errors
+/// When it cannot be kept. Asking again goes on where it ended.
+pub async fn withdraw_key(server: &AuthServer, kid: &str) -> Result<bool, Failure> {
+    let found = server.keys.compromise(kid).await?;
+    if found {
+        add(server, &Revoked::Key(kid.to_owned())).await?;
+    }
+    Ok(found)
+}
+
+async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
+    let id = ClientId::parse(client).map_err(|_| Failure::NoSuchClient)?;
+    let record = server.store.client_record(&id).await?;
+    record.map(|_| id).ok_or(Failure::NoSuchClient)
+}
+
+async fn add(server: &AuthServer, revoked: &Revoked) -> Result<(), StoreError> {
+    let now = server.clock.now();
+    let store = server.store.as_ref();
+    server
+        .revocations
+        .add(store, revoked, now, Revoked::forgotten_at(now))
+        .await
+}
