@@ -6,7 +6,7 @@ use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    client::{ClientId, ClientRecord, CredentialId, SecretHash},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash, random_bytes},
     error::OAuthError,
     server::AuthServer,
 };
@@ -18,8 +18,12 @@ const REMEMBERED: u64 = 10_000;
 /// time.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-/// When a failed authentication is answered. It is longer than a read of the store takes, and short for who mistyped.
+/// When a failed authentication is answered, at the earliest. It is longer than a read of the store takes, and short
+/// for who mistyped.
 const REFUSED_AFTER: Duration = Duration::from_millis(10);
+
+/// Up to so much later: chance covers the microseconds by which the work before still shows.
+const SPREAD: Duration = Duration::from_millis(10);
 
 /// The clients that asked lately, so that a token costs no database read.
 pub struct Directory(Cache<ClientId, Arc<ClientRecord>>);
@@ -44,7 +48,7 @@ pub struct Authenticated {
 /// Finds the client whose secret was presented.
 ///
 /// A refusal comes after one read of the store, since another replica may have added this client or secret a moment
-/// ago, and never sooner than [`REFUSED_AFTER`], so that its time does not tell an unknown client from a wrong secret.
+/// ago, and at a time of its own ([`REFUSED_AFTER`]), which does not tell an unknown client from a wrong secret.
 ///
 /// # Errors
 /// `invalid_client`, or that the store did not answer.
@@ -53,10 +57,11 @@ pub async fn authenticate(
     id: &str,
     secret: &str,
 ) -> Result<Authenticated, OAuthError> {
-    let refused_at = Instant::now() + REFUSED_AFTER;
+    let asked_at = Instant::now();
     let outcome = find(server, id, secret).await;
     if outcome.is_err() {
-        sleep_until(refused_at).await;
+        let chance = f64::from(u16::from_ne_bytes(random_bytes())) / f64::from(u16::MAX);
+        sleep_until(asked_at + REFUSED_AFTER + SPREAD.mul_f64(chance)).await;
     }
     outcome
 }

@@ -1,6 +1,7 @@
 //! Everything that the server remembers, behind one trait; SQLite and PostgreSQL implement it from one text.
 
 mod connect;
+mod rows;
 mod sql;
 
 use async_trait::async_trait;

@@ -3,19 +3,21 @@
 //! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
 //! nothing touches no row, so that the row counts say what changed.
 
-use async_trait::async_trait;
-use m2m::{ScopeSet, verify::Algorithm};
-use sqlx::{ColumnIndex, Decode, Row, Type};
-
-use super::{NewCredential, SigningNeed, Store, StoreError};
+use super::{
+    NewCredential, SigningNeed, Store, StoreError,
+    rows::{
+        RevokedColumns, algorithm_of, credential, grant, number, opaque_token, resource_id,
+        revocation, status_of, stored_key, time,
+    },
+};
 use crate::{
-    client::{ClientId, ClientRecord, ClientStatus, Credential, CredentialId, Grant, SecretHash},
-    keys::{KeyChange, KeyRecord, StoredKey, algorithm},
+    client::{ClientId, ClientRecord, SecretHash},
+    keys::{KeyChange, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
-    resource::{ResourceId, TokenFormat},
     revocation::{Revocation, Revoked},
 };
+use async_trait::async_trait;
 
 const CLIENT_STATUS: &str = "SELECT status FROM client WHERE id = $1";
 
@@ -399,203 +401,3 @@ sql_store!(
     "BEGIN",
     "LOCK TABLE revocation IN SHARE ROW EXCLUSIVE MODE"
 );
-
-/// The columns of a row by name and kind, the same for both databases.
-trait Columns {
-    fn text(&self, name: &str) -> Result<String, sqlx::Error>;
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error>;
-    fn maybe_number(&self, name: &str) -> Result<Option<i64>, sqlx::Error>;
-}
-
-impl<R: Row> Columns for R
-where
-    for<'name> &'name str: ColumnIndex<R>,
-    String: for<'r> Decode<'r, R::Database> + Type<R::Database>,
-    Vec<u8>: for<'r> Decode<'r, R::Database> + Type<R::Database>,
-    i64: for<'r> Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn text(&self, name: &str) -> Result<String, sqlx::Error> {
-        self.try_get(name)
-    }
-
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error> {
-        self.try_get(name)
-    }
-
-    fn maybe_number(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
-        self.try_get(name)
-    }
-}
-
-fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> {
-    match row.text("status")?.as_str() {
-        "active" => Ok(ClientStatus::Active),
-        "inactive" => Ok(ClientStatus::Inactive),
-        _ => Err(StoreError::Corrupt {
-            what: "client status",
-        }),
-    }
-}
-
-fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
-    Ok(Credential {
-        id: CredentialId::from_stored(row.text("id")?),
-        label: row.text("label")?,
-        secret: SecretHash::from_stored(&row.bytes("secret_hash")?).ok_or(StoreError::Corrupt {
-            what: "secret hash",
-        })?,
-        expires_at: maybe_time(row, "expires_at")?,
-    })
-}
-
-fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
-    Ok(Grant {
-        resource: resource_id(row)?,
-        scopes: scopes(row)?,
-        token_format: TokenFormat::from_stored(&row.text("token_format")?).ok_or(
-            StoreError::Corrupt {
-                what: "token format",
-            },
-        )?,
-        token_lifetime: time(row, "token_lifetime")?,
-        signing_alg: algorithm_of(row, "signing_alg")?,
-        expires_at: maybe_time(row, "expires_at")?,
-    })
-}
-
-fn resource_id(row: &impl Columns) -> Result<ResourceId, StoreError> {
-    ResourceId::parse(&row.text("resource_id")?).map_err(|_| StoreError::Corrupt {
-        what: "resource id",
-    })
-}
-
-/// A [`Revoked`] as its row has it: what a kind does not have is null.
-#[derive(Default)]
-struct RevokedColumns<'a> {
-    kind: &'static str,
-    jti: Option<&'a str>,
-    client: Option<&'a str>,
-    credential: Option<&'a str>,
-    resource: Option<&'a str>,
-    kid: Option<&'a str>,
-}
-
-impl<'a> RevokedColumns<'a> {
-    fn of(revoked: &'a Revoked) -> Self {
-        let none = Self::default();
-        match revoked {
-            Revoked::Token { jti, resource } => Self {
-                kind: "token",
-                jti: Some(jti),
-                resource: Some(resource.as_str()),
-                ..none
-            },
-            Revoked::Client(client) => Self {
-                kind: "client",
-                client: Some(client.as_str()),
-                ..none
-            },
-            Revoked::Credential(credential) => Self {
-                kind: "credential",
-                credential: Some(credential.as_str()),
-                ..none
-            },
-            Revoked::Key(kid) => Self {
-                kind: "key",
-                kid: Some(kid),
-                ..none
-            },
-            Revoked::Grant(client, resource) => Self {
-                kind: "grant",
-                client: Some(client.as_str()),
-                resource: Some(resource.as_str()),
-                ..none
-            },
-        }
-    }
-}
-
-fn revocation(row: &impl Columns) -> Result<Revocation, StoreError> {
-    let corrupt = || StoreError::Corrupt { what: "revocation" };
-    let client = || ClientId::parse(&row.text("client_id")?).map_err(|_| corrupt());
-    let revoked = match row.text("kind")?.as_str() {
-        "token" => Revoked::Token {
-            jti: row.text("jti")?,
-            resource: resource_id(row)?,
-        },
-        "client" => Revoked::Client(client()?),
-        "credential" => Revoked::Credential(CredentialId::from_stored(row.text("credential")?)),
-        "grant" => Revoked::Grant(client()?, resource_id(row)?),
-        "key" => Revoked::Key(row.text("kid")?),
-        _ => return Err(corrupt()),
-    };
-    let time = |name| maybe_time(row, name)?.ok_or_else(corrupt);
-    Ok(Revocation {
-        number: time("number")?,
-        revoked,
-        revoked_at: time("revoked_at")?,
-        expires_at: time("expires_at")?,
-    })
-}
-
-fn opaque_token(row: &impl Columns) -> Result<OwnToken, StoreError> {
-    let corrupt = || StoreError::Corrupt {
-        what: "opaque token",
-    };
-    let time = |name| maybe_time(row, name)?.ok_or_else(corrupt);
-    let jti = row.text("jti")?;
-    Ok(OwnToken {
-        client_id: ClientId::parse(&row.text("client_id")?).map_err(|_| corrupt())?,
-        credential: CredentialId::of_token(&jti).ok_or_else(corrupt)?,
-        aud: resource_id(row)?,
-        scopes: scopes(row)?,
-        iat: time("issued_at")?,
-        nbf: time("issued_at")?,
-        exp: time("expires_at")?,
-        jti,
-    })
-}
-
-fn scopes(row: &impl Columns) -> Result<ScopeSet, StoreError> {
-    row.text("scopes")?
-        .parse()
-        .map_err(|_| StoreError::Corrupt { what: "scope list" })
-}
-
-fn stored_key(row: &impl Columns) -> Result<StoredKey, StoreError> {
-    Ok(StoredKey {
-        record: KeyRecord {
-            kid: row.text("kid")?,
-            algorithm: algorithm_of(row, "alg")?,
-            number: time(row, "number")?,
-            created_at: time(row, "created_at")?,
-            signs_from: time(row, "signs_from")?,
-            announce_time: time(row, "announce_time")?,
-            retire_time: time(row, "retire_time")?,
-            compromised_at: maybe_time(row, "compromised_at")?,
-        },
-        sealed_private: row.bytes("sealed_private")?,
-    })
-}
-
-fn algorithm_of(row: &impl Columns, name: &str) -> Result<Algorithm, StoreError> {
-    algorithm(&row.text(name)?).ok_or(StoreError::Corrupt {
-        what: "signing algorithm",
-    })
-}
-
-fn time(row: &impl Columns, name: &str) -> Result<u64, StoreError> {
-    maybe_time(row, name)?.ok_or(StoreError::Corrupt { what: "time" })
-}
-
-fn maybe_time(row: &impl Columns, name: &str) -> Result<Option<u64>, StoreError> {
-    row.maybe_number(name)?
-        .map(u64::try_from)
-        .transpose()
-        .map_err(|_| StoreError::Corrupt { what: "time" })
-}
-
-/// Seconds as both databases keep them. A time beyond the year 292 billion stays there.
-fn number(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX)
-}

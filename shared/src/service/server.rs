@@ -28,6 +28,11 @@ const SHUTDOWN_SECONDS: u64 = 5;
 /// 9.6), so that who sends on a kept connection turns elsewhere instead of losing a request.
 const DRAIN: Duration = Duration::from_millis(300);
 
+/// How long after that nobody new is let in, before the server stops. A connection that was let in
+/// and not yet looked at would be dropped by the stop; one that was not is refused, and can be tried
+/// elsewhere.
+const SETTLE: Duration = Duration::from_millis(20);
+
 /// Starts serving what `configure` lays out. On SIGTERM the server asks those on kept connections
 /// to turn elsewhere, then takes no new ones, and lets requests in flight finish. On SIGINT it ends
 /// at once.
@@ -92,6 +97,8 @@ async fn stop_on_signal(
         _ = terminate.recv() => {
             draining.store(true, Ordering::Relaxed);
             tokio::time::sleep(DRAIN).await;
+            server.pause().await;
+            tokio::time::sleep(SETTLE).await;
             server.stop(true).await;
         }
         _ = interrupt.recv() => server.stop(false).await,
