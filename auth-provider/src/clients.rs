@@ -48,7 +48,7 @@ pub struct Authenticated {
 /// Finds the client whose secret was presented.
 ///
 /// A refusal comes after one read of the store, since another replica may have added this client or secret a moment
-/// ago, and at a time of its own ([`REFUSED_AFTER`]), which does not tell an unknown client from a wrong secret.
+/// ago, and 10 to 20 ms after the request, so that its time does not tell an unknown client from a wrong secret.
 ///
 /// # Errors
 /// `invalid_client`, or that the store did not answer.

@@ -8,7 +8,7 @@ use reqwest::{
     header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use url::Url;
 
 use super::{
@@ -66,6 +66,8 @@ enum Ended {
     /// It may work in a moment: the issuer does not answer, or has not yet written down who this
     /// service is.
     Broken(String),
+    /// It was followed, and the issuer ended the connection in good order.
+    Closed,
 }
 
 /// One connection, as far as it was read.
@@ -117,7 +119,7 @@ impl Follower {
                 }
             };
             self.known.mark_cut();
-            if !matches!(ended, Ended::Broken(_)) {
+            if matches!(ended, Ended::NotOffered | Ended::Refused(_)) {
                 self.known.settle(); // waiting would not help
             }
             self.report(&ended);
@@ -193,7 +195,7 @@ impl Follower {
         loop {
             let chunk = match timeout_at(dead_at, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => return Ended::Broken("the issuer ended the connection".to_owned()),
+                Ok(Ok(None)) => return Ended::Closed,
                 Ok(Err(error)) => {
                     let error = NetError::unreachable(response.url(), error.without_url());
                     return Ended::Broken(error.chain());
@@ -311,10 +313,15 @@ impl Follower {
         let issuer = self.issuer.as_str();
         let reason = match ended {
             Ended::NotOffered => "it offers no revocation feed",
+            Ended::Closed => "the issuer ended the connection",
             Ended::Refused(reason) | Ended::Broken(reason) => reason,
         };
-        if self.known.set_failure(Some(reason.to_owned())) {
-            warn!("does not follow the revocations of {issuer}: {reason}");
+        let is_new = self.known.set_failure(Some(reason.to_owned()));
+        match ended {
+            // Issuers do so from time to time; if it does not come back, the next attempt says why.
+            Ended::Closed => debug!("the revocations of {issuer} are taken up again: {reason}"),
+            _ if is_new => warn!("does not follow the revocations of {issuer}: {reason}"),
+            _ => {}
         }
     }
 }
