@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::{
     keys::{Period, Schedule, Wished},
+    policy_file::line_of,
     storage::DatabaseUrl,
 };
 
@@ -191,8 +192,7 @@ impl Settings {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text[..start].matches('\n').count() + 1;
+            let line = line_of(&text, &error);
             anyhow::anyhow!("{} line {line}: {}", path.display(), error.message())
         })
     }

@@ -278,11 +278,16 @@ fn seconds(life: SignedDuration) -> Result<u64, String> {
 }
 
 fn syntax_error(text: &str, error: &toml::de::Error) -> PolicyError {
-    let position = error.span().map_or(0, |span| span.start.min(text.len()));
     PolicyError::Syntax {
-        line: text[..position].matches('\n').count() + 1,
+        line: line_of(text, error),
         message: error.message().replace('\n', " "),
     }
+}
+
+/// The line of a TOML text at which it cannot be read.
+pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let position = error.span().map_or(0, |span| span.start.min(text.len()));
+    text[..position].matches('\n').count() + 1
 }
 
 #[cfg(test)]

@@ -121,9 +121,9 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .iter()
         .map(|listener| listener.local_addr().map(|a| a.to_string()));
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
-    let shared = Data::clone(&server);
+    let state = Data::clone(&server);
     let web = service::serve(listeners, config.workers, move |cfg| {
-        cfg.configure(http::routes(Data::clone(&shared)));
+        cfg.configure(http::routes(Data::clone(&state)));
     })?;
     info!("listening on {addresses}, issuer {issuer}");
     Ok(Running {

@@ -83,10 +83,12 @@ impl<S: Scope> FromRequest for Caller<S> {
         };
         let token = match bearer_token(request) {
             Ok(token) => token,
-            Err(refusal) => return Either::Left(ready(Err(answer(refusal, verifier)))),
+            Err(refusal) => return Either::Left(ready(Err(refused(refusal, verifier.audience())))),
         };
         if let Some(token) = verifier.verified_before(token) {
-            return Either::Left(ready(admit(token).map_err(|no| answer(no, verifier))));
+            return Either::Left(ready(
+                admit(token).map_err(|no| refused(no, verifier.audience())),
+            ));
         }
         let (verifier, token) = (verifier.clone(), token.to_owned());
         Either::Right(Box::pin(async move {
@@ -94,7 +96,7 @@ impl<S: Scope> FromRequest for Caller<S> {
                 .verify(&token)
                 .await
                 .and_then(admit)
-                .map_err(|no| answer(no, &verifier))
+                .map_err(|no| refused(no, verifier.audience()))
         }))
     }
 }
@@ -113,7 +115,10 @@ fn admit<S: Scope>(token: Arc<VerifiedToken>) -> Result<Caller<S>, TokenError> {
 /// The token of `Authorization: Bearer …`, the only place where one is taken from. One in the query
 /// is no credential (RFC 9700 section 4.3.2), and beside the header it is a second transport (RFC
 /// 6750 section 2).
-fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
+///
+/// # Errors
+/// [`TokenError::Missing`], [`TokenError::Invalid`] or [`TokenError::InvalidRequest`].
+pub fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
     let mut values = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = values.next() else {
         return Err(TokenError::Missing);
@@ -146,8 +151,9 @@ fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
     }
 }
 
-fn answer(refusal: TokenError, verifier: &Verifier) -> Problem {
-    let realm = verifier.audience();
+/// The answer to a refused token, as RFC 6750 section 3 has it. `realm` is the audience that the
+/// token should have had.
+pub fn refused(refusal: TokenError, realm: &str) -> Problem {
     debug!(audience = realm, "refused a request: {refusal}");
     let (status, error) = match refusal {
         TokenError::Missing => (StatusCode::UNAUTHORIZED, None),

@@ -244,3 +244,26 @@ fn keys_rotate_by_themselves_and_by_command() {
     assert_eq!(output.status.code(), Some(1), "nobody is there");
     assert!(errors.contains("is the issuer running there?"), "{errors}");
 }
+
+/// RFC 9112 section 9.6: who sends on a kept connection is told to turn elsewhere before it is closed.
+#[test]
+fn a_kept_connection_is_told_before_it_ends() {
+    let folder = folder();
+    let (mut child, address) = started(&mut in_folder(folder.path()));
+    let mut connection = TcpStream::connect(&address).unwrap();
+    let mut ask = || {
+        write!(connection, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with('}') {
+            let mut bytes = [0; 1024];
+            let read = connection.read(&mut bytes).unwrap();
+            assert!(read > 0, "closed without a word");
+            answer.push_str(str::from_utf8(&bytes[..read]).unwrap());
+        }
+        answer
+    };
+    assert!(!ask().contains("connection: close"));
+    terminate(&child);
+    while !ask().contains("connection: close") {}
+    assert!(child.wait().unwrap().success());
+}

@@ -252,6 +252,26 @@ async fn a_wrong_method_is_told_the_right_one() {
 }
 
 #[actix_web::test]
+async fn a_compressed_body_is_refused_by_name() {
+    let server = Server::start().await;
+    let request = server
+        .post("/oauth/token")
+        .basic_auth("bot", Some(server.secret("bot")));
+    let request = request
+        .header("content-type", FORM)
+        .header("content-encoding", "gzip");
+    let answer = request.body(GOOD).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let answer = json(answer).await;
+    assert!(
+        answer["error_description"]
+            .as_str()
+            .unwrap()
+            .contains("Content-Encoding")
+    );
+}
+
+#[actix_web::test]
 async fn two_authorization_headers_are_refused() {
     let server = Server::start().await;
     let secret = server.secret("bot");
