@@ -70,6 +70,8 @@ pub(crate) fn clients() -> BTreeMap<ClientId, PolicyClient> {
     let client = PolicyClient {
         name: "Administrator".to_owned(),
         description: "Administers this server".to_owned(),
+        status: None,
+        metadata: None,
     };
     BTreeMap::from([(admin(), client)])
 }

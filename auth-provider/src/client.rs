@@ -84,6 +84,22 @@ pub enum ClientStatus {
     Inactive,
 }
 
+impl ClientStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// The status of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Inactive]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
 /// All that a token request needs to know of one client, read in one step.
 #[derive(Clone, Debug)]
 pub struct ClientRecord {
@@ -101,6 +117,24 @@ impl ClientRecord {
         let active = self.status == ClientStatus::Active;
         let mut credentials = self.credentials.iter().filter(|_| active);
         credentials.find(|credential| credential.accepts(presented, now))
+    }
+
+    /// Why a secret that the client does not [accept](Self::accepts) is refused: a code and a sentence.
+    pub fn refuses(&self, presented: &SecretHash) -> (&'static str, String) {
+        let id = &self.id;
+        let known = |credential: &Credential| credential.secret.matches(presented);
+        if self.status == ClientStatus::Inactive {
+            let why = format!("the client {id} is inactive: an administrator switched it off");
+            ("client_inactive", why)
+        } else if let Some(credential) = self.credentials.iter().find(|c| known(c)) {
+            let ended = credential.expires_at.unwrap_or_default();
+            let credential = credential.id.as_str();
+            let why = format!("the credential {credential} of {id} ended at {ended}");
+            ("credential_expired", why)
+        } else {
+            let why = format!("the secret that was presented for {id} is none of its secrets");
+            ("wrong_secret", why)
+        }
     }
 
     /// Whether the client holds a grant for `resource` with `scope`.
@@ -155,6 +189,12 @@ impl Secret {
 
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.expose())
+    }
+
+    /// By which a person recognises it in a list.
+    pub fn last_four(&self) -> String {
+        let secret = self.expose();
+        secret[secret.len() - 4..].to_owned()
     }
 
     /// The secret itself, for the one place that hands it to its owner.

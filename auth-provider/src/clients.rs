@@ -6,8 +6,10 @@ use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    audit::{Action, Event, Origin},
     client::{ClientId, ClientRecord, CredentialId, SecretHash, random_bytes},
     error::OAuthError,
+    journal::Behind,
     server::AuthServer,
 };
 
@@ -25,17 +27,37 @@ const REFUSED_AFTER: Duration = Duration::from_millis(10);
 /// Up to so much later: chance covers the microseconds by which the work before still shows.
 const SPREAD: Duration = Duration::from_millis(10);
 
+/// How often the use of a credential is noted that asks for no token, in seconds.
+const NOTED_EVERY: u64 = 60;
+
 /// The clients that asked lately, so that a token costs no database read.
-pub struct Directory(Cache<ClientId, Arc<ClientRecord>>);
+pub struct Directory {
+    records: Cache<ClientId, Arc<ClientRecord>>,
+    /// When the use of a credential was noted.
+    noted: Cache<CredentialId, u64>,
+}
 
 impl Default for Directory {
     fn default() -> Self {
-        Self(
-            Cache::builder()
+        Self {
+            records: Cache::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(FRESH_FOR)
                 .build(),
-        )
+            noted: Cache::new(REMEMBERED),
+        }
+    }
+}
+
+impl Directory {
+    /// Whether the use of a credential was noted within the last minute; if not, it is now.
+    fn noted_lately(&self, credential: &CredentialId, now: u64) -> bool {
+        let noted = self.noted.get(credential);
+        if noted.is_some_and(|at| now < at + NOTED_EVERY) {
+            return true;
+        }
+        self.noted.insert(credential.clone(), now);
+        false
     }
 }
 
@@ -69,22 +91,27 @@ pub async fn authenticate(
 async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticated, OAuthError> {
     let presented = SecretHash::of(secret);
     let now = server.clock.now();
-    let Ok(id) = ClientId::parse(id) else {
-        return Err(OAuthError::invalid_client()); // no client can have such an id
+    let unknown = || {
+        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
+        let why = "there is no client of the id that was presented";
+        OAuthError::invalid_client().because("no_such_client", why)
     };
-    if let Some(known) = server.directory.0.get(&id)
+    let id = ClientId::parse(id).map_err(|_| unknown())?;
+    if let Some(known) = server.directory.records.get(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
         return Ok(authenticated);
     }
     let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
-        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
-        return Err(OAuthError::invalid_client());
+        return Err(unknown());
     };
     let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
-        return Err(OAuthError::invalid_client().of_client(id));
+        let (reason, why) = record.refuses(&presented);
+        return Err(OAuthError::invalid_client()
+            .of_client(&id)
+            .because(reason, why));
     };
-    server.directory.0.insert(id, record);
+    server.directory.records.insert(id, record);
     Ok(authenticated)
 }
 
@@ -96,4 +123,25 @@ impl Authenticated {
             credential,
         })
     }
+}
+
+/// Notes that a credential is in use where no token tells of it, once in a while for each: that is enough to know when it
+/// is not used any more.
+///
+/// # Errors
+/// When the audit log takes nothing just now.
+pub async fn note_use(
+    server: &AuthServer,
+    caller: &Authenticated,
+    origin: &Origin,
+) -> Result<(), Behind> {
+    let now = server.clock.now();
+    if server.directory.noted_lately(&caller.credential, now) {
+        return Ok(());
+    }
+    let mut event = Event::done(Action::CredentialUsed, now, origin)
+        .client(&caller.client.id)
+        .credential(&caller.credential);
+    event.ends_at = Some(now + NOTED_EVERY);
+    server.journal.note(event).await
 }

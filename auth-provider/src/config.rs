@@ -12,6 +12,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
+    journal::Durability,
     keys::{Period, Schedule, Wished},
     policy_file::line_of,
     storage::DatabaseUrl,
@@ -22,6 +23,9 @@ const DEFAULT_FILE: &str = "auth-provider.toml";
 
 /// The demo's policy: applied when no policy is named and the program runs in the project's folder.
 const DEMO_POLICY: &str = "demo/policy.toml";
+
+/// How long the audit log is kept where nothing else is said, in seconds.
+const DEFAULT_RETENTION: u64 = 90 * 24 * 3600;
 
 /// Not a flag: a process list would show it.
 const MASTER_KEY_VARIABLE: &str = "AUTH_PROVIDER_MASTER_KEY";
@@ -149,6 +153,25 @@ pub struct Settings {
     )]
     fast_key_rotation: Option<bool>,
 
+    /// How long the audit log is kept [default: 90d]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_AUDIT_RETENTION",
+        value_name = "TIME",
+        global = true
+    )]
+    audit_retention: Option<Period>,
+
+    /// `batched` answers a token request when its audit event is queued: a crash loses the events of the last 100 ms;
+    /// `strict` answers when it is on disk [default: batched]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_AUDIT_DURABILITY",
+        value_name = "HOW",
+        global = true
+    )]
+    audit_durability: Option<Durability>,
+
     #[arg(skip)]
     master_key: Option<SecretString>,
 }
@@ -168,6 +191,9 @@ pub struct Config {
     pub workers: Option<usize>,
     /// When signing keys change.
     pub key_schedule: Schedule,
+    /// How long the audit log is kept, in seconds.
+    pub audit_retention: u64,
+    pub audit_durability: Durability,
     pub master_key: Option<SecretString>,
 }
 
@@ -212,6 +238,8 @@ impl Settings {
             key_retire_time: self.key_retire_time.or(other.key_retire_time),
             key_set_max_age: self.key_set_max_age.or(other.key_set_max_age),
             fast_key_rotation: self.fast_key_rotation.or(other.fast_key_rotation),
+            audit_retention: self.audit_retention.or(other.audit_retention),
+            audit_durability: self.audit_durability.or(other.audit_durability),
             master_key: self.master_key.or(other.master_key),
         }
     }
@@ -244,6 +272,10 @@ impl Settings {
                 max_age: self.key_set_max_age,
                 fast: self.fast_key_rotation.unwrap_or(false),
             })?,
+            audit_retention: self
+                .audit_retention
+                .map_or(DEFAULT_RETENTION, Period::seconds),
+            audit_durability: self.audit_durability.unwrap_or_default(),
             master_key: self.master_key,
         };
         ensure!(
@@ -313,6 +345,12 @@ impl Config {
             table.insert(name.into(), Period::from(seconds).to_string().into());
         }
         table.insert("fast_key_rotation".into(), self.key_schedule.fast.into());
+        let retention = Period::from(self.audit_retention).to_string();
+        table.insert("audit_retention".into(), retention.into());
+        table.insert(
+            "audit_durability".into(),
+            self.audit_durability.as_str().into(),
+        );
         if self.master_key.is_some() {
             table.insert("master_key".into(), "***".into());
         }

@@ -14,7 +14,9 @@ pub mod policy;
 pub mod tokens;
 
 pub mod administration;
+pub mod audit;
 pub mod introspection;
+pub mod journal;
 pub mod own_token;
 pub mod revocation;
 
@@ -26,6 +28,7 @@ pub mod resource;
 pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
+pub mod registry;
 pub mod storage;
 
 pub mod document;

@@ -6,8 +6,8 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, keys::SigningKeys, revocation::Revocations,
-    storage::Store,
+    clients::Directory, document::Document, journal::Journal, keys::SigningKeys,
+    master_key::MasterKey, revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -19,9 +19,14 @@ pub struct AuthServer {
     pub directory: Directory,
     pub keys: SigningKeys,
     pub revocations: Revocations,
+    pub journal: Journal,
+    /// Seals what the store keeps and must not be able to read.
+    pub master: Arc<MasterKey>,
     /// How many may follow the revocations at once.
     pub followers: Arc<Semaphore>,
     /// Turns true when the server is asked to stop: what would go on for ever ends then.
     pub stopping: watch::Sender<bool>,
+    /// How long the audit log is kept, in seconds.
+    pub audit_retention: u64,
     pub metadata: Document,
 }

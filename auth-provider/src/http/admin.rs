@@ -12,7 +12,9 @@ use m2m::{
 };
 use tracing::{error, info};
 
+use super::client_auth::address;
 use crate::{
+    audit::Origin,
     built_in::AUDIENCE,
     own_token::{self, OwnToken},
     server::AuthServer,
@@ -25,6 +27,7 @@ const NOT_OURS: &str = "this is no living access token of this server for auth-p
 #[non_exhaustive]
 pub(super) struct FromAdmin<S: Scope> {
     pub(super) token: OwnToken,
+    pub(super) origin: Origin,
     scope: PhantomData<fn() -> S>,
 }
 
@@ -54,6 +57,7 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<FromAdmin<S>, TokenErr
         return Err(TokenError::InsufficientScope { required: S::NAME });
     }
     Ok(FromAdmin {
+        origin: Origin::of(Some(token.client_id.clone()), address(request)),
         token,
         scope: PhantomData,
     })

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::{admin::FromAdmin, admin_revocations};
 use crate::{
     administration::{self, Failure},
+    audit::{Action, Event},
     built_in::{KeysRead, KeysRotate},
     keys::{KeyError, KeyRecord, KeyState, algorithm},
     server::AuthServer,
@@ -70,7 +71,8 @@ pub(super) async fn rotate(
         alg, "rotates the signing keys by hand"
     );
     let own = server.clone();
-    to_the_end(async move { Ok(own.keys.rotate(wished).await?) }).await?;
+    let event = Event::done(Action::KeyRotated, server.clock.now(), &admin.origin);
+    to_the_end(async move { Ok(own.keys.rotate(wished, &event).await?) }).await?;
     Ok(listed(&server))
 }
 
@@ -82,7 +84,9 @@ pub(super) async fn compromised(
 ) -> Result<HttpResponse, Problem> {
     warn!(client = %admin.token.client_id, kid = %*kid, "declares a signing key compromised");
     let own = server.clone();
-    if to_the_end(async move { administration::withdraw_key(&own, &kid).await }).await? {
+    if to_the_end(async move { administration::withdraw_key(&own, &admin.origin, &kid).await })
+        .await?
+    {
         Ok(listed(&server))
     } else {
         Err(Problem::not_found(

@@ -23,7 +23,7 @@ pub(super) async fn revoke(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let JsonBody(wish) = JsonBody::from_request(&request, &mut body.into_inner()).await?;
-    let revoked = administration::revoke_all(&server, wish)
+    let revoked = administration::revoke_all(&server, &admin.origin, wish)
         .await
         .map_err(problem)?;
     warn!(client = %admin.token.client_id, ?revoked, "took tokens back");

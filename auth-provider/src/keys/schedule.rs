@@ -188,6 +188,12 @@ impl TryFrom<String> for Period {
     }
 }
 
+impl Period {
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
 impl From<u64> for Period {
     fn from(seconds: u64) -> Self {
         Self(seconds)
