@@ -6,23 +6,28 @@ use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::{ScopeSet, verify::Algorithm};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use crate::resource::{ResourceId, TokenFormat};
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
 /// changes, since some clients form-encode Basic credentials and some send them raw.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ClientId(String);
 
 /// A text that cannot be a client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ -")]
+#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ -, and not . or ..")]
 pub struct InvalidClientId;
 
 impl ClientId {
     pub fn parse(text: &str) -> Result<Self, InvalidClientId> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        if (1..=128).contains(&text.len()) && text.bytes().all(unreserved) {
+        if (1..=128).contains(&text.len())
+            && text.bytes().all(unreserved)
+            && ![".", ".."].contains(&text)
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidClientId)
@@ -31,6 +36,14 @@ impl ClientId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = InvalidClientId;
+
+    fn try_from(text: String) -> Result<Self, InvalidClientId> {
+        Self::parse(&text)
     }
 }
 
@@ -78,7 +91,8 @@ impl CredentialId {
 }
 
 /// Whether a client may authenticate at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ClientStatus {
     Active,
     Inactive,
@@ -222,7 +236,11 @@ pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
     pub fn of(secret: &str) -> Self {
-        Self::from_stored(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
+        Self::of_bytes(secret.as_bytes())
+    }
+
+    pub fn of_bytes(secret: &[u8]) -> Self {
+        Self::from_stored(digest::digest(&digest::SHA256, secret).as_ref())
             .expect("SHA-256 has 32 bytes")
     }
 

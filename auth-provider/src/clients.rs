@@ -50,6 +50,16 @@ impl Default for Directory {
 }
 
 impl Directory {
+    /// Reads the client anew the next time: it was changed here.
+    pub fn forget(&self, client: &ClientId) {
+        self.records.invalidate(client);
+    }
+
+    /// Reads every client anew: something changed that each may be concerned by.
+    pub fn forget_all(&self) {
+        self.records.invalidate_all();
+    }
+
     /// Whether the use of a credential was noted within the last minute; if not, it is now.
     fn noted_lately(&self, credential: &CredentialId, now: u64) -> bool {
         let noted = self.noted.get(credential);

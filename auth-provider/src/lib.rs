@@ -30,6 +30,7 @@ pub mod clients_file;
 pub mod policy_file;
 pub mod registry;
 pub mod storage;
+pub mod texts;
 
 pub mod document;
 pub mod error;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The life of a resource's tokens where the policy says nothing, in seconds.
-const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
+pub const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 
 /// The longest life that a policy may give a token, in seconds: a bearer token that leaks is good for
 /// whoever holds it until it ends.

@@ -1,8 +1,6 @@
 //! The whole HTTP surface on one screen. A handler translates; it decides nothing.
 
 mod admin;
-mod admin_keys;
-mod admin_revocations;
 mod client_auth;
 mod discovery;
 mod feed;
@@ -17,7 +15,7 @@ use actix_web::{
     },
     web::{self, Data, ServiceConfig},
 };
-use m2m::service::{Readiness, health_routes, method_not_allowed};
+use m2m::service::{Readiness, health_routes};
 use url::Url;
 
 pub use discovery::metadata;
@@ -61,7 +59,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         for path in KEY_SET {
             get(cfg, path, discovery::serve_key_set);
         }
-        cfg.configure(admin_routes);
+        cfg.configure(admin::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
@@ -69,28 +67,6 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         });
         cfg.configure(health_routes(readiness)).app_data(server);
     }
-}
-
-/// What administrators use answers below this path only.
-fn admin_routes(cfg: &mut ServiceConfig) {
-    let at = |path: &str, allow, route| {
-        web::resource(format!("/admin/v1{path}"))
-            .route(route)
-            .default_service(method_not_allowed(allow))
-    };
-    let (rotate, compromised) = (admin_keys::rotate, admin_keys::compromised);
-    cfg.service(at("/keys", "GET", web::get().to(admin_keys::list)))
-        .service(at("/keys/rotate", "POST", web::post().to(rotate)))
-        .service(at(
-            "/keys/{kid}/compromised",
-            "POST",
-            web::post().to(compromised),
-        ))
-        .service(at(
-            "/revocations",
-            "POST",
-            web::post().to(admin_revocations::revoke),
-        ));
 }
 
 /// The URL of `path` below the issuer.

@@ -109,6 +109,21 @@ impl SigningKeys {
         self.change_until_done(None, |_, _| Plan::default()).await
     }
 
+    /// Makes the keys that a change of the resources needs. When that fails, whoever needs one first tries again.
+    pub async fn look_after(&self) {
+        if let Err(error) = self.tend().await {
+            warn!("cannot tend the keys after a change: {error}");
+        }
+    }
+
+    /// Whether keys are published for long enough for tokens of this life.
+    ///
+    /// # Errors
+    /// When they are not; the error says what to set.
+    pub fn allow_tokens_of(&self, longest: u64) -> anyhow::Result<()> {
+        self.schedule.allows_tokens_of(longest)
+    }
+
     /// Lets the next key of `algorithm`, or of all that are in use, sign as soon as caches know it; `event` tells of it.
     ///
     /// # Errors

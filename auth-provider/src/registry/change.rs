@@ -20,6 +20,7 @@ pub enum Change {
     AddClient {
         id: ClientId,
         profile: Profile,
+        version: Version,
         at: u64,
     },
     ChangeClient {

@@ -2,6 +2,13 @@
 //! change; what a token request needs of it is [`ClientRecord`](crate::client::ClientRecord).
 
 pub mod change;
+pub mod clients;
+pub mod commit;
+pub mod credentials;
+pub mod grants;
+pub mod resources;
+pub mod values;
+pub mod views;
 
 use std::{collections::BTreeMap, fmt};
 

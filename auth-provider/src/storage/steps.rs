@@ -112,9 +112,14 @@ const REGISTER: &str = "
 pub(super) fn steps(change: &Change) -> Vec<Step<'_>> {
     match change {
         Change::Graph { expected } => vec![must(GRAPH, vec![time(*expected)])],
-        Change::AddClient { id, profile, at } => {
+        Change::AddClient {
+            id,
+            profile,
+            version,
+            at,
+        } => {
             let mut values = client_columns(id, profile, *at);
-            values.push(owned(Version::generate().as_str().to_owned()));
+            values.push(text(version.as_str()));
             vec![must(ADD_CLIENT, values)]
         }
         Change::ChangeClient {
