@@ -26,6 +26,10 @@ impl CallerAddress {
             .map(Self::from)
     }
 
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// The network whose callers are counted together.
     pub fn network(self) -> Network {
         Network(match self.0 {

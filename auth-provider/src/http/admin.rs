@@ -12,7 +12,7 @@ use m2m::{
 };
 use tracing::{error, info};
 
-use super::client_auth::address;
+use super::{address::caller_address, limited};
 use crate::{
     audit::Origin,
     built_in::AUDIENCE,
@@ -37,30 +37,37 @@ impl<S: Scope> FromRequest for FromAdmin<S> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { admit(&request).await.map_err(answer) })
+        Box::pin(async move { admit(&request).await })
     }
 }
 
-async fn admit<S: Scope>(request: &HttpRequest) -> Result<FromAdmin<S>, TokenError> {
+async fn admit<S: Scope>(request: &HttpRequest) -> Result<FromAdmin<S>, Problem> {
     let server = request
         .app_data::<Data<AuthServer>>()
         .expect("the routes are added together with the server");
-    let token = own_token::read(server, bearer_token(request)?)
+    let token = authenticate(server, request).await.map_err(answer)?;
+    limited::of_client(request, &server.limits.administrators, &token.client_id)
+        .map_err(limited::problem)?;
+    if !token.scopes.contains(S::NAME) {
+        return Err(answer(TokenError::InsufficientScope { required: S::NAME }));
+    }
+    let address = caller_address(request, server);
+    Ok(FromAdmin {
+        origin: Origin::of(Some(token.client_id.clone()), Some(address.ip())),
+        token,
+        scope: PhantomData,
+    })
+}
+
+async fn authenticate(server: &AuthServer, request: &HttpRequest) -> Result<OwnToken, TokenError> {
+    own_token::read(server, bearer_token(request)?)
         .await
         .map_err(|error| {
             error!("could not read an administrator's token: {error}");
             TokenError::IssuerUnavailable
         })?
         .filter(|token| token.aud.as_str() == AUDIENCE && !server.revocations.revokes(token))
-        .ok_or(TokenError::Invalid(NOT_OURS))?;
-    if !token.scopes.contains(S::NAME) {
-        return Err(TokenError::InsufficientScope { required: S::NAME });
-    }
-    Ok(FromAdmin {
-        origin: Origin::of(Some(token.client_id.clone()), address(request)),
-        token,
-        scope: PhantomData,
-    })
+        .ok_or(TokenError::Invalid(NOT_OURS))
 }
 
 fn answer(refusal: TokenError) -> Problem {

@@ -1,11 +1,13 @@
 //! The whole HTTP surface on one screen. A handler translates; it decides nothing.
 
+mod address;
 mod admin;
 mod admin_keys;
 mod admin_revocations;
 mod client_auth;
 mod discovery;
 mod feed;
+mod limited;
 mod oauth;
 mod params;
 
@@ -15,6 +17,7 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderValue},
     },
+    middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Readiness, health_routes, method_not_allowed};
@@ -49,11 +52,8 @@ const KEY_SET: [&str; 4] = [
 pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
         for base in ["", ISSUER_PATH] {
-            post(cfg, &format!("{base}/oauth/token"), oauth::issue_token);
-            post(cfg, &format!("{base}/oauth/introspect"), oauth::introspect);
-            post(cfg, &format!("{base}/oauth/revoke"), oauth::revoke);
-            get(cfg, &format!("{base}/oauth/revocations"), feed::revocations);
-            get(cfg, &format!("{base}/oauth/authorize"), oauth::authorize);
+            let scope = web::scope(&format!("{base}/oauth")).configure(oauth_routes);
+            cfg.service(scope.wrap(from_fn(limited::oauth)));
         }
         for path in METADATA {
             get(cfg, path, discovery::serve_metadata);
@@ -61,7 +61,8 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         for path in KEY_SET {
             get(cfg, path, discovery::serve_key_set);
         }
-        cfg.configure(admin_routes);
+        let scope = web::scope("/admin/v1").configure(admin_routes);
+        cfg.service(scope.wrap(from_fn(limited::admin)));
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
@@ -71,10 +72,19 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// What administrators use answers below this path only.
+/// The endpoints of the protocol, below `/oauth`.
+fn oauth_routes(cfg: &mut ServiceConfig) {
+    post(cfg, "/token", oauth::issue_token);
+    post(cfg, "/introspect", oauth::introspect);
+    post(cfg, "/revoke", oauth::revoke);
+    get(cfg, "/revocations", feed::revocations);
+    get(cfg, "/authorize", oauth::authorize);
+}
+
+/// What administrators use, below `/admin/v1`.
 fn admin_routes(cfg: &mut ServiceConfig) {
-    let at = |path: &str, allow, route| {
-        web::resource(format!("/admin/v1{path}"))
+    let at = |path: &'static str, allow, route| {
+        web::resource(path)
             .route(route)
             .default_service(method_not_allowed(allow))
     };
