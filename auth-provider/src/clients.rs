@@ -6,6 +6,7 @@ use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    address::CallerAddress,
     audit::{Action, Event, Origin},
     client::{ClientId, ClientRecord, CredentialId, SecretHash, random_bytes},
     error::OAuthError,
@@ -29,6 +30,13 @@ const SPREAD: Duration = Duration::from_millis(10);
 
 /// How often the use of a credential is noted that asks for no token, in seconds.
 const NOTED_EVERY: u64 = 60;
+
+/// So many failures of one client from one address are answered without more delay; then each takes twice as long as
+/// the one before.
+const PATIENCE: u32 = 10;
+
+/// The longest that a failed authentication waits for its answer.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// The clients that asked lately, so that a token costs no database read.
 pub struct Directory {
@@ -80,22 +88,46 @@ pub struct Authenticated {
 /// Finds the client whose secret was presented.
 ///
 /// A refusal comes after one read of the store, since another replica may have added this client or secret a moment
-/// ago, and 10 to 20 ms after the request, so that its time does not tell an unknown client from a wrong secret.
+/// ago, and 10 to 20 ms after the request, so that its time does not tell an unknown client from a wrong secret. Who
+/// goes on failing waits longer. The right secret is accepted at once, whatever failed before.
 ///
 /// # Errors
-/// `invalid_client`, or that the store did not answer.
+/// `invalid_client`, that too many authentications from this address fail, or that the store did not answer.
 pub async fn authenticate(
     server: &AuthServer,
+    address: CallerAddress,
     id: &str,
     secret: &str,
 ) -> Result<Authenticated, OAuthError> {
     let asked_at = Instant::now();
-    let outcome = find(server, id, secret).await;
-    if outcome.is_err() {
-        let chance = f64::from(u16::from_ne_bytes(random_bytes())) / f64::from(u16::MAX);
-        sleep_until(asked_at + REFUSED_AFTER + SPREAD.mul_f64(chance)).await;
-    }
-    outcome
+    let (failures, network) = (&server.limits.failures, address.network());
+    let refusal = match find(server, id, secret).await {
+        Ok(authenticated) => {
+            failures.forgive(id, network);
+            return Ok(authenticated);
+        }
+        Err(refusal) => refusal,
+    };
+    let (refusal, delay) = if refusal.is_failed_authentication() {
+        match failures.count(id, network) {
+            Ok(failed) => (refusal, delay(failed)),
+            // These do not wait longer, so that only so many wait at once.
+            Err(exhausted) => (exhausted.into(), REFUSED_AFTER),
+        }
+    } else {
+        (refusal, REFUSED_AFTER)
+    };
+    let chance = f64::from(u16::from_ne_bytes(random_bytes())) / f64::from(u16::MAX);
+    sleep_until(asked_at + delay + SPREAD.mul_f64(chance)).await;
+    Err(refusal)
+}
+
+/// How long the answer to the latest of `failed` failures takes at least.
+fn delay(failed: u32) -> Duration {
+    let doublings = failed.saturating_sub(PATIENCE);
+    2_u32.checked_pow(doublings).map_or(LONGEST_DELAY, |times| {
+        REFUSED_AFTER.saturating_mul(times).min(LONGEST_DELAY)
+    })
 }
 
 async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticated, OAuthError> {
@@ -154,4 +186,15 @@ pub async fn note_use(
         .credential(&caller.credential);
     event.ends_at = Some(now + NOTED_EVERY);
     server.journal.note(event).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_after_ten_failures_up_to_a_second() {
+        let delays = [1, 10, 11, 12, 14, 16, 17, 100, u32::MAX].map(|n| delay(n).as_millis());
+        assert_eq!(delays, [10, 10, 20, 40, 160, 640, 1000, 1000, 1000]);
+    }
 }

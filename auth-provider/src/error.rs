@@ -7,13 +7,14 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde_json::json;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::{
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
     journal::Behind,
     keys::KeyError,
+    limits::Exhausted,
     policy::Refusal,
     storage::StoreError,
 };
@@ -66,8 +67,9 @@ pub struct OAuthError {
     request_id: String,
     client: Option<ClientId>,
     /// What the caller must not learn: a finer code, and why it was refused in a sentence.
-    why: Option<(&'static str, String)>,
+    why: Option<Box<(&'static str, String)>>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    exhausted: Option<Box<Exhausted>>,
 }
 
 impl OAuthError {
@@ -81,6 +83,7 @@ impl OAuthError {
             client: None,
             why: None,
             source: None,
+            exhausted: None,
         }
     }
 
@@ -114,7 +117,7 @@ impl OAuthError {
     /// Says why, for administrators only.
     #[must_use]
     pub fn because(mut self, reason: &'static str, explanation: impl Into<String>) -> Self {
-        self.why = Some((reason, explanation.into()));
+        self.why = Some(Box::new((reason, explanation.into())));
         self
     }
 
@@ -123,9 +126,10 @@ impl OAuthError {
         self.code == ErrorCode::InvalidClient
     }
 
-    /// What the audit log keeps of it. `None` for what is the server's own fault: that is in its log.
+    /// What the audit log keeps of it. `None` for what is the server's own fault: that is in its log. And `None` for what
+    /// a limit refused: a flood must not fill the disk.
     pub fn event(&self, action: Action, at: u64, address: Option<IpAddr>) -> Option<Event> {
-        if self.source.is_some() {
+        if self.source.is_some() || self.exhausted.is_some() {
             return None;
         }
         let origin = Origin {
@@ -133,7 +137,7 @@ impl OAuthError {
             address,
             request_id: self.request_id.clone(),
         };
-        let (reason, explanation) = match &self.why {
+        let (reason, explanation) = match self.why.as_deref() {
             Some((reason, explanation)) => (*reason, explanation.as_str()),
             None => (self.code.as_str(), &*self.description),
         };
@@ -151,6 +155,16 @@ impl From<Refusal> for OAuthError {
             Refusal::ScopeNotGranted { .. } => ErrorCode::InvalidScope,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+/// No registered code says "too often" at the token endpoint; this one makes a program come back later.
+impl From<Exhausted> for OAuthError {
+    fn from(exhausted: Exhausted) -> Self {
+        let mut error = Self::new(ErrorCode::TemporarilyUnavailable, exhausted.to_string())
+            .status(StatusCode::TOO_MANY_REQUESTS);
+        error.exhausted = Some(Box::new(exhausted));
+        error
     }
 }
 
@@ -211,6 +225,13 @@ impl ResponseError for OAuthError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             answer.insert_header((header::RETRY_AFTER, "1"));
         }
+        for header in self
+            .exhausted
+            .iter()
+            .flat_map(|exhausted| exhausted.headers())
+        {
+            answer.insert_header(header);
+        }
         answer.json(json!({
             "error": self.code.as_str(),
             "error_description": printable(&self.description),
@@ -232,6 +253,9 @@ impl OAuthError {
                 "could not answer: {}",
                 chain(source.as_ref())
             );
+        } else if self.exhausted.is_some() {
+            // A flood must not become a flood of lines: the limit itself tells of it now and then.
+            debug!(request_id, code, client, "refused: {}", self.description);
         } else {
             info!(request_id, code, client, "refused: {}", self.description);
         }

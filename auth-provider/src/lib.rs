@@ -10,6 +10,7 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
+pub mod limits;
 pub mod policy;
 pub mod tokens;
 
@@ -20,6 +21,7 @@ pub mod journal;
 pub mod own_token;
 pub mod revocation;
 
+pub mod address;
 pub mod client;
 pub mod keys;
 pub mod master_key;

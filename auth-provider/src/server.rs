@@ -6,7 +6,7 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, journal::Journal, keys::SigningKeys,
+    clients::Directory, document::Document, journal::Journal, keys::SigningKeys, limits::Limits,
     master_key::MasterKey, revocation::Revocations, storage::Store,
 };
 
@@ -17,6 +17,9 @@ pub struct AuthServer {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Directory,
+    pub limits: Limits,
+    /// Whether a proxy in front says whose request it is.
+    pub behind_tls_proxy: bool,
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,

@@ -15,7 +15,11 @@ use base64::{
 };
 use m2m::service::{media_type, read_body};
 
-use super::params::{Params, form_decode};
+use super::{
+    address::caller_address,
+    limited,
+    params::{Params, form_decode},
+};
 use crate::{
     audit::{Action, Origin},
     client::ClientRecord,
@@ -53,7 +57,7 @@ impl<F: Form + 'static> FromRequest for FromClient<F> {
             let server = request
                 .app_data::<Data<AuthServer>>()
                 .expect("the routes are added together with the server");
-            let address = address(&request);
+            let address = Some(caller_address(&request, server).ip());
             match read::<F>(server, &request, &mut payload).await {
                 Ok((caller, form)) => {
                     let origin = Origin::of(Some(caller.client.id.clone()), address);
@@ -78,8 +82,8 @@ async fn read<F: Form>(
     payload: &mut Payload,
 ) -> Result<(Authenticated, F), OAuthError> {
     let mut params = read_params(request, payload).await?;
-    let Credentials { id, secret } = credentials(request.headers(), &mut params)?;
-    let caller = clients::authenticate(server, &id, &secret).await?;
+    let credentials = credentials(request.headers(), &mut params)?;
+    let caller = authenticate(server, request, &credentials).await?;
     let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
     Ok((caller, form))
 }
@@ -107,20 +111,15 @@ pub(super) async fn refused(
     }
 }
 
-/// Where the request comes from.
-pub(super) fn address(request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|peer| peer.ip())
-}
-
 /// Who sends a request that has no form: the client in its `Authorization` header.
 pub(super) async fn client_of(
     server: &AuthServer,
     request: &HttpRequest,
 ) -> Result<Arc<ClientRecord>, OAuthError> {
-    let address = address(request);
+    let address = Some(caller_address(request, server).ip());
     let outcome = async {
-        let Credentials { id, secret } = credentials(request.headers(), &mut Params::default())?;
-        clients::authenticate(server, &id, &secret).await
+        let credentials = credentials(request.headers(), &mut Params::default())?;
+        authenticate(server, request, &credentials).await
     };
     match outcome.await {
         Ok(caller) => {
@@ -130,6 +129,20 @@ pub(super) async fn client_of(
         }
         Err(error) => Err(refused(server, address, None, error).await),
     }
+}
+
+/// First who it is, then whether it asks too much: a stranger has no bucket.
+async fn authenticate(
+    server: &AuthServer,
+    request: &HttpRequest,
+    Credentials { id, secret }: &Credentials,
+) -> Result<Authenticated, OAuthError> {
+    let address = caller_address(request, server);
+    let caller = clients::authenticate(server, address, id, secret).await?;
+    let client = &caller.client.id;
+    limited::of_client(request, &server.limits.clients, client)
+        .map_err(|exhausted| OAuthError::from(exhausted).of_client(client))?;
+    Ok(caller)
 }
 
 async fn read_params(request: &HttpRequest, payload: &mut Payload) -> Result<Params, OAuthError> {

@@ -1,9 +1,11 @@
 //! The whole HTTP surface on one screen. A handler translates; it decides nothing.
 
+mod address;
 mod admin;
 mod client_auth;
 mod discovery;
 mod feed;
+mod limited;
 mod oauth;
 mod params;
 
@@ -13,6 +15,7 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderValue},
     },
+    middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Readiness, health_routes};
@@ -47,11 +50,8 @@ const KEY_SET: [&str; 4] = [
 pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
         for base in ["", ISSUER_PATH] {
-            post(cfg, &format!("{base}/oauth/token"), oauth::issue_token);
-            post(cfg, &format!("{base}/oauth/introspect"), oauth::introspect);
-            post(cfg, &format!("{base}/oauth/revoke"), oauth::revoke);
-            get(cfg, &format!("{base}/oauth/revocations"), feed::revocations);
-            get(cfg, &format!("{base}/oauth/authorize"), oauth::authorize);
+            let scope = web::scope(&format!("{base}/oauth")).configure(oauth_routes);
+            cfg.service(scope.wrap(from_fn(limited::oauth)));
         }
         for path in METADATA {
             get(cfg, path, discovery::serve_metadata);
@@ -67,6 +67,15 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         });
         cfg.configure(health_routes(readiness)).app_data(server);
     }
+}
+
+/// The endpoints of the protocol, below `/oauth`.
+fn oauth_routes(cfg: &mut ServiceConfig) {
+    post(cfg, "/token", oauth::issue_token);
+    post(cfg, "/introspect", oauth::introspect);
+    post(cfg, "/revoke", oauth::revoke);
+    get(cfg, "/revocations", feed::revocations);
+    get(cfg, "/authorize", oauth::authorize);
 }
 
 /// The URL of `path` below the issuer.

@@ -21,7 +21,10 @@ use m2m::{
 use serde::de::DeserializeOwned;
 use tracing::{error, info};
 
-use super::{super::client_auth::address, etag};
+use super::{
+    super::{address::caller_address, limited},
+    etag,
+};
 use crate::{
     audit::{Action, Event, Origin},
     built_in::AUDIENCE,
@@ -94,8 +97,13 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<Admin, Problem> {
     let server = request
         .app_data::<Data<AuthServer>>()
         .expect("the routes are added together with the server");
-    let address = address(request);
-    let (client, refusal) = match authenticated(server, request).await {
+    let address = Some(caller_address(request, server).ip());
+    let outcome = authenticated(server, request).await;
+    if let Ok(token) = &outcome {
+        limited::of_client(request, &server.limits.administrators, &token.client_id)
+            .map_err(limited::problem)?;
+    }
+    let (client, refusal) = match outcome {
         Ok(token) if token.scopes.contains(S::NAME) => {
             return Ok(Admin {
                 origin: Origin::of(Some(token.client_id), address),

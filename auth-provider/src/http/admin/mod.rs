@@ -14,17 +14,18 @@ use actix_web::{
     HttpRequest, Route,
     error::PathError,
     http::header::{self, HeaderName},
-    middleware::DefaultHeaders,
+    middleware::{DefaultHeaders, from_fn},
     web::{self, PathConfig, ServiceConfig, delete, get, patch, post},
 };
 use m2m::service::{Problem, method_not_allowed};
+
+use super::limited;
 
 /// Adds the routes.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
     let no_store = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     let scope = web::scope("/admin/v1")
         .app_data(PathConfig::default().error_handler(no_such_path))
-        .wrap(no_store)
         .service(at(
             "/clients",
             "GET, POST",
@@ -117,7 +118,7 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
             let detail = "there is nothing at this path: see /admin/v1/openapi.json";
             Err::<&str, _>(Problem::not_found(detail))
         }));
-    cfg.service(scope);
+    cfg.service(scope.wrap(from_fn(limited::admin)).wrap(no_store));
 }
 
 /// A path with its methods; any other is told which there are.
