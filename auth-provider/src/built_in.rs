@@ -70,6 +70,8 @@ pub(crate) fn clients() -> BTreeMap<ClientId, PolicyClient> {
     let client = PolicyClient {
         name: "Administrator".to_owned(),
         description: "Administers this server".to_owned(),
+        status: None,
+        metadata: None,
     };
     BTreeMap::from([(admin(), client)])
 }
@@ -83,6 +85,21 @@ pub(crate) fn grants() -> BTreeMap<(ClientId, ResourceId), PolicyGrant> {
         reason: "The administrator may do everything".to_owned(),
     };
     BTreeMap::from([((admin(), audience()), grant)])
+}
+
+/// Whether nobody can change or remove this client.
+pub fn has_client(id: &ClientId) -> bool {
+    id.as_str() == ADMIN
+}
+
+/// Whether nobody can change or remove this resource.
+pub fn has_resource(id: &ResourceId) -> bool {
+    id.as_str() == AUDIENCE
+}
+
+/// Whether nobody can change or remove the grant of this client for this resource.
+pub fn has_grant(client: &ClientId, resource: &ResourceId) -> bool {
+    has_client(client) && has_resource(resource)
 }
 
 fn audience() -> ResourceId {

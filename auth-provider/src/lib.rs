@@ -22,6 +22,7 @@ pub mod client;
 pub mod keys;
 pub mod master_key;
 pub mod resource;
+pub mod texts;
 
 pub mod built_in;
 pub mod clients_file;
