@@ -27,6 +27,8 @@ pub mod texts;
 pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
+pub mod policy_plan;
+pub mod policy_view;
 pub mod storage;
 
 pub mod document;
