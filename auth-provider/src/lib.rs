@@ -10,6 +10,7 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
+pub mod explain;
 pub mod policy;
 pub mod tokens;
 
