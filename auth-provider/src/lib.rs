@@ -10,6 +10,7 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
+pub mod explain;
 pub mod limits;
 pub mod policy;
 pub mod tokens;
@@ -30,6 +31,8 @@ pub mod resource;
 pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
+pub mod policy_plan;
+pub mod policy_view;
 pub mod registry;
 pub mod storage;
 pub mod texts;

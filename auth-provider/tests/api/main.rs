@@ -9,6 +9,7 @@ mod introspection;
 mod layers;
 mod limits;
 mod opaque;
+mod policy;
 mod process;
 mod rotation;
 mod startup;

@@ -7,6 +7,7 @@ mod from_admin;
 mod grants;
 mod keys;
 mod listing;
+mod policy;
 mod resources;
 mod revocations;
 
@@ -105,6 +106,11 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
                 delete().to(grants::remove),
             ],
         ))
+        .service(at("/policy", "GET", [get().to(policy::export)]))
+        .service(at("/policy/graph", "GET", [get().to(policy::graph)]))
+        .service(at("/policy/plan", "POST", [post().to(policy::plan)]))
+        .service(at("/policy/apply", "POST", [post().to(policy::apply)]))
+        .service(at("/explain", "POST", [post().to(policy::explain)]))
         .service(at("/audit", "GET", [get().to(audit::list)]))
         .service(at("/keys", "GET", [get().to(keys::list)]))
         .service(at("/keys/rotate", "POST", [post().to(keys::rotate)]))
