@@ -3,10 +3,13 @@
 mod admin;
 mod admin_keys;
 mod admin_revocations;
+mod api_document;
+mod api_page;
 mod client_auth;
 mod discovery;
 mod feed;
 mod oauth;
+mod openapi;
 mod params;
 
 use actix_web::{
@@ -73,11 +76,17 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
 
 /// What administrators use answers below this path only.
 fn admin_routes(cfg: &mut ServiceConfig) {
+    api_document::prepare();
     let at = |path: &str, allow, route| {
         web::resource(format!("/admin/v1{path}"))
             .route(route)
             .default_service(method_not_allowed(allow))
     };
+    let (document, page) = (api_document::document, api_document::page);
+    cfg.service(
+        at("/openapi.json", "GET, HEAD", web::get().to(document)).route(web::head().to(document)),
+    )
+    .service(at("/docs", "GET, HEAD", web::get().to(page)).route(web::head().to(page)));
     let (rotate, compromised) = (admin_keys::rotate, admin_keys::compromised);
     cfg.service(at("/keys", "GET", web::get().to(admin_keys::list)))
         .service(at("/keys/rotate", "POST", web::post().to(rotate)))

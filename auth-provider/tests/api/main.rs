@@ -8,6 +8,7 @@ mod feed;
 mod introspection;
 mod layers;
 mod opaque;
+mod openapi;
 mod process;
 mod rotation;
 mod startup;
