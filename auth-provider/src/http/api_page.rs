@@ -170,9 +170,16 @@ fn body(api: &Api, operation: &Operation) -> String {
     let shown: String = schema
         .iter()
         .flat_map(|schema| iter::once(*schema).chain(&schema.any_of))
-        .map(|schema| described(schema) + &members(api, schema))
+        .map(|schema| described(schema) + &members(api, schema) + &sample(schema))
         .collect();
     format!("<h4>Body</h4>\n<p><small>{types}{must}</small></p>\n{shown}")
+}
+
+/// A body that is text and no object is best shown by an example.
+fn sample(schema: &Schema) -> String {
+    let text = schema.examples.first().and_then(|example| example.as_str());
+    text.map(|text| format!("<pre><code>{}</code></pre>\n", escape(text)))
+        .unwrap_or_default()
 }
 
 fn answers(api: &Api, operation: &Operation) -> String {
