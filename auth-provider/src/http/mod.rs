@@ -2,11 +2,14 @@
 
 mod address;
 mod admin;
+mod api_document;
+mod api_page;
 mod client_auth;
 mod discovery;
 mod feed;
 mod limited;
 mod oauth;
+mod openapi;
 mod params;
 
 use actix_web::{

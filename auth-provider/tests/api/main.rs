@@ -9,6 +9,7 @@ mod introspection;
 mod layers;
 mod limits;
 mod opaque;
+mod openapi;
 mod policy;
 mod process;
 mod rotation;

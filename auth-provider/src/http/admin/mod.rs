@@ -16,17 +16,31 @@ use actix_web::{
     error::PathError,
     http::header::{self, HeaderName},
     middleware::{DefaultHeaders, from_fn},
-    web::{self, PathConfig, ServiceConfig, delete, get, patch, post},
+    web::{self, PathConfig, ServiceConfig, delete, get, head, patch, post},
 };
 use m2m::service::{Problem, method_not_allowed};
 
-use super::limited;
+use super::{api_document, limited};
 
 /// Adds the routes.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
+    api_document::prepare();
     let no_store = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     let scope = web::scope("/admin/v1")
         .app_data(PathConfig::default().error_handler(no_such_path))
+        .service(at(
+            "/openapi.json",
+            "GET, HEAD",
+            [
+                get().to(api_document::document),
+                head().to(api_document::document),
+            ],
+        ))
+        .service(at(
+            "/docs",
+            "GET, HEAD",
+            [get().to(api_document::page), head().to(api_document::page)],
+        ))
         .service(at(
             "/clients",
             "GET, POST",
