@@ -3,8 +3,8 @@
 //! Every way to ask for a token runs through the same three steps: *authenticate* ([`clients`]), *authorize*
 //! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
+pub mod cli;
 pub mod config;
-pub mod key_commands;
 pub mod startup;
 
 pub mod http;
@@ -26,6 +26,7 @@ pub mod resource;
 pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
+pub mod policy_view;
 pub mod storage;
 
 pub mod document;

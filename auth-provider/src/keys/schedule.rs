@@ -180,6 +180,12 @@ impl FromStr for Period {
     }
 }
 
+impl Period {
+    pub fn seconds(self) -> u64 {
+        self.0
+    }
+}
+
 impl TryFrom<String> for Period {
     type Error = InvalidPeriod;
 
