@@ -182,8 +182,7 @@ async fn list(session: &Session, client: &str) -> Result<Exit, Failure> {
         |credentials: Vec<Credential>| {
             let head = [
                 "CREDENTIAL",
-                "ENDS IN",
-                "STATE",
+                "SECRET",
                 "EXPIRES",
                 "LAST USED",
                 "USES",
@@ -196,9 +195,8 @@ async fn list(session: &Session, client: &str) -> Result<Exit, Failure> {
                     [
                         credential.id.clone(),
                         format!("…{}", credential.last_four),
-                        credential.state.clone(),
-                        session.out.time_or(credential.expires_at, "never"),
-                        session.out.time_or(credential.last_used_at, "never"),
+                        credential.end(session),
+                        session.out.distance_or(credential.last_used_at, "never"),
                         credential.use_count.to_string(),
                         credential.safety(),
                         credential.label.clone(),
@@ -312,7 +310,7 @@ impl Credential {
         let out = &session.out;
         lines(&[
             ("label", self.label.clone()),
-            ("ends in", format!("…{}", self.last_four)),
+            ("secret", format!("…{}", self.last_four)),
             ("state", self.state.clone()),
             ("created", out.time(self.created_at)),
             ("expires", out.time_or(self.expires_at, "never")),
@@ -321,6 +319,16 @@ impl Credential {
             ("replaces", self.replaces.clone().unwrap_or_default()),
             ("safe to remove", self.safety()),
         ])
+    }
+
+    /// Short, for a table.
+    fn end(&self, session: &Session) -> String {
+        let at = session.out.distance_or(self.expires_at, "never");
+        if self.state == "expired" {
+            format!("expired {at}")
+        } else {
+            at
+        }
     }
 
     fn safety(&self) -> String {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anstyle::Style;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint::LowerBoundary, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +20,9 @@ use crate::keys::Period;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
+
+/// The columns of space behind a cell.
+const GAP: u16 = 2;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -71,6 +74,11 @@ impl Output {
     /// As in `2027-01-01T00:00:00Z (in 3 days)`.
     pub(super) fn time(&self, at: i64) -> String {
         format!("{} ({})", rfc_3339(at), distance(at, self.now))
+    }
+
+    /// As in `in 3 days`, with a word for none: where there is no room for more.
+    pub(super) fn distance_or(&self, at: Option<i64>, none: &str) -> String {
+        at.map_or_else(|| none.to_owned(), |at| distance(at, self.now))
     }
 
     /// As [`Self::time`], with a word for none.
@@ -137,16 +145,27 @@ pub(super) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut table = Table::new();
+    let mut widest_words = head.map(str::len);
     table.load_style(presets::NOTHING).set_header(head);
     for row in rows {
+        for (widest, cell) in widest_words.iter_mut().zip(&row) {
+            let words = cell.split_whitespace().map(|word| word.chars().count());
+            *widest = words.fold(*widest, usize::max);
+        }
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP));
     }
     if let Some(width) = terminal_width() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(width);
+        // An id or a time that goes over two lines cannot be copied.
+        let needed = widest_words
+            .map(|word| u16::try_from(word).map_or(u16::MAX, |w| w.saturating_add(GAP)));
+        if needed.iter().copied().fold(0, u16::saturating_add) <= width {
+            table.set_constraints(needed.map(|width| LowerBoundary(Width::Fixed(width))));
+        }
     }
     let text = table.trim_fmt();
     let (head, rows) = text.split_once('\n').unwrap_or((&text, ""));
