@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
+    audit::{Action, Event, Origin},
     client::{ClientId, CredentialId},
     keys::KeyError,
     resource::ResourceId,
@@ -38,7 +39,11 @@ pub enum Failure {
 /// # Errors
 /// When the wish is unclear, or it cannot be kept. A client has to exist, so that a slip of the pen is noticed; a
 /// credential need not any more.
-pub async fn revoke_all(server: &AuthServer, wish: Wish) -> Result<Revoked, Failure> {
+pub async fn revoke_all(
+    server: &AuthServer,
+    origin: &Origin,
+    wish: Wish,
+) -> Result<Revoked, Failure> {
     let revoked = match (wish.client_id, wish.resource, wish.credential) {
         (Some(client), None, None) => Revoked::Client(known(server, &client).await?),
         (Some(client), Some(resource), None) => {
@@ -50,7 +55,14 @@ pub async fn revoke_all(server: &AuthServer, wish: Wish) -> Result<Revoked, Fail
         }
         _ => return Err(Failure::Unclear),
     };
-    add(server, &revoked).await?;
+    let event = Event::done(Action::TokensRevoked, server.clock.now(), origin);
+    let event = match &revoked {
+        Revoked::Client(client) => event.client(client),
+        Revoked::Grant(client, resource) => event.client(client).resource(resource),
+        Revoked::Credential(credential) => event.credential(credential),
+        Revoked::Token { .. } | Revoked::Key(_) => event, // not what a wish can name
+    };
+    add(server, revoked.clone(), &event).await?;
     Ok(revoked)
 }
 
@@ -58,10 +70,16 @@ pub async fn revoke_all(server: &AuthServer, wish: Wish) -> Result<Revoked, Fail
 ///
 /// # Errors
 /// When it cannot be kept. Asking again goes on where it ended.
-pub async fn withdraw_key(server: &AuthServer, kid: &str) -> Result<bool, Failure> {
-    let found = server.keys.compromise(kid).await?;
+pub async fn withdraw_key(
+    server: &AuthServer,
+    origin: &Origin,
+    kid: &str,
+) -> Result<bool, Failure> {
+    let event = Event::done(Action::KeyCompromised, server.clock.now(), origin);
+    let found = server.keys.compromise(kid, &event).await?;
     if found {
-        add(server, &Revoked::Key(kid.to_owned())).await?;
+        let told = event.explained(format!("Verifiers are told that the key {kid} is void"));
+        add(server, Revoked::Key(kid.to_owned()), &told).await?;
     }
     Ok(found)
 }
@@ -72,11 +90,8 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
     record.map(|_| id).ok_or(Failure::NoSuchClient)
 }
 
-async fn add(server: &AuthServer, revoked: &Revoked) -> Result<(), StoreError> {
-    let now = server.clock.now();
+async fn add(server: &AuthServer, revoked: Revoked, event: &Event) -> Result<(), StoreError> {
+    let revocation = revoked.at(server.clock.now());
     let store = server.store.as_ref();
-    server
-        .revocations
-        .add(store, revoked, now, Revoked::forgotten_at(now))
-        .await
+    server.revocations.add(store, revocation, event).await
 }

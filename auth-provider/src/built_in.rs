@@ -20,44 +20,47 @@ pub const ADMIN: &str = "admin";
 /// The life of a token for this server, in seconds: it is used at once.
 const TOKEN_LIFETIME: u64 = 300;
 
-/// Allows to see the signing keys' times and states.
-pub struct KeysRead;
-/// Allows to rotate signing keys and to declare one compromised.
-pub struct KeysRotate;
-/// Allows to revoke any token.
-pub struct TokensRevoke;
-/// Allows to introspect any token.
-pub struct TokensIntrospect;
+/// Declares the scopes, each as a type that a handler demands.
+macro_rules! scopes {
+    ($($name:ident = $scope:literal, $words:literal;)+) => {
+        $(
+            #[doc = $words]
+            pub struct $name;
 
-impl Scope for KeysRead {
-    const NAME: &'static str = "keys:read";
-}
-impl Scope for KeysRotate {
-    const NAME: &'static str = "keys:rotate";
-}
-impl Scope for TokensRevoke {
-    const NAME: &'static str = "tokens:revoke";
-}
-impl Scope for TokensIntrospect {
-    const NAME: &'static str = "tokens:introspect";
+            impl Scope for $name {
+                const NAME: &'static str = $scope;
+            }
+        )+
+
+        const SCOPES: &[(&str, &str)] = &[$(($scope, $words),)+];
+    };
 }
 
-const SCOPES: [(&str, &str); 4] = [
-    (KeysRead::NAME, "See the signing keys"),
-    (
-        KeysRotate::NAME,
-        "Rotate signing keys and declare them compromised",
-    ),
-    (TokensRevoke::NAME, "Revoke any token"),
-    (TokensIntrospect::NAME, "Introspect any token"),
-];
+scopes! {
+    ClientsRead = "clients:read", "See clients and their credentials, without the secrets";
+    ClientsWrite = "clients:write", "Make, change and remove clients";
+    ClientsRegister = "clients:register", "Register a client";
+    CredentialsWrite = "credentials:write", "Make, rotate and remove credentials";
+    ResourcesRead = "resources:read", "See resources";
+    ResourcesWrite = "resources:write", "Make, change and remove resources";
+    GrantsRead = "grants:read", "See grants, and ask why something is allowed or not";
+    GrantsWrite = "grants:write", "Make, change and remove grants";
+    PolicyRead = "policy:read", "Export the policy and plan changes";
+    PolicyWrite = "policy:write", "Apply a policy";
+    AuditRead = "audit:read", "Read the audit log";
+    KeysRead = "keys:read", "See the signing keys";
+    KeysRotate = "keys:rotate", "Rotate signing keys and declare them compromised";
+    TokensRevoke = "tokens:revoke", "Revoke any token";
+    TokensIntrospect = "tokens:introspect", "Introspect any token";
+}
 
 pub(crate) fn resources() -> BTreeMap<ResourceId, PolicyResource> {
     let resource = PolicyResource {
         name: "Authorization server".to_owned(),
         scopes: SCOPES
-            .map(|(name, words)| (name.to_owned(), words.to_owned()))
-            .into(),
+            .iter()
+            .map(|(name, words)| ((*name).to_owned(), (*words).to_owned()))
+            .collect(),
         token_lifetime: TOKEN_LIFETIME,
         signing_alg: DEFAULT_ALGORITHM,
         owner: None,
@@ -70,12 +73,14 @@ pub(crate) fn clients() -> BTreeMap<ClientId, PolicyClient> {
     let client = PolicyClient {
         name: "Administrator".to_owned(),
         description: "Administers this server".to_owned(),
+        status: None,
+        metadata: None,
     };
     BTreeMap::from([(admin(), client)])
 }
 
 pub(crate) fn grants() -> BTreeMap<(ClientId, ResourceId), PolicyGrant> {
-    let scopes = SCOPES.map(|(name, _)| name);
+    let scopes = SCOPES.iter().map(|(name, _)| name);
     let grant = PolicyGrant {
         scopes: ScopeSet::from_tokens(scopes).expect("these are scopes"),
         token_lifetime: None,

@@ -6,23 +6,28 @@ use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::{ScopeSet, verify::Algorithm};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use crate::resource::{ResourceId, TokenFormat};
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
 /// changes, since some clients form-encode Basic credentials and some send them raw.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ClientId(String);
 
 /// A text that cannot be a client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ -")]
+#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ -, and not . or ..")]
 pub struct InvalidClientId;
 
 impl ClientId {
     pub fn parse(text: &str) -> Result<Self, InvalidClientId> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        if (1..=128).contains(&text.len()) && text.bytes().all(unreserved) {
+        if (1..=128).contains(&text.len())
+            && text.bytes().all(unreserved)
+            && ![".", ".."].contains(&text)
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidClientId)
@@ -31,6 +36,14 @@ impl ClientId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = InvalidClientId;
+
+    fn try_from(text: String) -> Result<Self, InvalidClientId> {
+        Self::parse(&text)
     }
 }
 
@@ -78,10 +91,27 @@ impl CredentialId {
 }
 
 /// Whether a client may authenticate at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ClientStatus {
     Active,
     Inactive,
+}
+
+impl ClientStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// The status of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Inactive]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
 }
 
 /// All that a token request needs to know of one client, read in one step.
@@ -101,6 +131,24 @@ impl ClientRecord {
         let active = self.status == ClientStatus::Active;
         let mut credentials = self.credentials.iter().filter(|_| active);
         credentials.find(|credential| credential.accepts(presented, now))
+    }
+
+    /// Why a secret that the client does not [accept](Self::accepts) is refused: a code and a sentence.
+    pub fn refuses(&self, presented: &SecretHash) -> (&'static str, String) {
+        let id = &self.id;
+        let known = |credential: &Credential| credential.secret.matches(presented);
+        if self.status == ClientStatus::Inactive {
+            let why = format!("the client {id} is inactive: an administrator switched it off");
+            ("client_inactive", why)
+        } else if let Some(credential) = self.credentials.iter().find(|c| known(c)) {
+            let ended = credential.expires_at.unwrap_or_default();
+            let credential = credential.id.as_str();
+            let why = format!("the credential {credential} of {id} ended at {ended}");
+            ("credential_expired", why)
+        } else {
+            let why = format!("the secret that was presented for {id} is none of its secrets");
+            ("wrong_secret", why)
+        }
     }
 
     /// Whether the client holds a grant for `resource` with `scope`.
@@ -157,6 +205,12 @@ impl Secret {
         SecretHash::of(self.expose())
     }
 
+    /// By which a person recognises it in a list.
+    pub fn last_four(&self) -> String {
+        let secret = self.expose();
+        secret[secret.len() - 4..].to_owned()
+    }
+
     /// The secret itself, for the one place that hands it to its owner.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -182,7 +236,11 @@ pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
     pub fn of(secret: &str) -> Self {
-        Self::from_stored(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
+        Self::of_bytes(secret.as_bytes())
+    }
+
+    pub fn of_bytes(secret: &[u8]) -> Self {
+        Self::from_stored(digest::digest(&digest::SHA256, secret).as_ref())
             .expect("SHA-256 has 32 bytes")
     }
 

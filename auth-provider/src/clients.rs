@@ -6,8 +6,11 @@ use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    address::CallerAddress,
+    audit::{Action, Event, Origin},
     client::{ClientId, ClientRecord, CredentialId, SecretHash, random_bytes},
     error::OAuthError,
+    journal::Behind,
     server::AuthServer,
 };
 
@@ -25,17 +28,54 @@ const REFUSED_AFTER: Duration = Duration::from_millis(10);
 /// Up to so much later: chance covers the microseconds by which the work before still shows.
 const SPREAD: Duration = Duration::from_millis(10);
 
+/// How often the use of a credential is noted that asks for no token, in seconds.
+const NOTED_EVERY: u64 = 60;
+
+/// So many failures of one client from one address are answered without more delay; then each takes twice as long as
+/// the one before.
+const PATIENCE: u32 = 10;
+
+/// The longest that a failed authentication waits for its answer.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
 /// The clients that asked lately, so that a token costs no database read.
-pub struct Directory(Cache<ClientId, Arc<ClientRecord>>);
+pub struct Directory {
+    records: Cache<ClientId, Arc<ClientRecord>>,
+    /// When the use of a credential was noted.
+    noted: Cache<CredentialId, u64>,
+}
 
 impl Default for Directory {
     fn default() -> Self {
-        Self(
-            Cache::builder()
+        Self {
+            records: Cache::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(FRESH_FOR)
                 .build(),
-        )
+            noted: Cache::new(REMEMBERED),
+        }
+    }
+}
+
+impl Directory {
+    /// Reads the client anew the next time: it was changed here.
+    pub fn forget(&self, client: &ClientId) {
+        self.records.invalidate(client);
+    }
+
+    /// Reads every client anew: something changed that each may be concerned by.
+    pub fn forget_all(&self) {
+        self.records.invalidate_all();
+    }
+
+    /// Whether the use of a credential was noted within the last minute; if not, it is now.
+    fn noted_lately(&self, credential: &CredentialId, now: u64) -> bool {
+        let noted = self.noted.get(credential);
+        if noted.is_some_and(|at| now < at + NOTED_EVERY) {
+            return true;
+        }
+        self.noted.insert(credential.clone(), now);
+        false
     }
 }
 
@@ -48,43 +88,72 @@ pub struct Authenticated {
 /// Finds the client whose secret was presented.
 ///
 /// A refusal comes after one read of the store, since another replica may have added this client or secret a moment
-/// ago, and 10 to 20 ms after the request, so that its time does not tell an unknown client from a wrong secret.
+/// ago, and 10 to 20 ms after the request, so that its time does not tell an unknown client from a wrong secret. Who
+/// goes on failing waits longer. The right secret is accepted at once, whatever failed before.
 ///
 /// # Errors
-/// `invalid_client`, or that the store did not answer.
+/// `invalid_client`, that too many authentications from this address fail, or that the store did not answer.
 pub async fn authenticate(
     server: &AuthServer,
+    address: CallerAddress,
     id: &str,
     secret: &str,
 ) -> Result<Authenticated, OAuthError> {
     let asked_at = Instant::now();
-    let outcome = find(server, id, secret).await;
-    if outcome.is_err() {
-        let chance = f64::from(u16::from_ne_bytes(random_bytes())) / f64::from(u16::MAX);
-        sleep_until(asked_at + REFUSED_AFTER + SPREAD.mul_f64(chance)).await;
-    }
-    outcome
+    let (failures, network) = (&server.limits.failures, address.network());
+    let refusal = match find(server, id, secret).await {
+        Ok(authenticated) => {
+            failures.forgive(id, network);
+            return Ok(authenticated);
+        }
+        Err(refusal) => refusal,
+    };
+    let (refusal, delay) = if refusal.is_failed_authentication() {
+        match failures.count(id, network) {
+            Ok(failed) => (refusal, delay(failed)),
+            // These do not wait longer, so that only so many wait at once.
+            Err(exhausted) => (exhausted.into(), REFUSED_AFTER),
+        }
+    } else {
+        (refusal, REFUSED_AFTER)
+    };
+    let chance = f64::from(u16::from_ne_bytes(random_bytes())) / f64::from(u16::MAX);
+    sleep_until(asked_at + delay + SPREAD.mul_f64(chance)).await;
+    Err(refusal)
+}
+
+/// How long the answer to the latest of `failed` failures takes at least.
+fn delay(failed: u32) -> Duration {
+    let doublings = failed.saturating_sub(PATIENCE);
+    2_u32.checked_pow(doublings).map_or(LONGEST_DELAY, |times| {
+        REFUSED_AFTER.saturating_mul(times).min(LONGEST_DELAY)
+    })
 }
 
 async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticated, OAuthError> {
     let presented = SecretHash::of(secret);
     let now = server.clock.now();
-    let Ok(id) = ClientId::parse(id) else {
-        return Err(OAuthError::invalid_client()); // no client can have such an id
+    let unknown = || {
+        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
+        let why = "there is no client of the id that was presented";
+        OAuthError::invalid_client().because("no_such_client", why)
     };
-    if let Some(known) = server.directory.0.get(&id)
+    let id = ClientId::parse(id).map_err(|_| unknown())?;
+    if let Some(known) = server.directory.records.get(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
         return Ok(authenticated);
     }
     let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
-        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
-        return Err(OAuthError::invalid_client());
+        return Err(unknown());
     };
     let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
-        return Err(OAuthError::invalid_client().of_client(id));
+        let (reason, why) = record.refuses(&presented);
+        return Err(OAuthError::invalid_client()
+            .of_client(&id)
+            .because(reason, why));
     };
-    server.directory.0.insert(id, record);
+    server.directory.records.insert(id, record);
     Ok(authenticated)
 }
 
@@ -95,5 +164,37 @@ impl Authenticated {
             client: Arc::clone(record),
             credential,
         })
+    }
+}
+
+/// Notes that a credential is in use where no token tells of it, once in a while for each: that is enough to know when it
+/// is not used any more.
+///
+/// # Errors
+/// When the audit log takes nothing just now.
+pub async fn note_use(
+    server: &AuthServer,
+    caller: &Authenticated,
+    origin: &Origin,
+) -> Result<(), Behind> {
+    let now = server.clock.now();
+    if server.directory.noted_lately(&caller.credential, now) {
+        return Ok(());
+    }
+    let mut event = Event::done(Action::CredentialUsed, now, origin)
+        .client(&caller.client.id)
+        .credential(&caller.credential);
+    event.ends_at = Some(now + NOTED_EVERY);
+    server.journal.note(event).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_after_ten_failures_up_to_a_second() {
+        let delays = [1, 10, 11, 12, 14, 16, 17, 100, u32::MAX].map(|n| delay(n).as_millis());
+        assert_eq!(delays, [10, 10, 20, 40, 160, 640, 1000, 1000, 1000]);
     }
 }

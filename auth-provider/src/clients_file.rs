@@ -8,14 +8,16 @@ use std::{
     path::Path,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use crate::{
-    client::{ClientId, ClientRecord, CredentialId, Secret, SecretHash},
-    storage::{NewCredential, Store},
+    audit::{Action, Event, Origin},
+    client::{ClientId, ClientRecord, ClientStatus, Secret, SecretHash},
+    registry::change::{Change, Committed, NewCredential},
+    storage::Store,
 };
 
 /// Makes file and store agree for `clients`. Entries of others are left as they are.
@@ -38,27 +40,41 @@ pub async fn mend<'a>(
             .client_record(id)
             .await?
             .context("the policy was just applied")?;
-        if !fits(entries.get(id.as_str()), &record, now) {
+        // One that was switched off accepts no secret, and needs no new one for it.
+        if record.status == ClientStatus::Active && !fits(entries.get(id.as_str()), &record, now) {
             let secret = Secret::generate();
             let entry = json!({"clientId": id.as_str(), "clientSecret": secret.expose()});
             entries.insert(id.as_str().to_owned(), entry);
-            made.push((id, secret.hash()));
+            made.push((record, secret));
         }
     }
     // The file first: after a crash in between, the next start finds that it does not fit and mends it.
     if !made.is_empty() {
         write(path, &entries).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for (client, secret) in &made {
-        let new = NewCredential {
-            id: CredentialId::generate(),
-            client,
-            label,
-            secret: *secret,
-            created_at: now,
-        };
-        store.put_credential(&new).await?;
-        info!(%client, "wrote a new secret to {}", path.display());
+    for (record, secret) in &made {
+        let mut changes: Vec<_> = record
+            .credentials
+            .iter()
+            .filter(|credential| credential.label == *label)
+            .map(|credential| Change::RemoveCredential {
+                client: record.id.clone(),
+                id: credential.id.clone(),
+            })
+            .collect();
+        let new = NewCredential::of(&record.id, label, secret, now);
+        let event = Event::done(Action::CredentialCreated, now, &Origin::server())
+            .client(&record.id)
+            .credential(&new.id)
+            .explained(format!("A new secret was written to {}", path.display()));
+        changes.push(Change::AddCredential(new));
+        let committed = store.commit(&changes, &[event]).await?;
+        ensure!(
+            committed == Committed::Done,
+            "somebody else changed the credentials of {}: start again",
+            record.id
+        );
+        info!(client = %record.id, "wrote a new secret to {}", path.display());
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
+    journal::Durability,
     keys::{Period, Schedule, Wished},
+    limits::{self, RateLimit, Rates},
     policy_file::line_of,
     storage::DatabaseUrl,
 };
@@ -22,6 +24,9 @@ const DEFAULT_FILE: &str = "auth-provider.toml";
 
 /// The demo's policy: applied when no policy is named and the program runs in the project's folder.
 const DEMO_POLICY: &str = "demo/policy.toml";
+
+/// How long the audit log is kept where nothing else is said, in seconds.
+const DEFAULT_RETENTION: u64 = 90 * 24 * 3600;
 
 /// Not a flag: a process list would show it.
 const MASTER_KEY_VARIABLE: &str = "AUTH_PROVIDER_MASTER_KEY";
@@ -81,7 +86,8 @@ pub struct Settings {
     )]
     clients_file: Option<PathBuf>,
 
-    /// A proxy in front speaks TLS: allows plain HTTP on an address that others can reach
+    /// A proxy in front speaks TLS: allows plain HTTP on an address that others can reach, and takes a
+    /// caller's address from the end of X-Forwarded-For, where this proxy must put it
     #[arg(
         long,
         env = "AUTH_PROVIDER_BEHIND_TLS_PROXY",
@@ -149,6 +155,64 @@ pub struct Settings {
     )]
     fast_key_rotation: Option<bool>,
 
+    /// How long the audit log is kept [default: 90d]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_AUDIT_RETENTION",
+        value_name = "TIME",
+        global = true
+    )]
+    audit_retention: Option<Period>,
+
+    /// `batched` answers a token request when its audit event is queued: a crash loses the events of the last 100 ms;
+    /// `strict` answers when it is on disk [default: batched]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_AUDIT_DURABILITY",
+        value_name = "HOW",
+        global = true
+    )]
+    audit_durability: Option<Durability>,
+
+    /// What one client may ask of the OAuth endpoints, as in 100/s, 600/min, 1000/20s or off
+    /// [default: 100000/s]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_RATE_LIMIT_CLIENT",
+        value_name = "LIMIT",
+        global = true
+    )]
+    rate_limit_client: Option<RateLimit>,
+
+    /// What one address (of IPv6: one /64) may ask of the OAuth endpoints and the administration
+    /// [default: 100000/s]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_RATE_LIMIT_ADDRESS",
+        value_name = "LIMIT",
+        global = true
+    )]
+    rate_limit_address: Option<RateLimit>,
+
+    /// What one client may ask of the administration [default: 1000/s]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_RATE_LIMIT_ADMIN",
+        value_name = "LIMIT",
+        global = true
+    )]
+    rate_limit_admin: Option<RateLimit>,
+
+    /// How many authentications may fail from one address before 429 is the answer to those that fail
+    /// [default: 1000/20s]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_RATE_LIMIT_FAILURES",
+        value_name = "LIMIT",
+        global = true
+    )]
+    rate_limit_failures: Option<RateLimit>,
+
     #[arg(skip)]
     master_key: Option<SecretString>,
 }
@@ -168,6 +232,11 @@ pub struct Config {
     pub workers: Option<usize>,
     /// When signing keys change.
     pub key_schedule: Schedule,
+    /// How long the audit log is kept, in seconds.
+    pub audit_retention: u64,
+    pub audit_durability: Durability,
+    /// How much one caller may ask for.
+    pub rate_limits: Rates,
     pub master_key: Option<SecretString>,
 }
 
@@ -212,6 +281,12 @@ impl Settings {
             key_retire_time: self.key_retire_time.or(other.key_retire_time),
             key_set_max_age: self.key_set_max_age.or(other.key_set_max_age),
             fast_key_rotation: self.fast_key_rotation.or(other.fast_key_rotation),
+            audit_retention: self.audit_retention.or(other.audit_retention),
+            audit_durability: self.audit_durability.or(other.audit_durability),
+            rate_limit_client: self.rate_limit_client.or(other.rate_limit_client),
+            rate_limit_address: self.rate_limit_address.or(other.rate_limit_address),
+            rate_limit_admin: self.rate_limit_admin.or(other.rate_limit_admin),
+            rate_limit_failures: self.rate_limit_failures.or(other.rate_limit_failures),
             master_key: self.master_key.or(other.master_key),
         }
     }
@@ -244,6 +319,16 @@ impl Settings {
                 max_age: self.key_set_max_age,
                 fast: self.fast_key_rotation.unwrap_or(false),
             })?,
+            audit_retention: self
+                .audit_retention
+                .map_or(DEFAULT_RETENTION, Period::seconds),
+            audit_durability: self.audit_durability.unwrap_or_default(),
+            rate_limits: Rates::from(limits::Wished {
+                client: self.rate_limit_client,
+                address: self.rate_limit_address,
+                admin: self.rate_limit_admin,
+                failures: self.rate_limit_failures,
+            }),
             master_key: self.master_key,
         };
         ensure!(
@@ -313,6 +398,15 @@ impl Config {
             table.insert(name.into(), Period::from(seconds).to_string().into());
         }
         table.insert("fast_key_rotation".into(), self.key_schedule.fast.into());
+        let retention = Period::from(self.audit_retention).to_string();
+        table.insert("audit_retention".into(), retention.into());
+        table.insert(
+            "audit_durability".into(),
+            self.audit_durability.as_str().into(),
+        );
+        for (name, limit) in self.rate_limits.settings() {
+            table.insert(name.into(), limit.to_string().into());
+        }
         if self.master_key.is_some() {
             table.insert("master_key".into(), "***".into());
         }
@@ -340,7 +434,7 @@ mod tests {
     use super::*;
 
     fn settings(toml: &str) -> anyhow::Result<Config> {
-        toml::from_str::<Settings>(toml).unwrap().check()
+        toml::from_str::<Settings>(toml)?.check()
     }
 
     #[test]
@@ -364,6 +458,16 @@ mod tests {
         );
         assert_eq!(config.clients_file, Path::new("clients.json"));
         assert!(config.to_toml().contains("master_key = \"***\""));
+        assert!(
+            config
+                .to_toml()
+                .contains("rate_limit_client = \"100000/s\"")
+        );
+        assert!(
+            config
+                .to_toml()
+                .contains("rate_limit_failures = \"1000/20s\"")
+        );
         assert!(!format!("{config:?}{}", config.to_toml()).contains("secret"));
     }
 
@@ -407,6 +511,8 @@ mod tests {
             ("listen = 'nonsense'", "is no address"),
             ("database_url = 'mysql://a'", "database_url"),
             ("workers = 0", "at least one"),
+            ("rate_limit_client = '100'", "a limit is written as `100/s`"),
+            ("rate_limit_admin = '0/s'", "or `off`"),
             (
                 "key_announce_time = '1m'",
                 "key_announce_time: 1m is too short",
@@ -426,6 +532,7 @@ mod tests {
         }
         for toml in [
             "",
+            "rate_limit_client = 'off'\nrate_limit_address = '600/min'",
             "listen = '[::1]:0'",
             "listen = '0.0.0.0:80'\nbehind_tls_proxy = true\npublic_url = 'https://a.example'",
             "public_url = 'http://127.0.0.1:3001/'",

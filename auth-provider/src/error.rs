@@ -1,15 +1,23 @@
 //! The one error that the OAuth endpoints answer (RFC 6749 section 5.2).
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt, net::IpAddr};
 
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
 use serde_json::json;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
-use crate::{client::random_id, keys::KeyError, policy::Refusal, storage::StoreError};
+use crate::{
+    audit::{Action, Event, Origin},
+    client::{ClientId, random_id},
+    journal::Behind,
+    keys::KeyError,
+    limits::Exhausted,
+    policy::Refusal,
+    storage::StoreError,
+};
 
 /// The error codes that a caller's program can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +57,19 @@ impl ErrorCode {
     }
 }
 
-/// What the caller reads is `code` and `description`; `source` and `client` go to the log only.
+/// What the caller reads is `code`, `description` and `request_id`; the rest goes to the log and the audit log only.
 #[derive(Debug)]
 pub struct OAuthError {
     code: ErrorCode,
     status: StatusCode,
     description: Cow<'static, str>,
-    client: Option<String>,
+    /// Under this name the caller can ask an administrator about it.
+    request_id: String,
+    client: Option<ClientId>,
+    /// What the caller must not learn: a finer code, and why it was refused in a sentence.
+    why: Option<Box<(&'static str, String)>>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    exhausted: Option<Box<Exhausted>>,
 }
 
 impl OAuthError {
@@ -66,8 +79,11 @@ impl OAuthError {
             code,
             status: code.status(),
             description: description.into(),
+            request_id: random_id(),
             client: None,
+            why: None,
             source: None,
+            exhausted: None,
         }
     }
 
@@ -93,9 +109,41 @@ impl OAuthError {
 
     /// Names the client in the log.
     #[must_use]
-    pub fn of_client(mut self, id: impl fmt::Display) -> Self {
-        self.client = Some(id.to_string());
+    pub fn of_client(mut self, id: &ClientId) -> Self {
+        self.client = Some(id.clone());
         self
+    }
+
+    /// Says why, for administrators only.
+    #[must_use]
+    pub fn because(mut self, reason: &'static str, explanation: impl Into<String>) -> Self {
+        self.why = Some(Box::new((reason, explanation.into())));
+        self
+    }
+
+    /// Whether the caller could not prove who it is.
+    pub fn is_failed_authentication(&self) -> bool {
+        self.code == ErrorCode::InvalidClient
+    }
+
+    /// What the audit log keeps of it. `None` for what is the server's own fault: that is in its log. And `None` for what
+    /// a limit refused: a flood must not fill the disk.
+    pub fn event(&self, action: Action, at: u64, address: Option<IpAddr>) -> Option<Event> {
+        if self.source.is_some() || self.exhausted.is_some() {
+            return None;
+        }
+        let origin = Origin {
+            actor: self.client.clone(),
+            address,
+            request_id: self.request_id.clone(),
+        };
+        let (reason, explanation) = match self.why.as_deref() {
+            Some((reason, explanation)) => (*reason, explanation.as_str()),
+            None => (self.code.as_str(), &*self.description),
+        };
+        let mut event = Event::refused(action, at, &origin, reason, explanation);
+        event.client.clone_from(&self.client);
+        Some(event)
     }
 }
 
@@ -107,6 +155,16 @@ impl From<Refusal> for OAuthError {
             Refusal::ScopeNotGranted { .. } => ErrorCode::InvalidScope,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+/// No registered code says "too often" at the token endpoint; this one makes a program come back later.
+impl From<Exhausted> for OAuthError {
+    fn from(exhausted: Exhausted) -> Self {
+        let mut error = Self::new(ErrorCode::TemporarilyUnavailable, exhausted.to_string())
+            .status(StatusCode::TOO_MANY_REQUESTS);
+        error.exhausted = Some(Box::new(exhausted));
+        error
     }
 }
 
@@ -122,6 +180,15 @@ impl From<KeyError> for OAuthError {
 impl From<StoreError> for OAuthError {
     fn from(source: StoreError) -> Self {
         let description = "the server cannot reach its data just now: try again in a moment";
+        let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
+        error.source = Some(Box::new(source));
+        error
+    }
+}
+
+impl From<Behind> for OAuthError {
+    fn from(source: Behind) -> Self {
+        let description = "the server cannot write its audit log just now: try again in a moment";
         let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
         error.source = Some(Box::new(source));
         error
@@ -146,8 +213,7 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let request_id = random_id();
-        self.log(&request_id);
+        self.log();
         let mut answer = HttpResponse::build(self.status);
         answer
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -159,19 +225,26 @@ impl ResponseError for OAuthError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             answer.insert_header((header::RETRY_AFTER, "1"));
         }
+        for header in self
+            .exhausted
+            .iter()
+            .flat_map(|exhausted| exhausted.headers())
+        {
+            answer.insert_header(header);
+        }
         answer.json(json!({
             "error": self.code.as_str(),
             "error_description": printable(&self.description),
-            "request_id": request_id,
+            "request_id": self.request_id,
         }))
     }
 }
 
 impl OAuthError {
     /// The caller has the request id, the log has the rest.
-    fn log(&self, request_id: &str) {
-        let code = self.code.as_str();
-        let client = self.client.as_deref();
+    fn log(&self) {
+        let (code, request_id) = (self.code.as_str(), self.request_id.as_str());
+        let client = self.client.as_ref().map(ClientId::as_str);
         if let Some(source) = &self.source {
             error!(
                 request_id,
@@ -180,6 +253,9 @@ impl OAuthError {
                 "could not answer: {}",
                 chain(source.as_ref())
             );
+        } else if self.exhausted.is_some() {
+            // A flood must not become a flood of lines: the limit itself tells of it now and then.
+            debug!(request_id, code, client, "refused: {}", self.description);
         } else {
             info!(request_id, code, client, "refused: {}", self.description);
         }

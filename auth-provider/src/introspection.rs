@@ -4,8 +4,9 @@ use m2m::Scope;
 use tracing::info;
 
 use crate::{
+    audit::{Action, Event, Origin},
     built_in::{AUDIENCE, TokensIntrospect, TokensRevoke},
-    client::ClientRecord,
+    client::{ClientId, ClientRecord},
     error::OAuthError,
     own_token::{self, OwnToken},
     revocation::Revoked,
@@ -21,6 +22,7 @@ use crate::{
 pub async fn introspect(
     server: &AuthServer,
     caller: &ClientRecord,
+    origin: &Origin,
     token: &str,
 ) -> Result<Option<OwnToken>, OAuthError> {
     let Some(token) = own_token::read(server, token).await? else {
@@ -30,10 +32,13 @@ pub async fn introspect(
         || caller.id == token.client_id
         || caller.may(AUDIENCE, TokensIntrospect::NAME, server.clock.now());
     if !theirs {
-        info!(
-            client = %caller.id, resource = %token.aud,
-            "probed: asked about a token that is not for one of its resources"
-        );
+        probed(
+            server,
+            origin,
+            &token,
+            "asked about a token that is not for one of its resources",
+        )
+        .await?;
         return Ok(None);
     }
     Ok((!server.revocations.revokes(&token)).then_some(token))
@@ -47,6 +52,7 @@ pub async fn introspect(
 pub async fn revoke(
     server: &AuthServer,
     caller: &ClientRecord,
+    origin: &Origin,
     token: &str,
 ) -> Result<(), OAuthError> {
     let Some(token) = own_token::read(server, token).await? else {
@@ -54,16 +60,47 @@ pub async fn revoke(
     };
     let now = server.clock.now();
     if caller.id != token.client_id && !caller.may(AUDIENCE, TokensRevoke::NAME, now) {
-        info!(client = %caller.id, jti = token.jti, "refused to revoke a token of another client");
-        return Ok(());
+        return probed(
+            server,
+            origin,
+            &token,
+            "tried to revoke a token of another client",
+        )
+        .await;
     }
     if !server.revocations.revokes(&token) {
-        let (revoked, expires_at) = Revoked::token(&token);
+        let mut event = Event::done(Action::TokenRevoked, now, origin)
+            .client(&token.client_id)
+            .resource(&token.aud)
+            .credential(&token.credential);
+        event.jti = Some(token.jti.clone());
         server
             .revocations
-            .add(server.store.as_ref(), &revoked, now, expires_at)
+            .add(server.store.as_ref(), Revoked::token(&token, now), &event)
             .await?;
         info!(client = %caller.id, jti = token.jti, "revoked a token");
     }
     Ok(())
+}
+
+/// Who puts its nose into tokens of others learns nothing by it, but is noticed.
+async fn probed(
+    server: &AuthServer,
+    origin: &Origin,
+    token: &OwnToken,
+    what: &str,
+) -> Result<(), OAuthError> {
+    let actor = origin.actor.as_ref().map(ClientId::as_str);
+    info!(client = actor, resource = %token.aud, jti = token.jti, "probed: {what}");
+    let mut event = Event::refused(
+        Action::TokenProbed,
+        server.clock.now(),
+        origin,
+        "not_yours",
+        format!("The client {what}"),
+    )
+    .client(&token.client_id)
+    .resource(&token.aud);
+    event.jti = Some(token.jti.clone());
+    Ok(server.journal.note(event).await?)
 }

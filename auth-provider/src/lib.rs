@@ -10,14 +10,18 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
+pub mod limits;
 pub mod policy;
 pub mod tokens;
 
 pub mod administration;
+pub mod audit;
 pub mod introspection;
+pub mod journal;
 pub mod own_token;
 pub mod revocation;
 
+pub mod address;
 pub mod client;
 pub mod keys;
 pub mod master_key;
@@ -27,7 +31,9 @@ pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
 pub mod policy_view;
+pub mod registry;
 pub mod storage;
+pub mod texts;
 
 pub mod document;
 pub mod error;

@@ -8,27 +8,27 @@ use serde::Deserialize;
 
 use crate::{
     built_in,
-    client::ClientId,
+    client::{ClientId, ClientStatus},
     keys::{DEFAULT_ALGORITHM, algorithm},
     resource::{ResourceId, TokenFormat},
 };
 
 /// The life of a resource's tokens where the policy says nothing, in seconds.
-const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
+pub const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
 
 /// The longest life that a policy may give a token, in seconds: a bearer token that leaks is good for
 /// whoever holds it until it ends.
 pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
 
 /// A policy in which every name that is used is also defined, with what is [built in](crate::built_in).
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     pub resources: BTreeMap<ResourceId, PolicyResource>,
     pub clients: BTreeMap<ClientId, PolicyClient>,
     pub grants: BTreeMap<(ClientId, ResourceId), PolicyGrant>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyResource {
     pub name: String,
     /// Scope and what it allows, in words.
@@ -41,13 +41,17 @@ pub struct PolicyResource {
     pub token_format: TokenFormat,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyClient {
     pub name: String,
     pub description: String,
+    /// `None` leaves it as it is: what an operator deactivated does not come alive because a file is applied.
+    pub status: Option<ClientStatus>,
+    /// `None` leaves it as it is.
+    pub metadata: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyGrant {
     pub scopes: ScopeSet,
     /// In seconds; `None` takes the resource's.
@@ -144,6 +148,8 @@ impl Policy {
                 PolicyClient {
                     name,
                     description: client.description,
+                    status: None,
+                    metadata: None,
                 },
             );
         }

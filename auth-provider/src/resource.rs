@@ -6,20 +6,24 @@ use serde::Deserialize;
 
 /// A resource's identifier: 1 to 256 printable ASCII characters, without the space, quote and backslash that
 /// an OAuth error description cannot repeat and without the fragment that RFC 8707 section 2 forbids.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ResourceId(String);
 
 /// A text that cannot name a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a resource is named by 1 to 256 printable ASCII characters without space, quote, backslash and #"
+    "a resource is named by 1 to 256 printable ASCII characters without space, quote, backslash and #, and not by . or .."
 )]
 pub struct InvalidResourceId;
 
 impl ResourceId {
     pub fn parse(text: &str) -> Result<Self, InvalidResourceId> {
         let allowed = |b: u8| b.is_ascii_graphic() && !b"\"\\#".contains(&b);
-        if (1..=256).contains(&text.len()) && text.bytes().all(allowed) {
+        if (1..=256).contains(&text.len())
+            && text.bytes().all(allowed)
+            && ![".", ".."].contains(&text)
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidResourceId)
@@ -28,6 +32,14 @@ impl ResourceId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for ResourceId {
+    type Error = InvalidResourceId;
+
+    fn try_from(text: String) -> Result<Self, InvalidResourceId> {
+        Self::parse(&text)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    slice::from_ref,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -12,9 +13,11 @@ use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
+    audit::Event,
     client::{ClientId, CredentialId},
     own_token::OwnToken,
     policy_file::MAX_TOKEN_LIFETIME,
+    registry::change::Change,
     resource::ResourceId,
     storage::{Store, StoreError},
 };
@@ -70,18 +73,25 @@ pub struct Entry<'a> {
 }
 
 impl Revoked {
-    /// What is taken back, and when that can be forgotten, for one token.
-    pub fn token(token: &OwnToken) -> (Self, u64) {
-        let revoked = Self::Token {
-            jti: token.jti.clone(),
-            resource: token.aud.clone(),
-        };
-        (revoked, token.exp + LEEWAY)
+    /// Takes one token back.
+    pub fn token(token: &OwnToken, now: u64) -> Change {
+        Change::Revoke {
+            revoked: Self::Token {
+                jti: token.jti.clone(),
+                resource: token.aud.clone(),
+            },
+            at: now,
+            until: token.exp + LEEWAY,
+        }
     }
 
-    /// When the revocation of more than one token can be forgotten: none that was issued until `now` lives longer.
-    pub fn forgotten_at(now: u64) -> u64 {
-        now + MAX_TOKEN_LIFETIME + LEEWAY
+    /// Takes all of it back that was issued until `now`. None of it lives longer than what this is remembered for.
+    pub fn at(self, now: u64) -> Change {
+        Change::Revoke {
+            revoked: self,
+            at: now,
+            until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+        }
     }
 }
 
@@ -165,20 +175,18 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes. When this returns, it is on disk and every answer of this server knows it.
+    /// Revokes, together with the event that tells of it. When this returns, it is on disk and every answer of this
+    /// server knows it.
     ///
     /// # Errors
     /// When the store did not take it; then nothing was revoked.
     pub async fn add(
         &self,
         store: &dyn Store,
-        revoked: &Revoked,
-        revoked_at: u64,
-        expires_at: u64,
+        revocation: Change,
+        event: &Event,
     ) -> Result<(), StoreError> {
-        store
-            .add_revocation(revoked, revoked_at, expires_at)
-            .await?;
+        store.commit(&[revocation], from_ref(event)).await?;
         self.catch_up(store).await
     }
 

@@ -6,8 +6,8 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, keys::SigningKeys, revocation::Revocations,
-    storage::Store,
+    clients::Directory, document::Document, journal::Journal, keys::SigningKeys, limits::Limits,
+    master_key::MasterKey, revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -17,11 +17,19 @@ pub struct AuthServer {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Directory,
+    pub limits: Limits,
+    /// Whether a proxy in front says whose request it is.
+    pub behind_tls_proxy: bool,
     pub keys: SigningKeys,
     pub revocations: Revocations,
+    pub journal: Journal,
+    /// Seals what the store keeps and must not be able to read.
+    pub master: Arc<MasterKey>,
     /// How many may follow the revocations at once.
     pub followers: Arc<Semaphore>,
     /// Turns true when the server is asked to stop: what would go on for ever ends then.
     pub stopping: watch::Sender<bool>,
+    /// How long the audit log is kept, in seconds.
+    pub audit_retention: u64,
     pub metadata: Document,
 }

@@ -27,7 +27,9 @@ use crate::{
     clients_file,
     config::Config,
     http,
+    journal::Journal,
     keys::{Schedule, SigningKeys},
+    limits::Limits,
     master_key::MasterKey,
     policy_file::Policy,
     resource::TokenFormat,
@@ -83,8 +85,14 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let store = storage::open(&config.database_url)
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
-    let master = master_key(config, store.as_ref()).await?;
-    let keys = SigningKeys::open(Arc::clone(&store), master, schedule, clock.clone()).await?;
+    let master = Arc::new(master_key(config, store.as_ref()).await?);
+    let keys = SigningKeys::open(
+        Arc::clone(&store),
+        Arc::clone(&master),
+        schedule,
+        clock.clone(),
+    )
+    .await?;
     if let Some(policy) = &policy {
         apply(policy, store.as_ref(), config, clock.now()).await?;
     } else {
@@ -98,6 +106,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
 
+    let journal = Journal::open(Arc::clone(&store), config.audit_durability);
+
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
         metadata: http::metadata(&public_url),
@@ -105,10 +115,15 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         clock,
         store,
         directory: Directory::default(),
+        limits: Limits::new(config.rate_limits),
+        behind_tls_proxy: config.behind_tls_proxy,
         keys,
         revocations,
+        journal,
+        master,
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         stopping: watch::Sender::new(false),
+        audit_retention: config.audit_retention,
     });
     tokio::spawn(keep_in_step(Data::clone(&server)));
     let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
@@ -150,6 +165,9 @@ async fn keep_in_step(server: Data<AuthServer>) {
             swept_at = now;
             outcome = outcome.and(server.revocations.sweep(store, now).await);
             outcome = outcome.and(forget_opaque_tokens(store, now).await);
+            outcome = outcome.and(store.forget_answers(now).await);
+            let kept_from = now.saturating_sub(server.audit_retention);
+            outcome = outcome.and(forget_events(store, kept_from).await);
         }
         if let Err(error) = outcome {
             warn!("cannot keep in step with the database: {error}");
@@ -160,6 +178,14 @@ async fn keep_in_step(server: Data<AuthServer>) {
 /// In small steps, between which others can write.
 async fn forget_opaque_tokens(store: &dyn Store, now: u64) -> Result<(), StoreError> {
     while store.forget_opaque_tokens(now).await? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// As [`forget_opaque_tokens`].
+async fn forget_events(store: &dyn Store, kept_from: u64) -> Result<(), StoreError> {
+    while store.forget_events(kept_from).await? {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -274,7 +300,11 @@ impl Running {
     /// # Errors
     /// When the web server fails.
     pub async fn run(self) -> std::io::Result<()> {
-        self.web.await
+        let outcome = self.web.await;
+        if let Err(error) = self.server.journal.settle().await {
+            warn!("the last audit events may be lost: {error}");
+        }
+        outcome
     }
 
     /// A way to stop the server from elsewhere.

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeSeq};
 use tracing::debug;
 
 use crate::{
+    audit::{Action, Event, Origin},
     client::SecretHash,
     clients::Authenticated,
     error::OAuthError,
@@ -48,6 +49,7 @@ struct Claims<'a> {
 pub async fn issue(
     server: &AuthServer,
     caller: &Authenticated,
+    origin: &Origin,
     wish: &Wish,
 ) -> Result<Issued, OAuthError> {
     let now = server.clock.now();
@@ -88,11 +90,22 @@ pub async fn issue(
         reference
     };
     debug!(client = %client.id, resource = %token.aud, jti = token.jti, "issued a token");
+    server.journal.note(issued(&token, origin)).await?;
     Ok(Issued {
         access_token,
         scopes: token.scopes,
         expires_in,
     })
+}
+
+fn issued(token: &OwnToken, origin: &Origin) -> Event {
+    let mut event = Event::done(Action::TokenIssued, token.iat, origin)
+        .client(&token.client_id)
+        .resource(&token.aud)
+        .credential(&token.credential);
+    event.jti = Some(token.jti.clone());
+    event.ends_at = Some(token.exp);
+    event
 }
 
 impl<'a> Claims<'a> {

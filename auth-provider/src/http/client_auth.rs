@@ -1,6 +1,6 @@
 //! Who sends this form? A handler that takes a [`FromClient`] cannot forget to ask.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -15,8 +15,13 @@ use base64::{
 };
 use m2m::service::{media_type, read_body};
 
-use super::params::{Params, form_decode};
+use super::{
+    address::caller_address,
+    limited,
+    params::{Params, form_decode},
+};
 use crate::{
+    audit::{Action, Origin},
     client::ClientRecord,
     clients::{self, Authenticated},
     error::{ErrorCode, OAuthError},
@@ -27,11 +32,18 @@ use crate::{
 #[non_exhaustive]
 pub(super) struct FromClient<F> {
     pub(super) caller: Authenticated,
+    pub(super) origin: Origin,
     pub(super) form: F,
 }
 
 /// A form that can be read from parameters.
 pub(super) trait Form: Sized {
+    /// What the audit log calls it when the form is refused; `None` where that is nothing to keep.
+    const REFUSAL: Option<Action> = None;
+
+    /// Whether what is asked leaves an event of its own, which tells of the use of the credential.
+    const IS_NOTED: bool = false;
+
     fn read(params: &mut Params) -> Result<Self, OAuthError>;
 }
 
@@ -45,12 +57,57 @@ impl<F: Form + 'static> FromRequest for FromClient<F> {
             let server = request
                 .app_data::<Data<AuthServer>>()
                 .expect("the routes are added together with the server");
-            let mut params = read_params(&request, &mut payload).await?;
-            let Credentials { id, secret } = credentials(request.headers(), &mut params)?;
-            let caller = clients::authenticate(server, &id, &secret).await?;
-            let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
-            Ok(Self { caller, form })
+            let address = Some(caller_address(&request, server).ip());
+            match read::<F>(server, &request, &mut payload).await {
+                Ok((caller, form)) => {
+                    let origin = Origin::of(Some(caller.client.id.clone()), address);
+                    if !F::IS_NOTED {
+                        clients::note_use(server, &caller, &origin).await?;
+                    }
+                    Ok(Self {
+                        caller,
+                        origin,
+                        form,
+                    })
+                }
+                Err(error) => Err(refused(server, address, F::REFUSAL, error).await),
+            }
         })
+    }
+}
+
+async fn read<F: Form>(
+    server: &AuthServer,
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<(Authenticated, F), OAuthError> {
+    let mut params = read_params(request, payload).await?;
+    let credentials = credentials(request.headers(), &mut params)?;
+    let caller = authenticate(server, request, &credentials).await?;
+    let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
+    Ok((caller, form))
+}
+
+/// Puts a refusal into the audit log: as `action`, or as a failed authentication if it is one. When the log takes nothing
+/// just now, that is the answer.
+pub(super) async fn refused(
+    server: &AuthServer,
+    address: Option<IpAddr>,
+    action: Option<Action>,
+    error: OAuthError,
+) -> OAuthError {
+    let action = if error.is_failed_authentication() {
+        Some(Action::AuthenticationFailed)
+    } else {
+        action
+    };
+    let event = action.and_then(|action| error.event(action, server.clock.now(), address));
+    match event {
+        None => error,
+        Some(event) => match server.journal.note(event).await {
+            Ok(()) => error,
+            Err(behind) => behind.into(),
+        },
     }
 }
 
@@ -59,8 +116,33 @@ pub(super) async fn client_of(
     server: &AuthServer,
     request: &HttpRequest,
 ) -> Result<Arc<ClientRecord>, OAuthError> {
-    let Credentials { id, secret } = credentials(request.headers(), &mut Params::default())?;
-    Ok(clients::authenticate(server, &id, &secret).await?.client)
+    let address = Some(caller_address(request, server).ip());
+    let outcome = async {
+        let credentials = credentials(request.headers(), &mut Params::default())?;
+        authenticate(server, request, &credentials).await
+    };
+    match outcome.await {
+        Ok(caller) => {
+            let origin = Origin::of(Some(caller.client.id.clone()), address);
+            clients::note_use(server, &caller, &origin).await?;
+            Ok(caller.client)
+        }
+        Err(error) => Err(refused(server, address, None, error).await),
+    }
+}
+
+/// First who it is, then whether it asks too much: a stranger has no bucket.
+async fn authenticate(
+    server: &AuthServer,
+    request: &HttpRequest,
+    Credentials { id, secret }: &Credentials,
+) -> Result<Authenticated, OAuthError> {
+    let address = caller_address(request, server);
+    let caller = clients::authenticate(server, address, id, secret).await?;
+    let client = &caller.client.id;
+    limited::of_client(request, &server.limits.clients, client)
+        .map_err(|exhausted| OAuthError::from(exhausted).of_client(client))?;
+    Ok(caller)
 }
 
 async fn read_params(request: &HttpRequest, payload: &mut Payload) -> Result<Params, OAuthError> {

@@ -1,11 +1,11 @@
 //! The whole HTTP surface on one screen. A handler translates; it decides nothing.
 
+mod address;
 mod admin;
-mod admin_keys;
-mod admin_revocations;
 mod client_auth;
 mod discovery;
 mod feed;
+mod limited;
 mod oauth;
 mod params;
 
@@ -15,9 +15,10 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderValue},
     },
+    middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
-use m2m::service::{Readiness, health_routes, method_not_allowed};
+use m2m::service::{Readiness, health_routes};
 use url::Url;
 
 pub use discovery::metadata;
@@ -49,11 +50,8 @@ const KEY_SET: [&str; 4] = [
 pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
         for base in ["", ISSUER_PATH] {
-            post(cfg, &format!("{base}/oauth/token"), oauth::issue_token);
-            post(cfg, &format!("{base}/oauth/introspect"), oauth::introspect);
-            post(cfg, &format!("{base}/oauth/revoke"), oauth::revoke);
-            get(cfg, &format!("{base}/oauth/revocations"), feed::revocations);
-            get(cfg, &format!("{base}/oauth/authorize"), oauth::authorize);
+            let scope = web::scope(&format!("{base}/oauth")).configure(oauth_routes);
+            cfg.service(scope.wrap(from_fn(limited::oauth)));
         }
         for path in METADATA {
             get(cfg, path, discovery::serve_metadata);
@@ -61,7 +59,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         for path in KEY_SET {
             get(cfg, path, discovery::serve_key_set);
         }
-        cfg.configure(admin_routes);
+        cfg.configure(admin::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
@@ -71,26 +69,13 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// What administrators use answers below this path only.
-fn admin_routes(cfg: &mut ServiceConfig) {
-    let at = |path: &str, allow, route| {
-        web::resource(format!("/admin/v1{path}"))
-            .route(route)
-            .default_service(method_not_allowed(allow))
-    };
-    let (rotate, compromised) = (admin_keys::rotate, admin_keys::compromised);
-    cfg.service(at("/keys", "GET", web::get().to(admin_keys::list)))
-        .service(at("/keys/rotate", "POST", web::post().to(rotate)))
-        .service(at(
-            "/keys/{kid}/compromised",
-            "POST",
-            web::post().to(compromised),
-        ))
-        .service(at(
-            "/revocations",
-            "POST",
-            web::post().to(admin_revocations::revoke),
-        ));
+/// The endpoints of the protocol, below `/oauth`.
+fn oauth_routes(cfg: &mut ServiceConfig) {
+    post(cfg, "/token", oauth::issue_token);
+    post(cfg, "/introspect", oauth::introspect);
+    post(cfg, "/revoke", oauth::revoke);
+    get(cfg, "/revocations", feed::revocations);
+    get(cfg, "/authorize", oauth::authorize);
 }
 
 /// The URL of `path` below the issuer.

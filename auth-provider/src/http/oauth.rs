@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    client_auth::{Form, FromClient},
+    client_auth::{Form, FromClient, refused},
     params::Params,
 };
 use crate::{
+    audit::Action,
     error::{ErrorCode, OAuthError},
     introspection,
     own_token::OwnToken,
@@ -38,8 +39,17 @@ pub(super) async fn issue_token(
     server: Data<AuthServer>,
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
-    let TokenRequest::ClientCredentials(wish) = request.form;
-    let issued = tokens::issue(&server, &request.caller, &wish).await?;
+    let FromClient {
+        caller,
+        origin,
+        form: TokenRequest::ClientCredentials(wish),
+    } = request;
+    let issued = match tokens::issue(&server, &caller, &origin, &wish).await {
+        Ok(issued) => issued,
+        Err(error) => {
+            return Err(refused(&server, origin.address, TokenRequest::REFUSAL, error).await);
+        }
+    };
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
@@ -61,8 +71,13 @@ pub(super) async fn introspect(
     server: Data<AuthServer>,
     request: FromClient<AboutToken>,
 ) -> Result<HttpResponse, OAuthError> {
-    let known =
-        introspection::introspect(&server, &request.caller.client, &request.form.token).await?;
+    let known = introspection::introspect(
+        &server,
+        &request.caller.client,
+        &request.origin,
+        &request.form.token,
+    )
+    .await?;
     let answer = known.map_or_else(|| json!({"active": false}), |token| active(&server, &token));
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -74,7 +89,13 @@ pub(super) async fn revoke(
     server: Data<AuthServer>,
     request: FromClient<AboutToken>,
 ) -> Result<HttpResponse, OAuthError> {
-    introspection::revoke(&server, &request.caller.client, &request.form.token).await?;
+    introspection::revoke(
+        &server,
+        &request.caller.client,
+        &request.origin,
+        &request.form.token,
+    )
+    .await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish())
@@ -117,6 +138,9 @@ pub(super) async fn authorize() -> Result<HttpResponse, OAuthError> {
 }
 
 impl Form for TokenRequest {
+    const REFUSAL: Option<Action> = Some(Action::TokenRefused);
+    const IS_NOTED: bool = true;
+
     fn read(params: &mut Params) -> Result<Self, OAuthError> {
         match params.text("grant_type")?.as_deref() {
             Some("client_credentials") => Ok(Self::ClientCredentials(wish(params)?)),

@@ -1,6 +1,6 @@
 //! The keys of this server: what [`life`] says is due is done here, in the store first and then in memory.
 
-use std::{num::NonZero, sync::Arc, thread, time::Duration};
+use std::{num::NonZero, slice::from_ref, sync::Arc, thread, time::Duration};
 
 use arc_swap::ArcSwap;
 use m2m::{Clock, verify::Algorithm};
@@ -16,7 +16,7 @@ use super::{
     life::{self, NewKey, Plan},
     schedule::KNOWN_WITHIN,
 };
-use crate::{master_key::MasterKey, storage::Store};
+use crate::{audit::Event, master_key::MasterKey, storage::Store};
 
 /// What resources use whose policy names no algorithm, this server's own among them.
 pub const DEFAULT_ALGORITHM: Algorithm = Algorithm::ES256;
@@ -46,7 +46,7 @@ impl SigningKeys {
     /// When the store does not answer, or a key in it cannot be opened.
     pub async fn open(
         store: Arc<dyn Store>,
-        master: MasterKey,
+        master: Arc<MasterKey>,
         schedule: Schedule,
         clock: Clock,
     ) -> Result<Self, KeyError> {
@@ -57,7 +57,7 @@ impl SigningKeys {
         let keys = Self {
             ring: ArcSwap::from_pointee(KeyRing::new(vec![], vec![], &schedule)),
             store,
-            master: Arc::new(master),
+            master,
             schedule,
             clock,
             changing: Mutex::default(),
@@ -66,7 +66,7 @@ impl SigningKeys {
             ),
         };
         keys.take_over(keys.store.signing_keys().await?)?;
-        keys.store.change_keys(&[], &[promise]).await?;
+        keys.store.change_keys(&[], &[promise], &[]).await?;
         Ok(keys)
     }
 
@@ -106,20 +106,39 @@ impl SigningKeys {
     /// When the store does not answer, or a key in it cannot be opened. The keys that were there stay.
     pub async fn tend(&self) -> Result<(), KeyError> {
         let _one = self.changing.lock().await;
-        self.change_until_done(|_, _| Plan::default()).await
+        self.change_until_done(None, |_, _| Plan::default()).await
     }
 
-    /// Lets the next key of `algorithm`, or of all that are in use, sign as soon as caches know it.
+    /// Makes the keys that a change of the resources needs. When that fails, whoever needs one first tries again.
+    pub async fn look_after(&self) {
+        if let Err(error) = self.tend().await {
+            warn!("cannot tend the keys after a change: {error}");
+        }
+    }
+
+    /// Whether keys are published for long enough for tokens of this life.
+    ///
+    /// # Errors
+    /// When they are not; the error says what to set.
+    pub fn allow_tokens_of(&self, longest: u64) -> anyhow::Result<()> {
+        self.schedule.allows_tokens_of(longest)
+    }
+
+    /// Lets the next key of `algorithm`, or of all that are in use, sign as soon as caches know it; `event` tells of it.
     ///
     /// # Errors
     /// As [`tend`](Self::tend). [`KeyError::Missing`] when `algorithm` is not in use.
-    pub async fn rotate(&self, algorithm: Option<Algorithm>) -> Result<(), KeyError> {
+    pub async fn rotate(
+        &self,
+        algorithm: Option<Algorithm>,
+        event: &Event,
+    ) -> Result<(), KeyError> {
         let _one = self.changing.lock().await;
         let used = |keys: &[KeyRecord], alg| keys.iter().any(|key| key.algorithm == alg);
         if let Some(missing) = algorithm.filter(|alg| !used(self.ring().records(), *alg)) {
             return Err(KeyError::Missing(missing.name()));
         }
-        self.change_until_done(|keys, now| {
+        self.change_until_done(Some(event), |keys, now| {
             let mut plan = Plan::default();
             for alg in Algorithm::ALL.into_iter().filter(|alg| used(keys, *alg)) {
                 if algorithm.is_none_or(|only| only == alg) {
@@ -131,13 +150,13 @@ impl SigningKeys {
         .await
     }
 
-    /// Takes a key out of the key set at once and for ever. False when there is no such key.
+    /// Takes a key out of the key set at once and for ever; `event` tells of it. False when there is no such key.
     ///
     /// # Errors
     /// As [`tend`](Self::tend).
-    pub async fn compromise(&self, kid: &str) -> Result<bool, KeyError> {
+    pub async fn compromise(&self, kid: &str, event: &Event) -> Result<bool, KeyError> {
         let _one = self.changing.lock().await;
-        self.change_until_done(|keys, now| {
+        self.change_until_done(Some(event), |keys, now| {
             let key = keys.iter().find(|key| key.kid == kid);
             key.map_or_else(Plan::default, |key| life::compromise(keys, key, now))
         })
@@ -187,6 +206,7 @@ impl SigningKeys {
     /// the gate.
     async fn change_until_done(
         &self,
+        event: Option<&Event>,
         wanted: impl Fn(&[KeyRecord], u64) -> Plan,
     ) -> Result<(), KeyError> {
         loop {
@@ -195,6 +215,7 @@ impl SigningKeys {
             let records: Vec<_> = stored.iter().map(|key| key.record.clone()).collect();
             let now = self.clock.now();
             let mut plan = wanted(&records, now);
+            let event = event.filter(|_| !plan.is_empty());
             if plan.is_empty() {
                 let mut in_use: Vec<_> = needs.iter().map(|need| need.algorithm).collect();
                 in_use.push(DEFAULT_ALGORITHM);
@@ -203,16 +224,17 @@ impl SigningKeys {
             if plan.is_empty() {
                 return self.take_over(stored);
             }
-            self.carry_out(plan, now).await?;
+            self.carry_out(plan, now, event).await?;
         }
     }
 
-    async fn carry_out(&self, plan: Plan, now: u64) -> Result<(), KeyError> {
+    async fn carry_out(&self, plan: Plan, now: u64, event: Option<&Event>) -> Result<(), KeyError> {
         let mut made = Vec::new();
         for new in &plan.make {
             made.push(self.make(*new, now).await);
         }
-        if !self.store.change_keys(&made, &plan.change).await? {
+        let events = event.map_or(&[][..], from_ref);
+        if !self.store.change_keys(&made, &plan.change, events).await? {
             return Ok(());
         }
         for StoredKey { record, .. } in &made {

@@ -180,17 +180,17 @@ impl FromStr for Period {
     }
 }
 
-impl Period {
-    pub fn seconds(self) -> u64 {
-        self.0
-    }
-}
-
 impl TryFrom<String> for Period {
     type Error = InvalidPeriod;
 
     fn try_from(text: String) -> Result<Self, InvalidPeriod> {
         text.parse()
+    }
+}
+
+impl Period {
+    pub fn seconds(self) -> u64 {
+        self.0
     }
 }
 

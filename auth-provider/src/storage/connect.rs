@@ -102,6 +102,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 include_str!("../../migrations/postgres/0002_key_rotation.sql"),
                 include_str!("../../migrations/postgres/0003_revocation.sql"),
                 include_str!("../../migrations/postgres/0004_opaque_token.sql"),
+                include_str!("../../migrations/postgres/0005_administration.sql"),
             ];
             migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
@@ -152,13 +153,20 @@ async fn open_sqlite(
         include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
         include_str!("../../migrations/sqlite/0003_revocation.sql"),
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
+        include_str!("../../migrations/sqlite/0005_administration.sql"),
     ];
     migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 4] = ["registry", "key rotation", "revocation", "opaque token"];
+const STEPS: [&str; 5] = [
+    "registry",
+    "key rotation",
+    "revocation",
+    "opaque token",
+    "administration",
+];
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
     let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {

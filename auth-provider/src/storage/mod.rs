@@ -1,26 +1,32 @@
 //! Everything that the server remembers, behind one trait; SQLite and PostgreSQL implement it from one text.
 
+mod audit;
 mod connect;
+mod registry;
 mod rows;
 mod sql;
+mod steps;
 
 use async_trait::async_trait;
 use m2m::verify::Algorithm;
 
+pub use audit::AuditStore;
 pub use connect::{DatabaseUrl, open};
+pub use registry::RegistryStore;
 
 use crate::{
-    client::{ClientId, ClientRecord, CredentialId, SecretHash},
+    audit::Event,
+    client::{ClientId, ClientRecord, SecretHash},
     keys::{KeyChange, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
-    revocation::{Revocation, Revoked},
+    revocation::Revocation,
 };
 
 /// What survives a restart. Each method is one atomic step: it has happened entirely or not at all, also
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: RegistryStore + AuditStore {
     /// A client with its credentials and grants.
     async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError>;
 
@@ -28,30 +34,20 @@ pub trait Store: Send + Sync {
     /// Returns how many rows that changed: none, when the policy was applied before.
     async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError>;
 
-    /// Gives the client a credential, in the place of the one with the same label if there is one.
-    async fn put_credential(&self, credential: &NewCredential) -> Result<(), StoreError>;
-
     /// All signing keys, by algorithm and in the order in which they were made.
     async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;
 
-    /// Adds keys and changes others, all of it or nothing. False, and nothing is done, when another server
+    /// Adds keys and changes others, together with the events that tell of it, or nothing of it. False, and nothing is done, when another server
     /// added one with the same number: look again what there is.
     async fn change_keys(
         &self,
         made: &[StoredKey],
         changes: &[KeyChange],
+        events: &[Event],
     ) -> Result<bool, StoreError>;
 
     /// Which algorithms the resources' tokens are signed with.
     async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError>;
-
-    /// Adds to the list of what was taken back. A token that stands there already is not added again.
-    async fn add_revocation(
-        &self,
-        revoked: &Revoked,
-        revoked_at: u64,
-        expires_at: u64,
-    ) -> Result<(), StoreError>;
 
     /// The list after `number`, in the order of the numbers. An entry with a lower number than one that was ever
     /// returned never appears later.
@@ -73,15 +69,6 @@ pub trait Store: Send + Sync {
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
-}
-
-/// A credential to be kept; the secret itself is not.
-pub struct NewCredential<'a> {
-    pub id: CredentialId,
-    pub client: &'a ClientId,
-    pub label: &'a str,
-    pub secret: SecretHash,
-    pub created_at: u64,
 }
 
 /// An algorithm that resources use.

@@ -1,13 +1,18 @@
 //! What stands in a row, read into the domain's types. A row that does not fit is damaged, and says so.
 
+use std::collections::BTreeMap;
+
 use m2m::{ScopeSet, verify::Algorithm};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::StoreError;
 use crate::{
+    audit::{Action, Event, Outcome, Recorded},
     client::{ClientId, ClientStatus, Credential, CredentialId, Grant, SecretHash},
     keys::{KeyRecord, StoredKey, algorithm},
     own_token::OwnToken,
+    policy_file::{PolicyGrant, PolicyResource},
+    registry::{Arrow, Client, CredentialInfo, Profile, Resource, Usage, Version},
     resource::{ResourceId, TokenFormat},
     revocation::{Revocation, Revoked},
 };
@@ -15,6 +20,7 @@ use crate::{
 /// The columns of a row by name and kind, the same for both databases.
 pub(super) trait Columns {
     fn text(&self, name: &str) -> Result<String, sqlx::Error>;
+    fn maybe_text(&self, name: &str) -> Result<Option<String>, sqlx::Error>;
     fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error>;
     fn maybe_number(&self, name: &str) -> Result<Option<i64>, sqlx::Error>;
 }
@@ -30,6 +36,10 @@ where
         self.try_get(name)
     }
 
+    fn maybe_text(&self, name: &str) -> Result<Option<String>, sqlx::Error> {
+        self.try_get(name)
+    }
+
     fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error> {
         self.try_get(name)
     }
@@ -40,23 +50,164 @@ where
 }
 
 pub(super) fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> {
-    match row.text("status")?.as_str() {
-        "active" => Ok(ClientStatus::Active),
-        "inactive" => Ok(ClientStatus::Inactive),
-        _ => Err(StoreError::Corrupt {
-            what: "client status",
-        }),
-    }
+    ClientStatus::parse(&row.text("status")?).ok_or(StoreError::Corrupt {
+        what: "client status",
+    })
 }
 
 pub(super) fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: CredentialId::from_stored(row.text("id")?),
         label: row.text("label")?,
-        secret: SecretHash::from_stored(&row.bytes("secret_hash")?).ok_or(StoreError::Corrupt {
-            what: "secret hash",
-        })?,
+        secret: hash(row, "secret_hash")?,
         expires_at: maybe_time(row, "expires_at")?,
+    })
+}
+
+pub(super) fn hash(row: &impl Columns, name: &str) -> Result<SecretHash, StoreError> {
+    SecretHash::from_stored(&row.bytes(name)?).ok_or(StoreError::Corrupt { what: "hash" })
+}
+
+/// An id that stands in a column that may be empty.
+fn maybe<T, E>(
+    text: Option<String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, StoreError> {
+    let parsed = text.map(|text| parse(&text)).transpose();
+    parsed.map_err(|_| StoreError::Corrupt { what: "id" })
+}
+
+pub(super) fn client_id(row: &impl Columns) -> Result<ClientId, StoreError> {
+    let id = maybe(row.maybe_text("client_id")?, ClientId::parse)?;
+    id.ok_or(StoreError::Corrupt { what: "client id" })
+}
+
+pub(super) fn client(row: &impl Columns) -> Result<Client, StoreError> {
+    Ok(Client {
+        id: ClientId::parse(&row.text("id")?)
+            .map_err(|_| StoreError::Corrupt { what: "client id" })?,
+        profile: Profile {
+            name: row.text("name")?,
+            description: row.text("description")?,
+            status: status_of(row)?,
+            metadata: serde_json::from_str(&row.text("metadata")?).map_err(|_| {
+                StoreError::Corrupt {
+                    what: "client metadata",
+                }
+            })?,
+        },
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        last_used_at: maybe_time(row, "last_used_at")?,
+        version: Version::from_text(row.text("version")?),
+    })
+}
+
+/// The client, label and end of a credential.
+pub(super) fn ending(row: &impl Columns) -> Result<(ClientId, String, u64), StoreError> {
+    Ok((
+        client_id(row)?,
+        row.text("label")?,
+        time(row, "expires_at")?,
+    ))
+}
+
+pub(super) fn credential_info(row: &impl Columns) -> Result<CredentialInfo, StoreError> {
+    let usage = match maybe_time(row, "last_used_at")? {
+        None => None,
+        Some(last_used_at) => Some(Usage {
+            last_used_at,
+            count: time(row, "use_count")?,
+            alive_until: time(row, "alive_until")?,
+        }),
+    };
+    Ok(CredentialInfo {
+        id: CredentialId::from_stored(row.text("id")?),
+        label: row.text("label")?,
+        last_four: row.text("last_four")?,
+        created_at: time(row, "created_at")?,
+        expires_at: maybe_time(row, "expires_at")?,
+        replaces: row.maybe_text("replaces")?.map(CredentialId::from_stored),
+        usage,
+    })
+}
+
+/// A resource, its scopes still missing.
+pub(super) fn resource(row: &impl Columns) -> Result<Resource, StoreError> {
+    Ok(Resource {
+        id: resource_id(row)?,
+        settings: PolicyResource {
+            name: row.text("name")?,
+            scopes: BTreeMap::new(),
+            token_lifetime: time(row, "token_lifetime")?,
+            signing_alg: algorithm_of(row, "signing_alg")?,
+            owner: maybe(row.maybe_text("owner")?, ClientId::parse)?,
+            token_format: token_format(row)?,
+        },
+        version: Version::from_text(row.text("version")?),
+    })
+}
+
+/// Gives the scopes to the resources that have them; both come from one look at the store or from two in a row, so that
+/// a scope may have lost its resource.
+pub(super) fn with_scopes<R: Columns>(
+    mut resources: Vec<Resource>,
+    scopes: &[R],
+) -> Result<Vec<Resource>, StoreError> {
+    for row in scopes {
+        let id = resource_id(row)?;
+        if let Ok(index) = resources.binary_search_by(|resource| resource.id.cmp(&id)) {
+            let scopes = &mut resources[index].settings.scopes;
+            scopes.insert(row.text("name")?, row.text("description")?);
+        }
+    }
+    Ok(resources)
+}
+
+pub(super) fn arrow(row: &impl Columns) -> Result<Arrow, StoreError> {
+    Ok(Arrow {
+        client: client_id(row)?,
+        resource: resource_id(row)?,
+        terms: PolicyGrant {
+            scopes: scopes(row)?,
+            token_lifetime: maybe_time(row, "token_lifetime")?,
+            expires_at: maybe_time(row, "expires_at")?,
+            reason: row.text("reason")?,
+        },
+        version: Version::from_text(row.text("version")?),
+    })
+}
+
+pub(super) fn recorded(row: &impl Columns) -> Result<Recorded, StoreError> {
+    let corrupt = || StoreError::Corrupt {
+        what: "audit event",
+    };
+    let address = row.maybe_text("address")?;
+    Ok(Recorded {
+        number: time(row, "number")?,
+        event: Event {
+            at: time(row, "at")?,
+            action: Action::parse(&row.text("action")?).ok_or_else(corrupt)?,
+            outcome: Outcome::parse(&row.text("outcome")?).ok_or_else(corrupt)?,
+            actor: maybe(row.maybe_text("actor")?, ClientId::parse)?,
+            client: maybe(row.maybe_text("client_id")?, ClientId::parse)?,
+            resource: maybe(row.maybe_text("resource_id")?, ResourceId::parse)?,
+            credential: row
+                .maybe_text("credential_id")?
+                .map(CredentialId::from_stored),
+            jti: row.maybe_text("jti")?,
+            ends_at: maybe_time(row, "ends_at")?,
+            reason: row.maybe_text("reason")?,
+            explanation: row.maybe_text("explanation")?,
+            request_id: row.maybe_text("request_id")?,
+            address: maybe(address, str::parse)?,
+        },
+    })
+}
+
+fn token_format(row: &impl Columns) -> Result<TokenFormat, StoreError> {
+    TokenFormat::from_stored(&row.text("token_format")?).ok_or(StoreError::Corrupt {
+        what: "token format",
     })
 }
 
@@ -64,11 +215,7 @@ pub(super) fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
     Ok(Grant {
         resource: resource_id(row)?,
         scopes: scopes(row)?,
-        token_format: TokenFormat::from_stored(&row.text("token_format")?).ok_or(
-            StoreError::Corrupt {
-                what: "token format",
-            },
-        )?,
+        token_format: token_format(row)?,
         token_lifetime: time(row, "token_lifetime")?,
         signing_alg: algorithm_of(row, "signing_alg")?,
         expires_at: maybe_time(row, "expires_at")?,

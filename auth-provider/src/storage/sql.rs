@@ -3,21 +3,34 @@
 //! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
 //! nothing touches no row, so that the row counts say what changed.
 
+use std::fmt::Write;
+
+use async_trait::async_trait;
+
 use super::{
-    NewCredential, SigningNeed, Store, StoreError,
+    SigningNeed, Store, StoreError,
+    audit::{self, AuditStore, audit_store},
+    registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
-        RevokedColumns, algorithm_of, credential, grant, number, opaque_token, resource_id,
-        revocation, status_of, stored_key, time,
+        Columns, algorithm_of, arrow, client, credential, credential_info, ending, grant, hash,
+        number, opaque_token, recorded, resource, resource_id, revocation, status_of, stored_key,
+        time, with_scopes,
     },
+    steps::{Value, steps},
 };
 use crate::{
-    client::{ClientId, ClientRecord, SecretHash},
+    audit::{Action, Event, Filter, Outcome, Recorded},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash},
     keys::{KeyChange, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
-    revocation::{Revocation, Revoked},
+    registry::{
+        Arrow, Client, ClientFilter, Credentials, GrantFilter, Graph, Resource, Version,
+        change::{Change, Committed},
+    },
+    resource::ResourceId,
+    revocation::Revocation,
 };
-use async_trait::async_trait;
 
 const CLIENT_STATUS: &str = "SELECT status FROM client WHERE id = $1";
 
@@ -35,10 +48,10 @@ const GRANTS: &str = "
 const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
 
 const PUT_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format, version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (id) DO UPDATE
-    SET name = excluded.name, token_lifetime = excluded.token_lifetime,
+    SET version = excluded.version, name = excluded.name, token_lifetime = excluded.token_lifetime,
         signing_alg = excluded.signing_alg, owner = excluded.owner,
         token_format = excluded.token_format
     WHERE resource.name IS DISTINCT FROM excluded.name
@@ -53,29 +66,23 @@ const PUT_SCOPE: &str = "
     WHERE resource_scope.description IS DISTINCT FROM excluded.description";
 
 const PUT_CLIENT: &str = "
-    INSERT INTO client (id, name, description, status, created_at)
-    VALUES ($1, $2, $3, 'active', $4)
-    ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description
+    INSERT INTO client (id, name, description, status, created_at, updated_at, version)
+    VALUES ($1, $2, $3, 'active', $4, $4, $5)
+    ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, description = excluded.description
     WHERE client.name IS DISTINCT FROM excluded.name
        OR client.description IS DISTINCT FROM excluded.description";
 
 const PUT_GRANT: &str = "
-    INSERT INTO client_grant (client_id, resource_id, scopes, token_lifetime, expires_at, reason)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO client_grant (client_id, resource_id, scopes, token_lifetime, expires_at, reason,
+                              version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (client_id, resource_id) DO UPDATE
-    SET scopes = excluded.scopes, token_lifetime = excluded.token_lifetime,
+    SET version = excluded.version, scopes = excluded.scopes, token_lifetime = excluded.token_lifetime,
         expires_at = excluded.expires_at, reason = excluded.reason
     WHERE client_grant.scopes IS DISTINCT FROM excluded.scopes
        OR client_grant.token_lifetime IS DISTINCT FROM excluded.token_lifetime
        OR client_grant.expires_at IS DISTINCT FROM excluded.expires_at
        OR client_grant.reason IS DISTINCT FROM excluded.reason";
-
-const PUT_CREDENTIAL: &str = "
-    INSERT INTO credential (id, client_id, label, secret_hash, created_at)
-    VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (client_id, label) DO UPDATE
-    SET id = excluded.id, secret_hash = excluded.secret_hash,
-        created_at = excluded.created_at, expires_at = NULL";
 
 const SIGNING_KEYS: &str = "
     SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
@@ -107,12 +114,6 @@ const SIGNING_NEEDS: &str = "
     SELECT signing_alg, MAX(token_lifetime) AS token_lifetime FROM resource
     WHERE token_format = 'jwt' GROUP BY signing_alg ORDER BY signing_alg";
 
-const ADD_REVOCATION: &str = "
-    INSERT INTO revocation
-        (kind, jti, client_id, credential, resource_id, kid, revoked_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT (jti) DO NOTHING";
-
 const REVOCATIONS_AFTER: &str = "
     SELECT number, kind, jti, client_id, credential, resource_id, kid, revoked_at, expires_at
     FROM revocation WHERE number > $1 ORDER BY number";
@@ -132,13 +133,13 @@ const FORGET_OPAQUE_TOKENS: &str = "
     (SELECT hash FROM opaque_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
 
 /// How many opaque tokens are removed in one step.
-const BATCH: u64 = 500;
+pub(super) const BATCH: u64 = 500;
 
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a
 /// reader that turns writer fails when another was faster.
 ///
-/// `$order` makes the writers of a list take turns, so that its numbers become visible in their order. SQLite has one
-/// writer at a time anyway.
+/// `$order` makes the writers of the audit log take turns, so that its numbers, and those of the revocations that come with
+/// it, become visible in their order. SQLite has one writer at a time anyway.
 macro_rules! sql_store {
     ($store:ident, $database:ty, $begin:literal, $order:literal) => {
         pub(super) struct $store(pub(super) sqlx::Pool<$database>);
@@ -190,6 +191,7 @@ macro_rules! sql_store {
                         .bind(&client.name)
                         .bind(&client.description)
                         .bind(number(now))
+                        .bind(Version::generate().as_str().to_owned())
                         .execute(&mut *tx)
                         .await?
                         .rows_affected();
@@ -202,6 +204,7 @@ macro_rules! sql_store {
                         .bind(resource.signing_alg.name())
                         .bind(resource.owner.as_ref().map(ClientId::as_str))
                         .bind(resource.token_format.as_str())
+                        .bind(Version::generate().as_str().to_owned())
                         .execute(&mut *tx)
                         .await?
                         .rows_affected();
@@ -223,24 +226,13 @@ macro_rules! sql_store {
                         .bind(grant.token_lifetime.map(number))
                         .bind(grant.expires_at.map(number))
                         .bind(&grant.reason)
+                        .bind(Version::generate().as_str().to_owned())
                         .execute(&mut *tx)
                         .await?
                         .rows_affected();
                 }
                 tx.commit().await?;
                 Ok(changed)
-            }
-
-            async fn put_credential(&self, new: &NewCredential) -> Result<(), StoreError> {
-                sqlx::query(PUT_CREDENTIAL)
-                    .bind(new.id.as_str())
-                    .bind(new.client.as_str())
-                    .bind(new.label)
-                    .bind(new.secret.as_bytes())
-                    .bind(number(new.created_at))
-                    .execute(&self.0)
-                    .await?;
-                Ok(())
             }
 
             async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
@@ -252,6 +244,7 @@ macro_rules! sql_store {
                 &self,
                 made: &[StoredKey],
                 changes: &[KeyChange],
+                events: &[Event],
             ) -> Result<bool, StoreError> {
                 let mut tx = self.0.begin_with($begin).await?;
                 for StoredKey {
@@ -293,6 +286,10 @@ macro_rules! sql_store {
                     };
                     query.execute(&mut *tx).await?;
                 }
+                if !events.is_empty() {
+                    sqlx::query($order).execute(&mut *tx).await?;
+                    Self::insert_events(&mut tx, events).await?;
+                }
                 tx.commit().await?;
                 Ok(true)
             }
@@ -306,30 +303,6 @@ macro_rules! sql_store {
                     })
                 };
                 rows.iter().map(need).collect()
-            }
-
-            async fn add_revocation(
-                &self,
-                revoked: &Revoked,
-                revoked_at: u64,
-                expires_at: u64,
-            ) -> Result<(), StoreError> {
-                let columns = RevokedColumns::of(revoked);
-                let mut tx = self.0.begin_with($begin).await?;
-                sqlx::query($order).execute(&mut *tx).await?;
-                sqlx::query(ADD_REVOCATION)
-                    .bind(columns.kind)
-                    .bind(columns.jti)
-                    .bind(columns.client)
-                    .bind(columns.credential)
-                    .bind(columns.resource)
-                    .bind(columns.kid)
-                    .bind(number(revoked_at))
-                    .bind(number(expires_at))
-                    .execute(&mut *tx)
-                    .await?;
-                tx.commit().await?;
-                Ok(())
             }
 
             async fn revocations_after(&self, after: u64) -> Result<Vec<Revocation>, StoreError> {
@@ -394,10 +367,18 @@ macro_rules! sql_store {
     };
 }
 
-sql_store!(SqliteStore, sqlx::Sqlite, "BEGIN IMMEDIATE", "SELECT 1");
-sql_store!(
+macro_rules! whole_store {
+    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
+        sql_store!($store, $database, $begin, $order);
+        registry_store!($store, $database, $begin, $order);
+        audit_store!($store, $database, $begin, $order);
+    };
+}
+
+whole_store!(SqliteStore, sqlx::Sqlite, "BEGIN IMMEDIATE", "SELECT 1");
+whole_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
-    "LOCK TABLE revocation IN SHARE ROW EXCLUSIVE MODE"
+    "LOCK TABLE audit_event IN SHARE ROW EXCLUSIVE MODE"
 );

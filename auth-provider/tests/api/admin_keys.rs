@@ -215,7 +215,7 @@ async fn a_request_that_makes_no_sense_changes_nothing() {
         ("rotate", Some(json!({"alg": 256})), 400, "`alg` does not fit"),
         ("rotate", Some(json!({"algorithm": "ES256"})), 400, "unknown field"),
         ("rotate", Some(json!(["ES256"])), 400, "no JSON object"),
-        ("rotate", Some(json!({"alg": "RS256"})), 400, "no resource uses RS256"),
+        ("rotate", Some(json!({"alg": "RS256"})), 409, "no resource uses RS256"),
         ("unknown/compromised", None, 404, "no key with this kid"),
         ("%00/compromised", None, 404, "no key with this kid"),
     ];

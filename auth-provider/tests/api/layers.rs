@@ -82,7 +82,12 @@ fn randomness_has_one_source() {
 
 #[test]
 fn the_surface_decides_nothing() {
-    for word in ["policy::decide", ".store.client", "signing()", "SecretHash"] {
+    for word in [
+        "policy::decide",
+        ".store.client_record",
+        "signing()",
+        "SecretHash",
+    ] {
         let found = mentioning(word);
         assert!(
             found.iter().all(|file| !file.starts_with("http/")),

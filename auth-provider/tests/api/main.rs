@@ -8,6 +8,7 @@ mod discovery;
 mod feed;
 mod introspection;
 mod layers;
+mod limits;
 mod opaque;
 mod process;
 mod rotation;

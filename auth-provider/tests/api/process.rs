@@ -49,6 +49,10 @@ fn help_is_the_reference_of_the_configuration() {
         "KEY_RETIRE_TIME",
         "KEY_SET_MAX_AGE",
         "FAST_KEY_ROTATION",
+        "RATE_LIMIT_CLIENT",
+        "RATE_LIMIT_ADDRESS",
+        "RATE_LIMIT_ADMIN",
+        "RATE_LIMIT_FAILURES",
         "CONFIG",
     ] {
         assert!(

@@ -14,7 +14,10 @@ use serde_json::Value;
 use super::Problem;
 
 /// Reads `body`, which must be one JSON object and nothing more.
-pub(super) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+///
+/// # Errors
+/// A [`Problem`] that names the member at fault.
+pub fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let Members(members) = serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))?;
     // The member that is being read: when reading fails, the one at fault.

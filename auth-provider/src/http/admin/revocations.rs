@@ -1,32 +1,31 @@
 //! Taking back more than one token.
 
-use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
-    http::StatusCode,
-    web::{Data, Payload},
-};
-use m2m::service::{JsonBody, Problem};
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use m2m::service::Problem;
 use tracing::{error, warn};
 
-use super::admin::FromAdmin;
+use super::from_admin::{FromAdmin, Json};
 use crate::{
-    administration::{self, Failure},
+    administration::{self, Failure, Wish},
     built_in::TokensRevoke,
+    client::ClientId,
     server::AuthServer,
 };
 
 /// `POST /admin/v1/revocations`
 pub(super) async fn revoke(
-    admin: FromAdmin<TokensRevoke>,
+    request: FromAdmin<TokensRevoke, Json<Wish>>,
     server: Data<AuthServer>,
-    request: HttpRequest,
-    body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let JsonBody(wish) = JsonBody::from_request(&request, &mut body.into_inner()).await?;
-    let revoked = administration::revoke_all(&server, wish)
+    let (Json(wish), origin) = (request.body, request.admin.origin);
+    let revoked = administration::revoke_all(&server, &origin, wish)
         .await
         .map_err(problem)?;
-    warn!(client = %admin.token.client_id, ?revoked, "took tokens back");
+    warn!(
+        client = origin.actor.as_ref().map(ClientId::as_str),
+        ?revoked,
+        "took tokens back"
+    );
     Ok(HttpResponse::NoContent().finish())
 }
 

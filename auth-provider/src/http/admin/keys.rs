@@ -1,20 +1,26 @@
 //! The signing keys, for those who administer them. Nothing here shows a private part.
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
+    HttpResponse,
     http::{StatusCode, header},
     rt,
-    web::{Data, Path, Payload},
+    web::{Data, Path},
 };
-use m2m::service::{JsonBody, Problem, read_body};
+use m2m::service::{Problem, given};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{admin::FromAdmin, admin_revocations};
+use super::{
+    from_admin::{FromAdmin, MaybeJson},
+    revocations,
+};
 use crate::{
     administration::{self, Failure},
+    audit::{Action, Event},
     built_in::{KeysRead, KeysRotate},
+    client::ClientId,
     keys::{KeyError, KeyRecord, KeyState, algorithm},
+    registry::commit::Admin,
     server::AuthServer,
 };
 
@@ -40,10 +46,11 @@ struct KeyList<'a> {
     keys: Vec<KeyView<'a>>,
 }
 
+/// No name asks for all algorithms.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
-    #[serde(default)]
+pub(super) struct Rotation {
+    #[serde(default, deserialize_with = "given")]
     alg: Option<String>,
 }
 
@@ -54,35 +61,37 @@ pub(super) async fn list(_: FromAdmin<KeysRead>, server: Data<AuthServer>) -> Ht
 
 /// `POST /admin/v1/keys/rotate`
 pub(super) async fn rotate(
-    admin: FromAdmin<KeysRotate>,
+    request: FromAdmin<KeysRotate, MaybeJson<Rotation>>,
     server: Data<AuthServer>,
-    request: HttpRequest,
-    body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let Rotation { alg } = rotation(&request, body).await?;
+    let (MaybeJson(Rotation { alg }), admin) = (request.body, request.admin);
     let unknown = || Problem::bad_request("alg is one of ES256, RS256, PS256, EdDSA").field("alg");
     let wished = alg
         .as_deref()
         .map(|name| algorithm(name).ok_or_else(unknown))
         .transpose()?;
     warn!(
-        client = %admin.token.client_id,
+        client = actor(&admin),
         alg, "rotates the signing keys by hand"
     );
     let own = server.clone();
-    to_the_end(async move { Ok(own.keys.rotate(wished).await?) }).await?;
+    let event = Event::done(Action::KeyRotated, server.clock.now(), &admin.origin);
+    to_the_end(async move { Ok(own.keys.rotate(wished, &event).await?) }).await?;
     Ok(listed(&server))
 }
 
 /// `POST /admin/v1/keys/{kid}/compromised`
 pub(super) async fn compromised(
-    admin: FromAdmin<KeysRotate>,
+    request: FromAdmin<KeysRotate>,
     server: Data<AuthServer>,
     kid: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    warn!(client = %admin.token.client_id, kid = %*kid, "declares a signing key compromised");
+    let admin = request.admin;
+    warn!(client = actor(&admin), kid = %*kid, "declares a signing key compromised");
     let own = server.clone();
-    if to_the_end(async move { administration::withdraw_key(&own, &kid).await }).await? {
+    if to_the_end(async move { administration::withdraw_key(&own, &admin.origin, &kid).await })
+        .await?
+    {
         Ok(listed(&server))
     } else {
         Err(Problem::not_found(
@@ -101,23 +110,8 @@ async fn to_the_end<T: 'static>(
         .map_err(problem)
 }
 
-/// No body asks for all algorithms.
-async fn rotation(request: &HttpRequest, body: Payload) -> Result<Rotation, Problem> {
-    let mut payload = body.into_inner();
-    if request.headers().contains_key(header::CONTENT_TYPE) {
-        let JsonBody(rotation) = JsonBody::from_request(request, &mut payload).await?;
-        return Ok(rotation);
-    }
-    let body = read_body(request, &mut payload)
-        .await
-        .map_err(|error| Problem::new(error.status(), error.to_string()))?;
-    if !body.is_empty() {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send the body as JSON, with the header `Content-Type: application/json`",
-        ));
-    }
-    Ok(Rotation::default())
+fn actor(admin: &Admin) -> Option<&str> {
+    admin.origin.actor.as_ref().map(ClientId::as_str)
 }
 
 fn listed(server: &AuthServer) -> HttpResponse {
@@ -154,7 +148,7 @@ fn view<'a>(key: &'a KeyRecord, all: &[KeyRecord], now: u64) -> Option<KeyView<'
 fn problem(failure: Failure) -> Problem {
     if let Failure::Key(KeyError::Missing(alg)) = failure {
         let detail = format!("no resource uses {alg}, so there is no key to rotate");
-        return Problem::bad_request(detail).field("alg");
+        return Problem::new(StatusCode::CONFLICT, detail).field("alg");
     }
-    admin_revocations::problem(failure)
+    revocations::problem(failure)
 }

@@ -1,0 +1,233 @@
+//! Token buckets, one for each caller, in bounded memory.
+
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::StateInformationMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use moka::sync::Cache;
+use tracing::warn;
+
+use super::rate::{Rate, RateLimit};
+
+/// How many callers of one limit are remembered at the most. What is forgotten first are those who seldom ask, so
+/// that a flood of new names does not wash out the bucket of one who asks too often.
+pub(super) const REMEMBERED: u64 = 10_000;
+
+/// The least time after which a caller who was silent is forgotten.
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+
+/// A log line about a limit is followed by silence about it for so long.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+/// One limit: a bucket for each of its callers.
+pub struct Buckets<K> {
+    name: &'static str,
+    /// `None`: the limit is off.
+    filled: Option<Filled<K>>,
+}
+
+struct Filled<K> {
+    rate: Rate,
+    of: Cache<K, Arc<Bucket>>,
+    telling: Bucket,
+}
+
+/// Where a caller stands with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    limit: &'static str,
+    rate: Rate,
+    remaining: u32,
+    /// Until the bucket is full again, or, where nothing remains, until there is something in it.
+    seconds: u64,
+}
+
+/// There is nothing in the caller's bucket: the request is not to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted(Standing);
+
+impl<K> Buckets<K>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+{
+    pub(super) fn new(name: &'static str, limit: RateLimit) -> Self {
+        let filled = limit.rate().map(|rate| {
+            // After the rate's own time a bucket is full: that it is forgotten gives nothing away.
+            let idle = Duration::from_secs(rate.seconds.get().into()).max(REMEMBERED_FOR);
+            Filled {
+                rate,
+                of: Cache::builder()
+                    .max_capacity(REMEMBERED)
+                    .time_to_idle(idle)
+                    .build(),
+                telling: bucket(Quota::with_period(TELL_EVERY)),
+            }
+        });
+        Self { name, filled }
+    }
+
+    /// Takes one request out of the caller's bucket. `None`: the limit is off.
+    pub fn take(&self, caller: &K) -> Result<Option<Standing>, Exhausted> {
+        let Some(filled) = &self.filled else {
+            return Ok(None);
+        };
+        let rate = filled.rate;
+        let found = filled.of.get(caller);
+        let found = found.unwrap_or_else(|| {
+            let fresh = || Arc::new(bucket(quota(rate)));
+            filled.of.get_with_by_ref(caller, fresh)
+        });
+        let standing = |remaining, seconds| Standing {
+            limit: self.name,
+            rate,
+            remaining,
+            seconds,
+        };
+        match found.check() {
+            Ok(left) => {
+                let remaining = left.remaining_burst_capacity();
+                let missing = u64::from(rate.requests.get().saturating_sub(remaining));
+                let seconds = missing * u64::from(rate.seconds.get());
+                let until_full = seconds.div_ceil(rate.requests.get().into());
+                Ok(Some(standing(remaining, until_full)))
+            }
+            Err(not_until) => {
+                if filled.telling.check().is_ok() {
+                    warn!(limit = self.name, caller = %caller, "refuses what goes beyond {rate}");
+                }
+                let wait = not_until.wait_time_from(found.clock().now());
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                Err(Exhausted(standing(0, seconds.max(1))))
+            }
+        }
+    }
+}
+
+/// All that a rate allows may come at once, and then one by one.
+fn quota(rate: Rate) -> Option<Quota> {
+    let each = Duration::from_secs(rate.seconds.get().into()) / rate.requests.get();
+    Quota::with_period(each).map(|quota| quota.allow_burst(rate.requests))
+}
+
+fn bucket(quota: Option<Quota>) -> Bucket {
+    let quota = quota.expect("a million requests in a second leave a microsecond for each");
+    RateLimiter::direct(quota).with_middleware()
+}
+
+/// The header fields of draft-ietf-httpapi-ratelimit-headers.
+impl Standing {
+    /// An item of `RateLimit-Policy`: requests and the seconds in which they are allowed.
+    pub fn policy(&self) -> String {
+        let Rate { requests, seconds } = self.rate;
+        format!("\"{}\";q={requests};w={seconds}", self.limit)
+    }
+
+    /// An item of `RateLimit`: requests that remain, and the seconds until there are more.
+    pub fn state(&self) -> String {
+        let Self {
+            remaining, seconds, ..
+        } = self;
+        format!("\"{}\";r={remaining};t={seconds}", self.limit)
+    }
+}
+
+impl Exhausted {
+    /// The header fields that belong to a refusal with status 429.
+    pub fn headers(&self) -> [(&'static str, String); 3] {
+        [
+            ("Retry-After", self.0.seconds.to_string()),
+            ("RateLimit-Policy", self.0.policy()),
+            ("RateLimit", self.0.state()),
+        ]
+    }
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Standing {
+            limit,
+            rate,
+            seconds,
+            ..
+        } = &self.0;
+        write!(
+            f,
+            "too many requests: the {limit} limit is {rate}, try again in {seconds} s"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{CallerAddress, Network};
+
+    fn network(number: u32) -> Network {
+        let ip = std::net::Ipv4Addr::from_bits(number);
+        CallerAddress::from(std::net::IpAddr::from(ip)).network()
+    }
+
+    fn buckets(limit: &str) -> Buckets<Network> {
+        Buckets::new("address", limit.parse().unwrap())
+    }
+
+    #[test]
+    fn a_bucket_empties_and_says_when_to_come_back() {
+        let buckets = buckets("3/h");
+        let caller = network(1);
+        for remaining in [2, 1, 0] {
+            let standing = buckets.take(&caller).unwrap().unwrap();
+            assert_eq!(standing.policy(), "\"address\";q=3;w=3600");
+            let until_full = 3600 - 1200 * remaining;
+            let state = format!("\"address\";r={remaining};t={until_full}");
+            assert_eq!(standing.state(), state);
+        }
+        let refused = buckets.take(&caller).unwrap_err();
+        let seconds = refused.0.seconds;
+        assert!((1..=1200).contains(&seconds), "{seconds}");
+        assert_eq!(
+            refused.headers(),
+            [
+                ("Retry-After", seconds.to_string()),
+                ("RateLimit-Policy", "\"address\";q=3;w=3600".to_owned()),
+                ("RateLimit", format!("\"address\";r=0;t={seconds}")),
+            ]
+        );
+        buckets
+            .take(&network(2))
+            .expect("each has a bucket of its own");
+    }
+
+    #[test]
+    fn a_limit_that_is_off_limits_nothing() {
+        let buckets = buckets("off");
+        for _ in 0..1000 {
+            assert_eq!(buckets.take(&network(1)), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_addresses_cost_the_memory_of_ten_thousand() {
+        let buckets = buckets("1/h");
+        let greedy = network(u32::MAX);
+        let mut served = 0;
+        for number in 0..100_000 {
+            buckets.take(&network(number)).expect("it asks once");
+            if number % 10 == 0 {
+                served += u32::from(buckets.take(&greedy).is_ok());
+            }
+        }
+        let of = &buckets.filled.as_ref().unwrap().of;
+        of.run_pending_tasks();
+        assert!(of.entry_count() <= REMEMBERED, "{}", of.entry_count());
+        assert!(of.iter().count() as u64 <= REMEMBERED);
+        // One who asks often keeps its bucket, however many others come by.
+        assert!(served <= 10, "{served}");
+    }
+}

@@ -1,0 +1,136 @@
+//! A change as a list of steps, which the store takes as a whole together with the audit events that tell of it, or not at
+//! all. Each step names what it expects to find, so that of two who change one thing at once, one is told.
+
+use crate::{
+    client::{ClientId, CredentialId, Secret, SecretHash},
+    policy_file::{PolicyGrant, PolicyResource},
+    registry::{Profile, Version},
+    resource::ResourceId,
+    revocation::Revoked,
+};
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The graph has to be the one that the change was checked against, and gets the next version. Every step that the
+    /// rest of the graph must fit to comes with this one.
+    Graph {
+        expected: u64,
+    },
+    AddClient {
+        id: ClientId,
+        profile: Profile,
+        version: Version,
+        at: u64,
+    },
+    ChangeClient {
+        id: ClientId,
+        profile: Profile,
+        expected: Version,
+        version: Version,
+        at: u64,
+    },
+    /// Its credentials, grants and registration go with it.
+    RemoveClient {
+        id: ClientId,
+        expected: Version,
+    },
+    AddCredential(NewCredential),
+    /// Fails when the credential is gone.
+    ChangeCredential {
+        client: ClientId,
+        id: CredentialId,
+        label: String,
+        expires_at: Option<u64>,
+        replaces: Option<CredentialId>,
+    },
+    RemoveCredential {
+        client: ClientId,
+        id: CredentialId,
+    },
+    /// `expected: None` adds it, and fails when there is one.
+    PutResource {
+        id: ResourceId,
+        settings: PolicyResource,
+        expected: Option<Version>,
+        version: Version,
+    },
+    RemoveResource {
+        id: ResourceId,
+        expected: Version,
+    },
+    /// `expected: None` adds it, and fails when there is one.
+    PutGrant {
+        client: ClientId,
+        resource: ResourceId,
+        terms: PolicyGrant,
+        expected: Option<Version>,
+        version: Version,
+    },
+    RemoveGrant {
+        client: ClientId,
+        resource: ResourceId,
+        expected: Version,
+    },
+    /// Takes tokens back. What stands in the list already is not added again.
+    Revoke {
+        revoked: Revoked,
+        at: u64,
+        until: u64,
+    },
+    /// Keeps what a creation answers; fails when the key is taken.
+    Remember(Remembered),
+    /// Lets a client administer itself with a token of this hash (RFC 7592).
+    Register {
+        client: ClientId,
+        token: SecretHash,
+    },
+}
+
+/// A credential to be kept; the secret itself is not.
+#[derive(Clone, Debug)]
+pub struct NewCredential {
+    pub id: CredentialId,
+    pub client: ClientId,
+    pub label: String,
+    pub secret: SecretHash,
+    pub last_four: String,
+    pub created_at: u64,
+    pub expires_at: Option<u64>,
+    pub replaces: Option<CredentialId>,
+}
+
+impl NewCredential {
+    /// A credential that lives until it is removed.
+    pub fn of(client: &ClientId, label: &str, secret: &Secret, now: u64) -> Self {
+        Self {
+            id: CredentialId::generate(),
+            client: client.clone(),
+            label: label.to_owned(),
+            secret: secret.hash(),
+            last_four: secret.last_four(),
+            created_at: now,
+            expires_at: None,
+            replaces: None,
+        }
+    }
+}
+
+/// An answer that was given, for who asks again with the same idempotency key.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    pub key: SecretHash,
+    /// What was asked: another request with the same key is a mistake.
+    pub request: SecretHash,
+    /// Sealed: it may hold a secret.
+    pub answer: Vec<u8>,
+    pub until: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    Done,
+    /// Nothing was changed: the step with this index did not find what it expects.
+    Conflict(usize),
+}

@@ -1,0 +1,276 @@
+//! From a wish to a change that is in the store: who may, what the answer is, and what to do when somebody else was
+//! faster.
+
+use m2m::ScopeSet;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Version,
+    change::{Change, Committed, Remembered},
+};
+use crate::{
+    audit::{Event, Origin},
+    built_in::AUDIENCE,
+    client::{ClientId, SecretHash},
+    journal::Behind,
+    resource::ResourceId,
+    server::AuthServer,
+    storage::StoreError,
+};
+
+/// How often a change is tried again that somebody else was faster than.
+const ATTEMPTS: usize = 20;
+
+/// How long the answer of a creation is kept for who asks again, in seconds.
+const REMEMBERED_FOR: u64 = 24 * 3600;
+
+/// Who administers: an origin, and the scopes of the token that it came with.
+pub struct Admin {
+    pub origin: Origin,
+    pub scopes: ScopeSet,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// What is asked for is not there, or what it names.
+    #[error("{why}")]
+    NotFound {
+        field: Option<&'static str>,
+        why: String,
+    },
+    /// It does not go together with what is there.
+    #[error("{why}")]
+    Conflict {
+        field: Option<&'static str>,
+        why: String,
+    },
+    /// It is too much, in a way that no single value shows.
+    #[error("{why}")]
+    TooMuch { field: &'static str, why: String },
+    /// The version that the caller knows is not the last one.
+    #[error(
+        "this was changed since you read it: read it again, and send If-Match with the new ETag"
+    )]
+    Changed,
+    #[error("{0}")]
+    Forbidden(String),
+    /// Another request came with the same idempotency key.
+    #[error("this Idempotency-Key was used for another request: take a new one")]
+    KeyReused,
+    #[error("others change the same thing all the time: try again in a moment")]
+    Busy,
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+    #[error("the audit log did not answer")]
+    Journal(#[from] Behind),
+    #[error("what was kept for this Idempotency-Key cannot be opened")]
+    Sealed,
+}
+
+impl Refusal {
+    pub fn not_found(why: impl Into<String>) -> Self {
+        Self::NotFound {
+            field: None,
+            why: why.into(),
+        }
+    }
+
+    pub fn unknown(field: &'static str, why: impl Into<String>) -> Self {
+        Self::NotFound {
+            field: Some(field),
+            why: why.into(),
+        }
+    }
+
+    pub fn conflict(why: impl Into<String>) -> Self {
+        Self::Conflict {
+            field: None,
+            why: why.into(),
+        }
+    }
+
+    pub fn does_not_fit(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Conflict {
+            field: Some(field),
+            why: why.into(),
+        }
+    }
+}
+
+/// Which versions a caller is content to change (RFC 9110 section 13.1.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    #[default]
+    Any,
+    OneOf(Vec<Version>),
+}
+
+impl Expected {
+    /// # Errors
+    /// [`Refusal::Changed`] when `version` is not among them.
+    pub fn check(&self, version: &Version) -> Result<(), Refusal> {
+        match self {
+            Self::OneOf(versions) if !versions.contains(version) => Err(Refusal::Changed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Admin {
+    /// Nobody hands out rights over this server that he does not hold: else the right to make secrets would be the right
+    /// to everything.
+    ///
+    /// # Errors
+    /// When one of `rights` is not the administrator's own.
+    pub fn may_hand_out(&self, rights: &ScopeSet) -> Result<(), Refusal> {
+        if rights.is_subset(&self.scopes) {
+            return Ok(());
+        }
+        let missing: Vec<&str> = rights
+            .iter()
+            .filter(|right| !self.scopes.contains(right))
+            .collect();
+        Err(Refusal::Forbidden(format!(
+            "this would hand out rights over this server that your token does not have: {}",
+            missing.join(" ")
+        )))
+    }
+
+    /// The same for whoever gets hold of the client.
+    ///
+    /// # Errors
+    /// As [`may_hand_out`](Self::may_hand_out), or when the store does not answer.
+    pub async fn may_empower(&self, server: &AuthServer, client: &ClientId) -> Result<(), Refusal> {
+        let own = ResourceId::parse(AUDIENCE).expect("this is a resource's name");
+        match server.store.grant(client, &own).await? {
+            None => Ok(()),
+            Some(arrow) => self.may_hand_out(&arrow.terms.scopes),
+        }
+    }
+}
+
+/// A change that was thought through, with the events that tell of it and the answer to who asked for it.
+pub struct Draft<T> {
+    pub changes: Vec<Change>,
+    pub events: Vec<Event>,
+    pub answer: T,
+}
+
+/// Makes the change that `draft` finds right. When somebody else was faster, it looks again.
+///
+/// # Errors
+/// The draft's, or that the store does not answer.
+pub async fn change<T>(
+    server: &AuthServer,
+    draft: impl AsyncFn() -> Result<Draft<T>, Refusal>,
+) -> Result<T, Refusal> {
+    for _ in 0..ATTEMPTS {
+        let Draft {
+            changes,
+            events,
+            answer,
+        } = draft().await?;
+        if changes.is_empty() {
+            return Ok(answer);
+        }
+        if server.store.commit(&changes, &events).await? == Committed::Done {
+            take_over(server, &changes).await?;
+            return Ok(answer);
+        }
+    }
+    Err(Refusal::Busy)
+}
+
+/// Brings a change into this server's memory: it counts from now on. Other servers hear of it within a second.
+async fn take_over(server: &AuthServer, changes: &[Change]) -> Result<(), StoreError> {
+    let mut revoked = false;
+    for change in changes {
+        match change {
+            Change::ChangeClient { id, .. } | Change::RemoveClient { id, .. } => {
+                server.directory.forget(id);
+            }
+            Change::AddCredential(new) => server.directory.forget(&new.client),
+            Change::ChangeCredential { client, .. }
+            | Change::RemoveCredential { client, .. }
+            | Change::PutGrant { client, .. }
+            | Change::RemoveGrant { client, .. } => server.directory.forget(client),
+            Change::PutResource { .. } | Change::RemoveResource { .. } => {
+                server.directory.forget_all();
+            }
+            Change::Revoke { .. } => revoked = true,
+            Change::Graph { .. }
+            | Change::AddClient { .. }
+            | Change::Remember(_)
+            | Change::Register { .. } => {}
+        }
+    }
+    if revoked {
+        server.revocations.catch_up(server.store.as_ref()).await?;
+    }
+    Ok(())
+}
+
+/// What a creation answers: a place, a version where there is one, and the thing itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Created {
+    pub location: String,
+    pub version: Option<String>,
+    pub body: Value,
+}
+
+/// A request that may come again because its answer was lost.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// Of who asks and the key.
+    pub key: SecretHash,
+    /// Of everything that is asked.
+    pub request: SecretHash,
+}
+
+/// As [`change`]; the same request with the same key gets the same answer, and nothing is made twice.
+///
+/// # Errors
+/// As [`change`], and [`Refusal::KeyReused`] for another request with the same key.
+pub async fn create(
+    server: &AuthServer,
+    idempotency: Option<&Idempotency>,
+    draft: impl AsyncFn() -> Result<Draft<Created>, Refusal>,
+) -> Result<Created, Refusal> {
+    let Some(idempotency) = idempotency else {
+        return change(server, draft).await;
+    };
+    let now = server.clock.now();
+    change(server, async || {
+        if let Some((request, sealed)) = server.store.remembered(&idempotency.key, now).await? {
+            if !request.matches(&idempotency.request) {
+                return Err(Refusal::KeyReused);
+            }
+            let open = server.master.open(&sealed, &place(idempotency));
+            let answer = serde_json::from_slice(&open.map_err(|_| Refusal::Sealed)?);
+            return Ok(Draft {
+                changes: vec![],
+                events: vec![],
+                answer: answer.map_err(|_| Refusal::Sealed)?,
+            });
+        }
+        let mut draft = draft().await?;
+        let answer = serde_json::to_vec(&draft.answer).expect("an answer is JSON");
+        draft.changes.push(Change::Remember(Remembered {
+            key: idempotency.key,
+            request: idempotency.request,
+            answer: server.master.seal(&answer, &place(idempotency)),
+            until: now + REMEMBERED_FOR,
+        }));
+        Ok(draft)
+    })
+    .await
+}
+
+/// Where a sealed answer belongs: one that was moved to another key does not open.
+fn place(idempotency: &Idempotency) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let key = URL_SAFE_NO_PAD.encode(idempotency.key.as_bytes());
+    format!("remembered answer {key}")
+}

@@ -1,0 +1,656 @@
+//! Credentials: made, rotated without an outage, removed. And the answer to the question that each rotation ends with: is
+//! it safe to remove the old one?
+
+use m2m::service::given;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::{
+    CredentialInfo, Credentials,
+    change::{Change, NewCredential},
+    clients,
+    commit::{Admin, Created, Draft, Idempotency, Refusal, change, create},
+    values::{Grace, Label, Time},
+    views::CredentialView,
+};
+use crate::{
+    audit::{Action, Event},
+    built_in::ADMIN,
+    client::{ClientId, CredentialId, Secret},
+    revocation::Revoked,
+    server::AuthServer,
+};
+
+/// How many credentials a client may have.
+const MOST: usize = 1000;
+
+/// What a new credential is to be. All of it can be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CredentialWish {
+    #[serde(deserialize_with = "given")]
+    label: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    expires_at: Option<Time>,
+}
+
+/// What is to be different. What is left out stays; an end that is null is taken away.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CredentialChange {
+    #[serde(deserialize_with = "given")]
+    label: Option<Label>,
+    #[serde(deserialize_with = "nullable")]
+    expires_at: Option<Option<Time>>,
+}
+
+/// How a credential is to be replaced in one step.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rotation {
+    grace: Grace,
+    #[serde(deserialize_with = "given")]
+    label: Option<Label>,
+}
+
+/// For a member that may be left out, and whose null means something.
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    member: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(member).map(Some)
+}
+
+impl CredentialInfo {
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Since when nobody used it.
+    fn idle_since(&self) -> u64 {
+        self.usage
+            .map_or(self.created_at, |usage| usage.last_used_at)
+    }
+}
+
+/// Whether a credential can be removed without breaking anybody, and why.
+///
+/// It can when the client has moved on to another one, and when this one has been idle for longer than whoever still has
+/// it would have been: longer than the longest time that the client ever let pass between two uses, and past the end of
+/// the last token that was obtained with it, since a client that holds a token does not come back for another.
+pub fn safe_to_remove(
+    credential: &CredentialInfo,
+    among: &Credentials,
+    now: u64,
+) -> (bool, String) {
+    if credential.is_expired(now) {
+        return (true, "It has ended: it opens nothing any more.".to_owned());
+    }
+    let since = credential.idle_since();
+    let others = among
+        .all
+        .iter()
+        .filter(|other| other.id != credential.id && !other.is_expired(now));
+    let moved_on = others
+        .filter_map(|other| other.usage)
+        .any(|usage| usage.last_used_at > since);
+    let idle = now.saturating_sub(since);
+    let last_use = if credential.usage.is_some() {
+        format!("It was last used {idle} s ago")
+    } else {
+        format!("It was made {idle} s ago and never used")
+    };
+    if !moved_on {
+        let why = format!("{last_use}, and no other credential has been used since.");
+        return (false, why);
+    }
+    let alive_until = credential.usage.map_or(0, |usage| usage.alive_until);
+    if alive_until >= now {
+        let left = alive_until - now + 1;
+        let why = format!(
+            "{last_use}. What was obtained with it lives for another {left} s: whoever holds that \
+             comes back only afterwards."
+        );
+        return (false, why);
+    }
+    let gap = among.longest_gap;
+    if idle <= gap {
+        let why = format!(
+            "{last_use}, but the client has let up to {gap} s pass between two uses: look again in {} s.",
+            gap - idle + 1
+        );
+        return (false, why);
+    }
+    let why = format!(
+        "{last_use}. Another credential has been used since, and the client never let more than \
+         {gap} s pass between two uses."
+    );
+    (true, why)
+}
+
+/// All credentials of a client, with what is known of their uses up to now.
+///
+/// # Errors
+/// When there is no such client.
+pub async fn list(server: &AuthServer, client: &str) -> Result<(ClientId, Credentials), Refusal> {
+    let client = clients::read(server, client).await?.id;
+    server.journal.settle().await?;
+    let credentials = server.store.credentials(&client).await?;
+    Ok((client, credentials))
+}
+
+/// One credential among the client's.
+fn find<'a>(among: &'a Credentials, id: &str) -> Result<&'a CredentialInfo, Refusal> {
+    let found = among
+        .all
+        .iter()
+        .find(|credential| credential.id.as_str() == id);
+    found.ok_or_else(|| {
+        Refusal::not_found("the client has no credential with this id: list its credentials")
+    })
+}
+
+/// One credential, as the API shows it.
+///
+/// # Errors
+/// When there is no such client or credential.
+pub async fn show(server: &AuthServer, client: &str, id: &str) -> Result<Value, Refusal> {
+    let (_, all) = list(server, client).await?;
+    let view = CredentialView::of(find(&all, id)?, &all, server.clock.now());
+    Ok(json!(view))
+}
+
+/// What the credentials look like after a change that was just decided.
+fn shown(credential: &CredentialInfo, among: &Credentials, now: u64) -> Value {
+    json!(CredentialView::of(credential, among, now))
+}
+
+/// Gives the client one more credential.
+///
+/// # Errors
+/// When there is no such client, or it may more than the administrator.
+pub async fn add(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    wish: CredentialWish,
+    idempotency: Option<&Idempotency>,
+) -> Result<Created, Refusal> {
+    create(server, idempotency, async || {
+        let (id, all) = list(server, client).await?;
+        let made = Made::new(server, admin, &id, &all).await?;
+        let wish = wish.clone();
+        Ok(made
+            .with(
+                wish.label.map_or_else(String::new, String::from),
+                wish.expires_at,
+            )
+            .draft(server, admin, Action::CredentialCreated))
+    })
+    .await
+}
+
+/// Replaces a credential in one step: a new one is made, and the old one ends after the grace.
+///
+/// # Errors
+/// As [`add`], and when there is no such credential.
+pub async fn rotate(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    old: &str,
+    wish: Rotation,
+    idempotency: Option<&Idempotency>,
+) -> Result<Created, Refusal> {
+    create(server, idempotency, async || {
+        let (id, all) = list(server, client).await?;
+        let old = find(&all, old)?;
+        let made = Made::new(server, admin, &id, &all).await?;
+        let label = wish
+            .label
+            .clone()
+            .map_or_else(|| old.label.clone(), String::from);
+        let end = server.clock.now() + wish.grace.0;
+        let end = old.expires_at.map_or(end, |earlier| earlier.min(end));
+        let mut draft = made
+            .with(label, None)
+            .draft(server, admin, Action::CredentialRotated);
+        draft.events[0] = draft.events[0].clone().explained(format!(
+            "It takes the place of {}, which ends at {end}",
+            old.id.as_str()
+        ));
+        draft.changes.push(Change::ChangeCredential {
+            client: id,
+            id: old.id.clone(),
+            label: old.label.clone(),
+            expires_at: Some(end),
+            replaces: old.replaces.clone(),
+        });
+        Ok(draft)
+    })
+    .await
+}
+
+/// Begins to replace a credential: the new one and the old one both work until the rotation is finished or cancelled.
+///
+/// # Errors
+/// As [`rotate`], and when the credential is being replaced already.
+pub async fn start_rotation(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    old: &str,
+    wish: CredentialWish,
+    idempotency: Option<&Idempotency>,
+) -> Result<Created, Refusal> {
+    create(server, idempotency, async || {
+        let (id, all) = list(server, client).await?;
+        let old = find(&all, old)?;
+        if let Some(new) = replacement(&all, old) {
+            let new = new.id.as_str();
+            let why = format!("{new} is to replace it already: finish or cancel that rotation");
+            return Err(Refusal::conflict(why));
+        }
+        let mut made = Made::new(server, admin, &id, &all).await?;
+        made.credential.replaces = Some(old.id.clone());
+        let wish = wish.clone();
+        let label = wish.label.map_or_else(|| old.label.clone(), String::from);
+        Ok(made.with(label, wish.expires_at).draft(
+            server,
+            admin,
+            Action::CredentialRotationStarted,
+        ))
+    })
+    .await
+}
+
+fn replacement<'a>(all: &'a Credentials, old: &CredentialInfo) -> Option<&'a CredentialInfo> {
+    let mut all = all.all.iter();
+    all.find(|credential| credential.replaces.as_ref() == Some(&old.id))
+}
+
+/// The old credential and the one that is to replace it.
+fn under_way<'a>(
+    all: &'a Credentials,
+    old: &str,
+) -> Result<(&'a CredentialInfo, &'a CredentialInfo), Refusal> {
+    let old = find(all, old)?;
+    let new = replacement(all, old).ok_or_else(|| {
+        Refusal::conflict("no rotation of this credential is under way: start one first")
+    })?;
+    Ok((old, new))
+}
+
+/// Ends a rotation: the old credential is gone.
+///
+/// # Errors
+/// When none is under way.
+pub async fn finish_rotation(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    old: &str,
+) -> Result<Value, Refusal> {
+    change(server, async || {
+        let (id, all) = list(server, client).await?;
+        let (old, new) = under_way(&all, old)?;
+        keep_admin_reachable(&id, &all, old, server.clock.now())?;
+        let new = CredentialInfo {
+            replaces: None,
+            ..new.clone()
+        };
+        let now = server.clock.now();
+        let event = Event::done(Action::CredentialRotationFinished, now, &admin.origin)
+            .client(&id)
+            .credential(&new.id)
+            .explained(format!("It took the place of {}", old.id.as_str()));
+        Ok(Draft {
+            changes: vec![
+                Change::RemoveCredential {
+                    client: id.clone(),
+                    id: old.id.clone(),
+                },
+                put(&id, &new),
+            ],
+            events: vec![event],
+            answer: shown(&new, &without(&all, &old.id), now),
+        })
+    })
+    .await
+}
+
+/// Breaks a rotation off: the new credential is gone.
+///
+/// # Errors
+/// When none is under way.
+pub async fn cancel_rotation(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    old: &str,
+) -> Result<(), Refusal> {
+    change(server, async || {
+        let (id, all) = list(server, client).await?;
+        let (_, new) = under_way(&all, old)?;
+        keep_admin_reachable(&id, &all, new, server.clock.now())?;
+        Ok(removal(
+            server,
+            admin,
+            &id,
+            new,
+            Action::CredentialRotationCancelled,
+        ))
+    })
+    .await
+}
+
+/// Changes label or end of a credential.
+///
+/// # Errors
+/// When there is no such credential, or a longer life would hand out more than the administrator has.
+pub async fn edit(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    id: &str,
+    wish: &CredentialChange,
+) -> Result<Value, Refusal> {
+    change(server, async || {
+        let (client, all) = list(server, client).await?;
+        let before = find(&all, id)?;
+        let mut after = before.clone();
+        if let Some(label) = wish.label.clone() {
+            after.label = label.into();
+        }
+        if let Some(end) = wish.expires_at {
+            after.expires_at = end.map(|end| end.0);
+        }
+        let now = server.clock.now();
+        let answer = shown(&after, &all, now);
+        if after == *before {
+            return Ok(Draft {
+                changes: vec![],
+                events: vec![],
+                answer,
+            });
+        }
+        if after.expires_at != before.expires_at {
+            admin.may_empower(server, &client).await?;
+        }
+        if after.expires_at.is_some() {
+            keep_admin_reachable(&client, &all, before, now)?;
+        }
+        let event = Event::done(Action::CredentialChanged, now, &admin.origin)
+            .client(&client)
+            .credential(&after.id)
+            .explained(match after.expires_at {
+                Some(end) => format!("It ends at {end}"),
+                None => "It has no end".to_owned(),
+            });
+        Ok(Draft {
+            changes: vec![put(&client, &after)],
+            events: vec![event],
+            answer,
+        })
+    })
+    .await
+}
+
+/// Removes a credential. The tokens that it obtained live on.
+///
+/// # Errors
+/// When there is no such credential, or it is the last one of the administrator.
+pub async fn remove(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    id: &str,
+) -> Result<(), Refusal> {
+    change(server, async || {
+        let (client, all) = list(server, client).await?;
+        let credential = find(&all, id)?;
+        keep_admin_reachable(&client, &all, credential, server.clock.now())?;
+        Ok(removal(
+            server,
+            admin,
+            &client,
+            credential,
+            Action::CredentialDeleted,
+        ))
+    })
+    .await
+}
+
+/// Removes a credential that fell into wrong hands, and takes back all that it obtained.
+///
+/// # Errors
+/// As [`remove`].
+pub async fn compromised(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &str,
+    id: &str,
+) -> Result<(), Refusal> {
+    change(server, async || {
+        let (client, all) = list(server, client).await?;
+        let credential = find(&all, id)?;
+        keep_admin_reachable(&client, &all, credential, server.clock.now())?;
+        let mut draft = removal(
+            server,
+            admin,
+            &client,
+            credential,
+            Action::CredentialCompromised,
+        );
+        let revoked = Revoked::Credential(credential.id.clone());
+        draft.changes.push(revoked.at(server.clock.now()));
+        Ok(draft)
+    })
+    .await
+}
+
+fn removal(
+    server: &AuthServer,
+    admin: &Admin,
+    client: &ClientId,
+    credential: &CredentialInfo,
+    action: Action,
+) -> Draft<()> {
+    let event = Event::done(action, server.clock.now(), &admin.origin)
+        .client(client)
+        .credential(&credential.id);
+    Draft {
+        changes: vec![Change::RemoveCredential {
+            client: client.clone(),
+            id: credential.id.clone(),
+        }],
+        events: vec![event],
+        answer: (),
+    }
+}
+
+fn put(client: &ClientId, credential: &CredentialInfo) -> Change {
+    Change::ChangeCredential {
+        client: client.clone(),
+        id: credential.id.clone(),
+        label: credential.label.clone(),
+        expires_at: credential.expires_at,
+        replaces: credential.replaces.clone(),
+    }
+}
+
+fn without(all: &Credentials, id: &CredentialId) -> Credentials {
+    let mut all = all.clone();
+    all.all.retain(|credential| credential.id != *id);
+    all
+}
+
+/// Somebody must be able to come in: the built-in administrator keeps a credential without an end.
+fn keep_admin_reachable(
+    client: &ClientId,
+    all: &Credentials,
+    leaving: &CredentialInfo,
+    now: u64,
+) -> Result<(), Refusal> {
+    let stays = |credential: &&CredentialInfo| {
+        credential.id != leaving.id && credential.expires_at.is_none()
+    };
+    let leaving_counts = leaving.expires_at.is_none() || !leaving.is_expired(now);
+    if client.as_str() == ADMIN && leaving_counts && !all.all.iter().any(|c| stays(&c)) {
+        let why = "this is the last credential of the administrator: make another one first";
+        return Err(Refusal::conflict(why));
+    }
+    Ok(())
+}
+
+/// A credential that was just made, with its secret.
+struct Made {
+    credential: NewCredential,
+    secret: Secret,
+    /// The client's credentials besides it.
+    others: Credentials,
+}
+
+impl Made {
+    async fn new(
+        server: &AuthServer,
+        admin: &Admin,
+        client: &ClientId,
+        others: &Credentials,
+    ) -> Result<Self, Refusal> {
+        admin.may_empower(server, client).await?;
+        if others.all.len() >= MOST {
+            let why =
+                format!("the client has {MOST} credentials: remove those that it does not use");
+            return Err(Refusal::conflict(why));
+        }
+        let secret = Secret::generate();
+        Ok(Self {
+            credential: NewCredential::of(client, "", &secret, server.clock.now()),
+            secret,
+            others: others.clone(),
+        })
+    }
+
+    fn with(mut self, label: String, expires_at: Option<Time>) -> Self {
+        self.credential.label = label;
+        self.credential.expires_at = expires_at.map(|end| end.0);
+        self
+    }
+
+    fn draft(self, server: &AuthServer, admin: &Admin, action: Action) -> Draft<Created> {
+        let now = server.clock.now();
+        let NewCredential { client, id, .. } = &self.credential;
+        let event = Event::done(action, now, &admin.origin)
+            .client(client)
+            .credential(id);
+        let mut body = shown(&self.info(), &self.others, now);
+        body["client_secret"] = Value::from(self.secret.expose());
+        let location = format!("/admin/v1/clients/{client}/credentials/{}", id.as_str());
+        Draft {
+            events: vec![event],
+            answer: Created {
+                location,
+                version: None,
+                body,
+            },
+            changes: vec![Change::AddCredential(self.credential)],
+        }
+    }
+
+    fn info(&self) -> CredentialInfo {
+        let new = &self.credential;
+        CredentialInfo {
+            id: new.id.clone(),
+            label: new.label.clone(),
+            last_four: new.last_four.clone(),
+            created_at: new.created_at,
+            expires_at: new.expires_at,
+            replaces: new.replaces.clone(),
+            usage: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Usage;
+
+    fn credential(id: &str, created_at: u64, usage: Option<(u64, u64)>) -> CredentialInfo {
+        CredentialInfo {
+            id: CredentialId::from_stored(id.to_owned()),
+            label: String::new(),
+            last_four: String::new(),
+            created_at,
+            expires_at: None,
+            replaces: None,
+            usage: usage.map(|(last_used_at, alive_until)| Usage {
+                last_used_at,
+                count: 1,
+                alive_until,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_credential_is_safe_to_remove_when_nobody_can_still_have_it() {
+        const NOW: u64 = 10_000;
+        let used = |at| Some((at, at + 60));
+        for (old, new, gap, says) in [
+            // Nobody has moved on.
+            (
+                used(9_000),
+                None,
+                10,
+                Err("no other credential has been used since"),
+            ),
+            (used(9_000), used(8_999), 10, Err("no other credential")),
+            (used(9_000), used(9_000), 10, Err("no other credential")),
+            // A token that it obtained is alive.
+            (used(9_950), used(9_990), 10, Err("lives for another 11 s")),
+            (used(9_940), used(9_990), 10, Err("lives for another 1 s")),
+            (
+                used(9_939),
+                used(9_990),
+                10,
+                Ok("Another credential has been used since"),
+            ),
+            // The client takes its time.
+            (used(9_000), used(9_990), 1_000, Err("look again in 1 s")),
+            (
+                used(9_000),
+                used(9_990),
+                999,
+                Ok("never let more than 999 s pass"),
+            ),
+            // Nobody ever used it.
+            (None, used(9_990), 10, Ok("never used")),
+            (None, used(4_000), 10, Err("never used, and no other")),
+            (None, None, 0, Err("never used, and no other")),
+        ] {
+            let old = credential("old", 5_000, old);
+            let among = Credentials {
+                longest_gap: gap,
+                all: vec![old.clone(), credential("new", 5_000, new)],
+            };
+            let (safe, reason) = safe_to_remove(&old, &among, NOW);
+            assert_eq!(safe, says.is_ok(), "{reason}");
+            let (Ok(part) | Err(part)) = says;
+            assert!(reason.contains(part), "{reason}");
+        }
+    }
+
+    #[test]
+    fn one_that_ended_is_safe_to_remove_and_no_witness_that_others_moved_on() {
+        let mut ended = credential("ended", 0, Some((90, 95)));
+        ended.expires_at = Some(100);
+        let old = credential("old", 0, Some((50, 55)));
+        let among = Credentials {
+            longest_gap: 1,
+            all: vec![ended.clone(), old.clone()],
+        };
+        assert!(safe_to_remove(&ended, &among, 100).0);
+        assert!(!safe_to_remove(&old, &among, 100).0);
+        assert!(safe_to_remove(&old, &among, 99).0);
+    }
+}

@@ -1,0 +1,276 @@
+//! Grants: who may call whom.
+
+use m2m::service::given;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Arrow, Version,
+    change::Change,
+    commit::{Admin, Created, Draft, Expected, Idempotency, Refusal, change, create},
+    credentials::nullable,
+    values::{Description, Lifetime, ScopeNames, Time},
+    views::{GrantView, path_segment},
+};
+use crate::{
+    audit::{Action, Event},
+    built_in::{ADMIN, AUDIENCE},
+    client::ClientId,
+    policy_file::PolicyGrant,
+    resource::ResourceId,
+    revocation::Revoked,
+    server::AuthServer,
+};
+
+/// What a new grant is to be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewGrant {
+    client_id: ClientId,
+    resource: ResourceId,
+    #[serde(default)]
+    scopes: ScopeNames,
+    #[serde(default)]
+    token_lifetime: Option<Lifetime>,
+    #[serde(default)]
+    expires_at: Option<Time>,
+    #[serde(default, deserialize_with = "given")]
+    reason: Option<Description>,
+}
+
+/// What is to be different. What is left out stays; null takes a limit away.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrantChange {
+    #[serde(deserialize_with = "given")]
+    scopes: Option<ScopeNames>,
+    #[serde(deserialize_with = "nullable")]
+    token_lifetime: Option<Option<Lifetime>>,
+    #[serde(deserialize_with = "nullable")]
+    expires_at: Option<Option<Time>>,
+    #[serde(deserialize_with = "given")]
+    reason: Option<Description>,
+}
+
+/// The grant of this client for this resource, as a path has them.
+///
+/// # Errors
+/// When there is none.
+pub async fn read(server: &AuthServer, client: &str, resource: &str) -> Result<Arrow, Refusal> {
+    let unknown = || Refusal::not_found("there is no such grant: list the grants");
+    let client = ClientId::parse(client).map_err(|_| unknown())?;
+    let resource = ResourceId::parse(resource).map_err(|_| unknown())?;
+    let found = server.store.grant(&client, &resource).await?;
+    found.ok_or_else(unknown)
+}
+
+/// Allows a client to call a resource.
+///
+/// # Errors
+/// When one of them is unknown, the grant is there already, or it would give what is not there to be given.
+pub async fn add(
+    server: &AuthServer,
+    admin: &Admin,
+    wish: NewGrant,
+    idempotency: Option<&Idempotency>,
+) -> Result<Created, Refusal> {
+    let (client, resource) = (wish.client_id, wish.resource);
+    let terms = PolicyGrant {
+        scopes: wish.scopes.0,
+        token_lifetime: wish.token_lifetime.map(|lifetime| lifetime.0),
+        expires_at: wish.expires_at.map(|end| end.0),
+        reason: wish.reason.map(String::from).unwrap_or_default(),
+    };
+    create(server, idempotency, async || {
+        let graph = server.store.graph_version().await?;
+        if server.store.client(&client).await?.is_none() {
+            let why = "there is no client with this id: make the client first";
+            return Err(Refusal::unknown("client_id", why));
+        }
+        check(server, admin, &resource, &terms).await?;
+        if server.store.grant(&client, &resource).await?.is_some() {
+            let why = format!("there is a grant {client} -> {resource} already: change it");
+            return Err(Refusal::conflict(why));
+        }
+        let arrow = Arrow {
+            client: client.clone(),
+            resource: resource.clone(),
+            terms: terms.clone(),
+            version: Version::generate(),
+        };
+        Ok(Draft {
+            events: vec![event(server, admin, Action::GrantCreated, &arrow)],
+            answer: Created {
+                location: format!(
+                    "/admin/v1/grants/{client}/{}",
+                    path_segment(resource.as_str())
+                ),
+                version: Some(arrow.version.as_str().to_owned()),
+                body: json!(GrantView::from(&arrow)),
+            },
+            changes: vec![Change::Graph { expected: graph }, put(arrow, None)],
+        })
+    })
+    .await
+}
+
+/// Changes a grant. When it allows less than before, the tokens that were obtained with it are taken back.
+///
+/// # Errors
+/// As [`add`]; when it is not there, is built in, or was changed since the caller looked.
+pub async fn edit(
+    server: &AuthServer,
+    admin: &Admin,
+    (client, resource): (&str, &str),
+    wish: &GrantChange,
+    expected: &Expected,
+) -> Result<Arrow, Refusal> {
+    change(server, async || {
+        let graph = server.store.graph_version().await?;
+        let before = read(server, client, resource).await?;
+        expected.check(&before.version)?;
+        refuse_built_in(&before)?;
+        let mut arrow = before.clone();
+        apply(wish, &mut arrow.terms);
+        if arrow.terms == before.terms {
+            return Ok(Draft {
+                changes: vec![],
+                events: vec![],
+                answer: arrow,
+            });
+        }
+        check(server, admin, &arrow.resource, &arrow.terms).await?;
+        arrow.version = Version::generate();
+        let mut changes = vec![
+            Change::Graph { expected: graph },
+            put(arrow.clone(), Some(before.version.clone())),
+        ];
+        if narrows(&before.terms, &arrow.terms) {
+            changes.push(revocation(server, &arrow));
+        }
+        Ok(Draft {
+            changes,
+            events: vec![event(server, admin, Action::GrantChanged, &arrow)],
+            answer: arrow,
+        })
+    })
+    .await
+}
+
+fn apply(wish: &GrantChange, terms: &mut PolicyGrant) {
+    let wish = wish.clone();
+    if let Some(scopes) = wish.scopes {
+        terms.scopes = scopes.0;
+    }
+    if let Some(lifetime) = wish.token_lifetime {
+        terms.token_lifetime = lifetime.map(|lifetime| lifetime.0);
+    }
+    if let Some(end) = wish.expires_at {
+        terms.expires_at = end.map(|end| end.0);
+    }
+    if let Some(reason) = wish.reason {
+        terms.reason = reason.into();
+    }
+}
+
+/// Whether tokens that were issued under `before` may say more, or live longer, than `after` allows.
+pub fn narrows(before: &PolicyGrant, after: &PolicyGrant) -> bool {
+    let end = |terms: &PolicyGrant| terms.expires_at.unwrap_or(u64::MAX);
+    !before.scopes.is_subset(&after.scopes) || end(after) < end(before)
+}
+
+/// What no single value shows: whether it fits to the resource, and is the administrator's to give.
+async fn check(
+    server: &AuthServer,
+    admin: &Admin,
+    resource: &ResourceId,
+    terms: &PolicyGrant,
+) -> Result<(), Refusal> {
+    if resource.as_str() == AUDIENCE {
+        admin.may_hand_out(&terms.scopes)?;
+    }
+    let Some(resource) = server.store.resource(resource).await? else {
+        let why = "there is no resource with this id: make the resource first";
+        return Err(Refusal::unknown("resource", why));
+    };
+    let known = &resource.settings.scopes;
+    if !terms.scopes.iter().all(|scope| known.contains_key(scope)) {
+        let known: Vec<&str> = known.keys().map(String::as_str).collect();
+        let why = format!("the resource has these scopes: {}", known.join(" "));
+        return Err(Refusal::does_not_fit("scopes", why));
+    }
+    if terms.token_lifetime > Some(resource.settings.token_lifetime) {
+        let why = format!(
+            "the resource's tokens live for {} s: a grant can only shorten it",
+            resource.settings.token_lifetime
+        );
+        return Err(Refusal::does_not_fit("token_lifetime", why));
+    }
+    Ok(())
+}
+
+/// Removes a grant, and takes the tokens back that were obtained with it.
+///
+/// # Errors
+/// When it is not there, is built in, or was changed since the caller looked.
+pub async fn remove(
+    server: &AuthServer,
+    admin: &Admin,
+    (client, resource): (&str, &str),
+    expected: &Expected,
+) -> Result<(), Refusal> {
+    change(server, async || {
+        let graph = server.store.graph_version().await?;
+        let arrow = read(server, client, resource).await?;
+        expected.check(&arrow.version)?;
+        refuse_built_in(&arrow)?;
+        Ok(Draft {
+            events: vec![event(server, admin, Action::GrantDeleted, &arrow)],
+            changes: vec![
+                Change::Graph { expected: graph },
+                revocation(server, &arrow),
+                Change::RemoveGrant {
+                    client: arrow.client,
+                    resource: arrow.resource,
+                    expected: arrow.version,
+                },
+            ],
+            answer: (),
+        })
+    })
+    .await
+}
+
+fn revocation(server: &AuthServer, arrow: &Arrow) -> Change {
+    Revoked::Grant(arrow.client.clone(), arrow.resource.clone()).at(server.clock.now())
+}
+
+fn put(arrow: Arrow, expected: Option<Version>) -> Change {
+    Change::PutGrant {
+        client: arrow.client,
+        resource: arrow.resource,
+        terms: arrow.terms,
+        expected,
+        version: arrow.version,
+    }
+}
+
+fn event(server: &AuthServer, admin: &Admin, action: Action, arrow: &Arrow) -> Event {
+    let scopes = if arrow.terms.scopes.is_empty() {
+        "It has no scopes".to_owned()
+    } else {
+        format!("Its scopes: {}", arrow.terms.scopes)
+    };
+    Event::done(action, server.clock.now(), &admin.origin)
+        .client(&arrow.client)
+        .resource(&arrow.resource)
+        .explained(scopes)
+}
+
+fn refuse_built_in(arrow: &Arrow) -> Result<(), Refusal> {
+    if (arrow.client.as_str(), arrow.resource.as_str()) == (ADMIN, AUDIENCE) {
+        let why = "the grant admin -> auth-provider is built in: it stays as it is";
+        return Err(Refusal::conflict(why));
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Who there is: clients, their credentials, resources, and the grants between them. What administrators see and
+//! change; what a token request needs of it is [`ClientRecord`](crate::client::ClientRecord).
+
+pub mod change;
+pub mod clients;
+pub mod commit;
+pub mod credentials;
+pub mod grants;
+pub mod resources;
+pub mod values;
+pub mod views;
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{
+    client::{ClientId, ClientStatus, CredentialId, random_id},
+    policy_file::{Policy, PolicyGrant, PolicyResource},
+    resource::ResourceId,
+};
+
+/// Which state of a thing: new with each change, never used twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(String);
+
+impl Version {
+    pub fn generate() -> Self {
+        Self(random_id())
+    }
+
+    /// A version from the store, or from an entity tag.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A client as its administrator sees it. Times are seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub id: ClientId,
+    pub profile: Profile,
+    pub created_at: u64,
+    pub updated_at: u64,
+    pub last_used_at: Option<u64>,
+    pub version: Version,
+}
+
+/// What an administrator says of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub name: String,
+    pub description: String,
+    pub status: ClientStatus,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A credential without its secret. Times are seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialInfo {
+    pub id: CredentialId,
+    pub label: String,
+    /// The end of the secret; empty for one that was made before this was kept.
+    pub last_four: String,
+    pub created_at: u64,
+    pub expires_at: Option<u64>,
+    /// The credential that this one is to replace, while a rotation is under way.
+    pub replaces: Option<CredentialId>,
+    pub usage: Option<Usage>,
+}
+
+/// What is known of the uses of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub last_used_at: u64,
+    pub count: u64,
+    /// When the last of the tokens that it obtained ends: until then whoever uses it need not come back.
+    pub alive_until: u64,
+}
+
+/// All credentials of one client, and its habits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The longest time between two uses of any of them, in seconds.
+    pub longest_gap: u64,
+    pub all: Vec<CredentialInfo>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    pub id: ResourceId,
+    pub settings: PolicyResource,
+    pub version: Version,
+}
+
+/// One arrow of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrow {
+    pub client: ClientId,
+    pub resource: ResourceId,
+    pub terms: PolicyGrant,
+    pub version: Version,
+}
+
+/// The whole graph, or the part of it that somebody asked about, with the versions by which a change can say what it was
+/// checked against.
+#[derive(Debug)]
+pub struct Graph {
+    pub version: u64,
+    pub policy: Policy,
+    pub clients: BTreeMap<ClientId, Version>,
+    pub resources: BTreeMap<ResourceId, Version>,
+    pub grants: BTreeMap<(ClientId, ResourceId), Version>,
+}
+
+/// Which clients are listed: those that have all that is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    pub status: Option<ClientStatus>,
+    /// How the id begins.
+    pub prefix: Option<String>,
+    pub name: Option<String>,
+}
+
+/// Which grants are listed: those that have all that is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantFilter {
+    pub client: Option<ClientId>,
+    pub resource: Option<ResourceId>,
+}

@@ -1,0 +1,237 @@
+//! The values that administrators send, checked while they are read: whoever holds one need not check it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use m2m::{ScopeSet, service::TextError, verify::Algorithm};
+use serde::Deserialize;
+
+use crate::{
+    keys::algorithm,
+    policy_file::MAX_TOKEN_LIFETIME,
+    texts::{check_description, check_label, check_metadata_entry, check_name},
+};
+
+/// The last second of the year 9999: later times have no RFC 3339 form.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// How many scopes a resource may have.
+pub const MAX_SCOPES: usize = 100;
+
+const MAX_SCOPE: usize = 128;
+
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl TryFrom<String> for $name {
+            type Error = TextError;
+
+            fn try_from(text: String) -> Result<Self, TextError> {
+                $check(&text).map(|()| Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+    };
+}
+
+checked_text!(
+    /// What people call a client or a resource: 1 to 200 characters.
+    Name,
+    check_name
+);
+checked_text!(
+    /// What something is for: up to 1000 characters.
+    Description,
+    check_description
+);
+checked_text!(
+    /// By which people tell credentials apart: up to 100 characters.
+    Label,
+    check_label
+);
+
+/// A time, in seconds since the epoch, up to the year 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Time(pub u64);
+
+impl TryFrom<u64> for Time {
+    type Error = String;
+
+    fn try_from(seconds: u64) -> Result<Self, String> {
+        if seconds <= LAST_SECOND {
+            Ok(Self(seconds))
+        } else {
+            Err(format!("write seconds since 1970, at most {LAST_SECOND}"))
+        }
+    }
+}
+
+/// The life of a token in seconds, from one second to a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Lifetime(pub u64);
+
+impl TryFrom<u64> for Lifetime {
+    type Error = String;
+
+    fn try_from(seconds: u64) -> Result<Self, String> {
+        if (1..=MAX_TOKEN_LIFETIME).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(format!("write 1 to {MAX_TOKEN_LIFETIME} seconds"))
+        }
+    }
+}
+
+/// How long a replaced credential goes on working, in seconds: up to 90 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Grace(pub u64);
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self(24 * 3600)
+    }
+}
+
+impl TryFrom<u64> for Grace {
+    type Error = &'static str;
+
+    fn try_from(seconds: u64) -> Result<Self, &'static str> {
+        if seconds <= 90 * 24 * 3600 {
+            Ok(Self(seconds))
+        } else {
+            Err("write 0 to 7776000 seconds")
+        }
+    }
+}
+
+/// What an operator notes with a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct Metadata(pub BTreeMap<String, String>);
+
+impl TryFrom<BTreeMap<String, String>> for Metadata {
+    type Error = String;
+
+    fn try_from(entries: BTreeMap<String, String>) -> Result<Self, String> {
+        at_most(20, entries.len(), "keys")?;
+        for (key, value) in &entries {
+            check_metadata_entry(key, value).map_err(|error| error.to_string())?;
+        }
+        Ok(Self(entries))
+    }
+}
+
+/// Which metadata changes: `None` removes the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Option<String>>")]
+pub struct MetadataChange(pub BTreeMap<String, Option<String>>);
+
+impl TryFrom<BTreeMap<String, Option<String>>> for MetadataChange {
+    type Error = String;
+
+    fn try_from(entries: BTreeMap<String, Option<String>>) -> Result<Self, String> {
+        at_most(20, entries.len(), "keys")?;
+        for (key, value) in &entries {
+            let value = value.as_deref().unwrap_or_default();
+            check_metadata_entry(key, value).map_err(|error| error.to_string())?;
+        }
+        Ok(Self(entries))
+    }
+}
+
+/// The scopes of a resource with what they allow, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct Scopes(pub BTreeMap<String, String>);
+
+impl TryFrom<BTreeMap<String, String>> for Scopes {
+    type Error = String;
+
+    fn try_from(scopes: BTreeMap<String, String>) -> Result<Self, String> {
+        at_most(MAX_SCOPES, scopes.len(), "scopes")?;
+        for (scope, description) in &scopes {
+            check_scope(scope)?;
+            check_description(description).map_err(|error| error.to_string())?;
+        }
+        Ok(Self(scopes))
+    }
+}
+
+/// Which scopes of a resource change: `None` removes the scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Option<String>>")]
+pub struct ScopesChange(pub BTreeMap<String, Option<String>>);
+
+impl TryFrom<BTreeMap<String, Option<String>>> for ScopesChange {
+    type Error = String;
+
+    fn try_from(scopes: BTreeMap<String, Option<String>>) -> Result<Self, String> {
+        at_most(MAX_SCOPES, scopes.len(), "scopes")?;
+        for (scope, description) in &scopes {
+            check_scope(scope)?;
+            check_description(description.as_deref().unwrap_or_default())
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self(scopes))
+    }
+}
+
+/// Scopes by name, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct ScopeNames(pub ScopeSet);
+
+impl TryFrom<Vec<String>> for ScopeNames {
+    type Error = String;
+
+    fn try_from(names: Vec<String>) -> Result<Self, String> {
+        at_most(MAX_SCOPES, names.len(), "scopes")?;
+        names.iter().try_for_each(|name| check_scope(name))?;
+        let different: BTreeSet<&String> = names.iter().collect();
+        if different.len() < names.len() {
+            return Err("a scope stands there twice: write it once".to_owned());
+        }
+        let set = ScopeSet::from_tokens(&names).map_err(|error| error.to_string())?;
+        Ok(Self(set))
+    }
+}
+
+/// What tokens are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SigningAlg(pub Algorithm);
+
+impl TryFrom<String> for SigningAlg {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        let known = algorithm(&name).map(Self);
+        known.ok_or("write ES256, RS256, PS256 or EdDSA")
+    }
+}
+
+fn check_scope(name: &str) -> Result<(), String> {
+    if name.len() > MAX_SCOPE {
+        return Err(format!("a scope has at most {MAX_SCOPE} characters"));
+    }
+    let checked = ScopeSet::from_tokens([name]);
+    checked.map(drop).map_err(|error| error.to_string())
+}
+
+fn at_most(max: usize, there: usize, what: &str) -> Result<(), String> {
+    if there > max {
+        return Err(format!("there are {there} {what}: write at most {max}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! The part of the store that keeps the audit log, and what follows from it about the uses of credentials.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::audit::{Event, Filter, Recorded};
+
+/// The audit log. Each method is one atomic step.
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Adds events, in their order.
+    async fn add_events(&self, events: &[Event]) -> Result<(), StoreError>;
+
+    /// At most `limit` events with numbers below `before`, the last one first.
+    async fn events(
+        &self,
+        filter: &Filter,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Brings what is known of the uses of clients and credentials up to the last event, in small steps. True when there
+    /// may be more.
+    async fn sum_up_uses(&self) -> Result<bool, StoreError>;
+
+    /// Removes some of the events from before the second `time`. True when there may be more.
+    async fn forget_events(&self, time: u64) -> Result<bool, StoreError>;
+}
+
+/// What one row of an insert has, in the order of [`ADD_EVENTS`].
+pub(super) const EVENT_COLUMNS: usize = 13;
+
+pub(super) const ADD_EVENTS: &str = "
+    INSERT INTO audit_event (at, action, outcome, actor, client_id, resource_id, credential_id, jti,
+                             ends_at, reason, explanation, request_id, address)
+    VALUES ";
+
+/// The beginning of a list of events; each part of the filter that is given adds a line.
+pub(super) const EVENTS: &str = "
+    SELECT number, at, action, outcome, actor, client_id, resource_id, credential_id, jti, ends_at,
+           reason, explanation, request_id, address
+    FROM audit_event WHERE number < $1 AND at >= $2 AND at <= $3 ";
+
+/// Who sums up goes first; the others wait and find it done.
+pub(super) const USED_UP_TO: &str = "
+    UPDATE registry_state SET used_up_to = used_up_to WHERE one = 1 RETURNING used_up_to";
+
+pub(super) const LAST_EVENT: &str = "SELECT COALESCE(MAX(number), 0) AS number FROM audit_event";
+
+pub(super) const SET_USED_UP_TO: &str = "UPDATE registry_state SET used_up_to = $1 WHERE one = 1";
+
+/// How many events are summed up in one step.
+pub(super) const SUMMED_UP: u64 = 20_000;
+
+// A credential that was removed in the meantime has no uses any more.
+pub(super) const SUM_UP_CREDENTIALS: &str = "
+    INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
+    SELECT e.credential_id, MAX(e.at), COUNT(*), MAX(e.ends_at) FROM audit_event e
+    JOIN credential c ON c.id = e.credential_id
+    WHERE e.number > $1 AND e.number <= $2 AND e.ends_at IS NOT NULL
+    GROUP BY e.credential_id
+    ON CONFLICT (credential_id) DO UPDATE
+    SET use_count = credential_use.use_count + excluded.use_count,
+        last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
+                            THEN credential_use.last_used_at ELSE excluded.last_used_at END,
+        alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
+                           THEN credential_use.alive_until ELSE excluded.alive_until END";
+
+// The gap before a use is the time since the use before it, be it in this step or an earlier one.
+pub(super) const SUM_UP_CLIENTS: &str = "
+    INSERT INTO client_use (client_id, last_used_at, longest_gap)
+    SELECT client_id, MAX(at), MAX(gap) FROM (
+        SELECT e.client_id, e.at, e.at - COALESCE(
+            LAG(e.at) OVER (PARTITION BY e.client_id ORDER BY e.at, e.number),
+            u.last_used_at, e.at) AS gap
+        FROM audit_event e
+        JOIN client c ON c.id = e.client_id
+        LEFT JOIN client_use u ON u.client_id = e.client_id
+        WHERE e.number > $1 AND e.number <= $2 AND e.ends_at IS NOT NULL
+    ) AS uses
+    WHERE client_id IS NOT NULL
+    GROUP BY client_id
+    ON CONFLICT (client_id) DO UPDATE
+    SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
+                            THEN client_use.last_used_at ELSE excluded.last_used_at END,
+        longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
+                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+
+pub(super) const FORGET_EVENTS: &str = "
+    DELETE FROM audit_event WHERE number IN
+    (SELECT number FROM audit_event
+     WHERE at < $1 AND number <= (SELECT used_up_to FROM registry_state WHERE one = 1)
+     ORDER BY at LIMIT $2)";
+
+/// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
+pub(super) const LONGEST_LIST: usize = 64;
+
+/// The statement that adds `rows` events.
+pub(super) fn add_events_sql(rows: usize) -> String {
+    let mut sql = ADD_EVENTS.to_owned();
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=EVENT_COLUMNS {
+            if column > 1 {
+                sql.push_str(", ");
+            }
+            sql.push('$');
+            sql.push_str(&(row * EVENT_COLUMNS + column).to_string());
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+/// Cuts a list into pieces whose lengths are powers of two.
+pub(super) fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        if list.is_empty() {
+            return None;
+        }
+        let length = (1 << list.len().ilog2()).min(LONGEST_LIST);
+        let (piece, rest) = list.split_at(length);
+        list = rest;
+        Some(piece)
+    })
+}
+
+macro_rules! audit_store {
+    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
+        impl $store {
+            /// Adds events within a transaction.
+            async fn insert_events(
+                connection: &mut <$database as sqlx::Database>::Connection,
+                events: &[Event],
+            ) -> Result<(), StoreError> {
+                for piece in audit::pieces(events) {
+                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len()));
+                    let mut query = sqlx::query(sql);
+                    for event in piece {
+                        query = query
+                            .bind(number(event.at))
+                            .bind(event.action.as_str())
+                            .bind(event.outcome.as_str())
+                            .bind(event.actor.as_ref().map(ClientId::as_str))
+                            .bind(event.client.as_ref().map(ClientId::as_str))
+                            .bind(event.resource.as_ref().map(ResourceId::as_str))
+                            .bind(event.credential.as_ref().map(CredentialId::as_str))
+                            .bind(event.jti.as_deref())
+                            .bind(event.ends_at.map(number))
+                            .bind(event.reason.as_deref())
+                            .bind(event.explanation.as_deref())
+                            .bind(event.request_id.as_deref())
+                            .bind(event.address.map(|address| address.to_string()));
+                    }
+                    query.execute(&mut *connection).await?;
+                }
+                Ok(())
+            }
+        }
+
+        #[async_trait]
+        impl AuditStore for $store {
+            async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                sqlx::query($order).execute(&mut *tx).await?;
+                Self::insert_events(&mut tx, events).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+
+            async fn events(
+                &self,
+                filter: &Filter,
+                before: u64,
+                limit: usize,
+            ) -> Result<Vec<Recorded>, StoreError> {
+                let conditions = [
+                    (
+                        "AND client_id = ",
+                        filter.client.as_ref().map(ClientId::as_str),
+                    ),
+                    (
+                        "AND resource_id = ",
+                        filter.resource.as_ref().map(ResourceId::as_str),
+                    ),
+                    ("AND action = ", filter.action.map(Action::as_str)),
+                    ("AND outcome = ", filter.outcome.map(Outcome::as_str)),
+                    ("AND request_id = ", filter.request_id.as_deref()),
+                ];
+                let (mut sql, values) = filtered(audit::EVENTS, 3, &conditions);
+                sql.push_str(&format!("ORDER BY number DESC LIMIT ${}", values.len() + 4));
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
+                    .bind(number(before))
+                    .bind(number(filter.since.unwrap_or(0)))
+                    .bind(number(filter.until.unwrap_or(u64::MAX)));
+                for value in values {
+                    query = query.bind(value);
+                }
+                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                rows.iter().map(recorded).collect()
+            }
+
+            async fn sum_up_uses(&self) -> Result<bool, StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                let row = sqlx::query(audit::USED_UP_TO).fetch_one(&mut *tx).await?;
+                let from = time(&row, "used_up_to")?;
+                let row = sqlx::query(audit::LAST_EVENT).fetch_one(&mut *tx).await?;
+                let last = time(&row, "number")?;
+                let up_to = last.min(from + audit::SUMMED_UP);
+                if up_to > from {
+                    for sql in [audit::SUM_UP_CREDENTIALS, audit::SUM_UP_CLIENTS] {
+                        sqlx::query(sql)
+                            .bind(number(from))
+                            .bind(number(up_to))
+                            .execute(&mut *tx)
+                            .await?;
+                    }
+                    sqlx::query(audit::SET_USED_UP_TO)
+                        .bind(number(up_to))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                tx.commit().await?;
+                Ok(up_to < last)
+            }
+
+            async fn forget_events(&self, time: u64) -> Result<bool, StoreError> {
+                let forgotten = sqlx::query(audit::FORGET_EVENTS)
+                    .bind(number(time))
+                    .bind(number(BATCH))
+                    .execute(&self.0)
+                    .await?;
+                Ok(forgotten.rows_affected() == BATCH)
+            }
+        }
+    };
+}
+pub(super) use audit_store;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_cut_into_powers_of_two() {
+        let list: Vec<u8> = (0..200).collect();
+        let lengths: Vec<usize> = pieces(&list).map(<[u8]>::len).collect();
+        assert_eq!(lengths, [64, 64, 64, 8]);
+        assert_eq!(pieces(&list).flatten().count(), 200);
+        assert_eq!(pieces::<u8>(&[]).count(), 0);
+    }
+
+    #[test]
+    fn every_row_has_its_own_parameters() {
+        let sql = add_events_sql(2);
+        assert!(sql.ends_with("($14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"));
+    }
+}
