@@ -174,7 +174,7 @@ impl Connection {
         let url = self.url.as_deref().unwrap_or(&own);
         Ok(Session {
             api: Api::new(url, &client, secret, origin)?,
-            out: Output::new(self.json, Clock::System.now()),
+            out: Output::new(self.json, Clock::System),
         })
     }
 

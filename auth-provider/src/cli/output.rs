@@ -12,6 +12,7 @@ use std::{
 use anstyle::Style;
 use comfy_table::{ColumnConstraint::LowerBoundary, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
+use m2m::Clock;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -30,24 +31,22 @@ const DAY: u64 = 24 * HOUR;
 
 pub(super) struct Output {
     json: bool,
-    /// From when times are told, in seconds since the epoch.
-    now: i64,
+    /// From when times are told.
+    clock: Clock,
 }
 
 impl Output {
-    pub(super) fn new(json: bool, now: u64) -> Self {
-        Self {
-            json,
-            now: i64::try_from(now).unwrap_or(i64::MAX),
-        }
+    pub(super) fn new(json: bool, clock: Clock) -> Self {
+        Self { json, clock }
     }
 
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
 
+    /// In seconds since the epoch.
     pub(super) fn now(&self) -> i64 {
-        self.now
+        i64::try_from(self.clock.now()).unwrap_or(i64::MAX)
     }
 
     /// Prints an answer: as it is with `--json`, else what `text` makes of it.
@@ -73,12 +72,12 @@ impl Output {
 
     /// As in `2027-01-01T00:00:00Z (in 3 days)`.
     pub(super) fn time(&self, at: i64) -> String {
-        format!("{} ({})", rfc_3339(at), distance(at, self.now))
+        format!("{} ({})", rfc_3339(at), distance(at, self.now()))
     }
 
     /// As in `in 3 days`, with a word for none: where there is no room for more.
     pub(super) fn distance_or(&self, at: Option<i64>, none: &str) -> String {
-        at.map_or_else(|| none.to_owned(), |at| distance(at, self.now))
+        at.map_or_else(|| none.to_owned(), |at| distance(at, self.now()))
     }
 
     /// As [`Self::time`], with a word for none.
