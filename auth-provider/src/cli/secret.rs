@@ -109,6 +109,9 @@ impl Place {
         let shown = session
             .out
             .show(&session.api, &answer, |made| text(made) + &told);
+        if json && told.is_empty() && io::stdout().is_terminal() {
+            eprintln!("{SHOWN_ONLY_NOW}");
+        }
         match shown {
             Err(Failure::Closed) => Err(anyhow!("the output was closed: {lost}").into()),
             shown => shown.map(|()| Exit::Done),

@@ -1,6 +1,7 @@
 //! The administrator's commands: the real program, and a provider that answers as the admin API does.
 
 mod audit;
+mod journey;
 mod provider;
 mod secrets;
 mod terminal;
