@@ -229,6 +229,18 @@ pub struct Idempotency {
     pub request: SecretHash,
 }
 
+impl Idempotency {
+    /// `what` is method and path. The key is the caller's own: what another administrator sends with the same text is
+    /// another matter.
+    pub fn of(admin: &Admin, key: &str, what: &str, body: &[u8]) -> Self {
+        let client = admin.origin.actor.as_ref().map_or("", ClientId::as_str);
+        Self {
+            key: SecretHash::of(&format!("{client}\n{key}")),
+            request: SecretHash::of_bytes(&[what.as_bytes(), b"\n", body].concat()),
+        }
+    }
+}
+
 /// As [`change`]; the same request with the same key gets the same answer, and nothing is made twice.
 ///
 /// # Errors

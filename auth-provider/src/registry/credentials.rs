@@ -2,7 +2,7 @@
 //! it safe to remove the old one?
 
 use m2m::service::given;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     change::{Change, NewCredential},
     clients,
     commit::{Admin, Created, Draft, Idempotency, Refusal, change, create},
-    values::{Grace, Label, Time},
+    values::{Grace, Label, Patch, Time},
     views::CredentialView,
 };
 use crate::{
@@ -40,8 +40,7 @@ pub struct CredentialWish {
 pub struct CredentialChange {
     #[serde(deserialize_with = "given")]
     label: Option<Label>,
-    #[serde(deserialize_with = "nullable")]
-    expires_at: Option<Option<Time>>,
+    expires_at: Patch<Time>,
 }
 
 /// How a credential is to be replaced in one step.
@@ -51,13 +50,6 @@ pub struct Rotation {
     grace: Grace,
     #[serde(deserialize_with = "given")]
     label: Option<Label>,
-}
-
-/// For a member that may be left out, and whose null means something.
-pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    member: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(member).map(Some)
 }
 
 impl CredentialInfo {
@@ -361,9 +353,7 @@ pub async fn edit(
         if let Some(label) = wish.label.clone() {
             after.label = label.into();
         }
-        if let Some(end) = wish.expires_at {
-            after.expires_at = end.map(|end| end.0);
-        }
+        wish.expires_at.apply(&mut after.expires_at, |end| end.0);
         let now = server.clock.now();
         let answer = shown(&after, &all, now);
         if after == *before {

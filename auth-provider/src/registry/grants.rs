@@ -8,8 +8,7 @@ use super::{
     Arrow, Version,
     change::Change,
     commit::{Admin, Created, Draft, Expected, Idempotency, Refusal, change, create},
-    credentials::nullable,
-    values::{Description, Lifetime, ScopeNames, Time},
+    values::{Description, Lifetime, Patch, ScopeNames, Time},
     views::{GrantView, path_segment},
 };
 use crate::{
@@ -44,10 +43,8 @@ pub struct NewGrant {
 pub struct GrantChange {
     #[serde(deserialize_with = "given")]
     scopes: Option<ScopeNames>,
-    #[serde(deserialize_with = "nullable")]
-    token_lifetime: Option<Option<Lifetime>>,
-    #[serde(deserialize_with = "nullable")]
-    expires_at: Option<Option<Time>>,
+    token_lifetime: Patch<Lifetime>,
+    expires_at: Patch<Time>,
     #[serde(deserialize_with = "given")]
     reason: Option<Description>,
 }
@@ -162,12 +159,9 @@ fn apply(wish: &GrantChange, terms: &mut PolicyGrant) {
     if let Some(scopes) = wish.scopes {
         terms.scopes = scopes.0;
     }
-    if let Some(lifetime) = wish.token_lifetime {
-        terms.token_lifetime = lifetime.map(|lifetime| lifetime.0);
-    }
-    if let Some(end) = wish.expires_at {
-        terms.expires_at = end.map(|end| end.0);
-    }
+    wish.token_lifetime
+        .apply(&mut terms.token_lifetime, |lifetime| lifetime.0);
+    wish.expires_at.apply(&mut terms.expires_at, |end| end.0);
     if let Some(reason) = wish.reason {
         terms.reason = reason.into();
     }

@@ -8,8 +8,7 @@ use super::{
     Arrow, GrantFilter, Resource, Version,
     change::Change,
     commit::{Admin, Created, Draft, Expected, Idempotency, Refusal, change, create},
-    credentials::nullable,
-    values::{Lifetime, MAX_SCOPES, Name, Scopes, ScopesChange, SigningAlg},
+    values::{Lifetime, MAX_SCOPES, Name, Patch, Scopes, ScopesChange, SigningAlg},
     views::{ResourceView, path_segment},
 };
 use crate::{
@@ -53,8 +52,7 @@ pub struct ResourceChange {
     #[serde(deserialize_with = "given")]
     name: Option<Name>,
     scopes: ScopesChange,
-    #[serde(deserialize_with = "nullable")]
-    owner: Option<Option<ClientId>>,
+    owner: Patch<ClientId>,
     #[serde(deserialize_with = "given")]
     token_format: Option<TokenFormat>,
     #[serde(deserialize_with = "given")]
@@ -177,9 +175,7 @@ fn apply(wish: &ResourceChange, settings: &mut PolicyResource) {
             None => drop(settings.scopes.remove(&scope)),
         }
     }
-    if let Some(owner) = wish.owner {
-        settings.owner = owner;
-    }
+    wish.owner.apply(&mut settings.owner, |owner| owner);
     if let Some(format) = wish.token_format {
         settings.token_format = format;
     }

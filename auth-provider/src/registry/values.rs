@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use m2m::{ScopeSet, service::TextError, verify::Algorithm};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{
     keys::algorithm,
@@ -57,6 +57,35 @@ checked_text!(
     Label,
     check_label
 );
+
+/// A member of a change that null means something for (RFC 7396).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patch<T> {
+    /// It was left out.
+    #[default]
+    Keep,
+    /// It was null.
+    Remove,
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(member: D) -> Result<Self, D::Error> {
+        let value = Option::deserialize(member)?;
+        Ok(value.map_or(Self::Remove, Self::Set))
+    }
+}
+
+impl<T> Patch<T> {
+    /// What it makes of a value that is there or not.
+    pub fn apply<U>(self, value: &mut Option<U>, read: impl FnOnce(T) -> U) {
+        match self {
+            Self::Keep => {}
+            Self::Remove => *value = None,
+            Self::Set(new) => *value = Some(read(new)),
+        }
+    }
+}
 
 /// A time, in seconds since the epoch, up to the year 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

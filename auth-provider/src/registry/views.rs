@@ -6,7 +6,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 
 use super::{Arrow, Client, CredentialInfo, Credentials, Resource, credentials::safe_to_remove};
-use crate::{audit::Recorded, built_in};
+use crate::{
+    audit::Recorded,
+    built_in,
+    client::{ClientId, CredentialId},
+    resource::ResourceId,
+};
 
 /// A name as one segment of a path (RFC 3986 section 3.3).
 pub fn path_segment(name: &str) -> String {
@@ -80,7 +85,7 @@ impl<'a> CredentialView<'a> {
             } else {
                 "active"
             },
-            replaces: credential.replaces.as_ref().map(|id| id.as_str()),
+            replaces: credential.replaces.as_ref().map(CredentialId::as_str),
             safe_to_remove: safe,
             safe_to_remove_reason: reason,
         }
@@ -106,7 +111,7 @@ impl<'a> From<&'a Resource> for ResourceView<'a> {
             resource: resource.id.as_str(),
             name: &settings.name,
             scopes: &settings.scopes,
-            owner: settings.owner.as_ref().map(|owner| owner.as_str()),
+            owner: settings.owner.as_ref().map(ClientId::as_str),
             token_format: settings.token_format.as_str(),
             signing_alg: settings.signing_alg.name(),
             token_lifetime: settings.token_lifetime,
@@ -162,10 +167,10 @@ impl<'a> From<&'a Recorded> for EventView<'a> {
             at: event.at,
             action: event.action.as_str(),
             outcome: event.outcome.as_str(),
-            actor: event.actor.as_ref().map(|id| id.as_str()),
-            client_id: event.client.as_ref().map(|id| id.as_str()),
-            resource: event.resource.as_ref().map(|id| id.as_str()),
-            credential_id: event.credential.as_ref().map(|id| id.as_str()),
+            actor: event.actor.as_ref().map(ClientId::as_str),
+            client_id: event.client.as_ref().map(ClientId::as_str),
+            resource: event.resource.as_ref().map(ResourceId::as_str),
+            credential_id: event.credential.as_ref().map(CredentialId::as_str),
             jti: event.jti.as_deref(),
             reason: event.reason.as_deref(),
             explanation: event.explanation.as_deref(),

@@ -1,6 +1,8 @@
 //! The part of the store that administrators read and change: its statements, and the macro that makes both databases'
 //! code of them.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -401,9 +403,9 @@ pub(super) async fn graph_of(
     let mut graph = Graph {
         version: store.graph_version().await?,
         policy: Policy::default(),
-        clients: Default::default(),
-        resources: Default::default(),
-        grants: Default::default(),
+        clients: BTreeMap::default(),
+        resources: BTreeMap::default(),
+        grants: BTreeMap::default(),
     };
     match named {
         None => read_all(store, &mut graph).await?,

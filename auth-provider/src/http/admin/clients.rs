@@ -38,7 +38,7 @@ pub(super) async fn list(
     let rows = server.store.clients(&filter, &query.after, query.rows());
     let rows = rows.await.map_err(Refusal::from)?;
     let position = |client: &Client| client.id.to_string();
-    let page = query.page("clients", &rows, |client| to_value(client), position);
+    let page = query.page("clients", &rows, to_value, position);
     Ok(HttpResponse::Ok().json(page))
 }
 

@@ -28,7 +28,6 @@ use super::{
 use crate::{
     audit::{Action, Event, Origin},
     built_in::AUDIENCE,
-    client::{ClientId, SecretHash},
     own_token,
     registry::{
         Version,
@@ -188,7 +187,6 @@ fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
     Ok(versions.map_or(Expected::Any, Expected::OneOf))
 }
 
-/// The key is the caller's own: what another administrator sends with the same text is another matter.
 fn idempotency(
     request: &HttpRequest,
     admin: &Admin,
@@ -206,13 +204,8 @@ fn idempotency(
         let detail = "write Idempotency-Key once, as 1 to 255 visible ASCII characters";
         return Err(Problem::bad_request(detail).field("Idempotency-Key"));
     };
-    let client = admin.origin.actor.as_ref().map_or("", ClientId::as_str);
     let what = format!("{} {}", request.method(), request.path());
-    let request = [what.as_bytes(), b"\n", body].concat();
-    Ok(Some(Idempotency {
-        key: SecretHash::of(&format!("{client}\n{key}")),
-        request: SecretHash::of_bytes(&request),
-    }))
+    Ok(Some(Idempotency::of(admin, key, &what, body)))
 }
 
 impl Body for NoBody {

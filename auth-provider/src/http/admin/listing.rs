@@ -2,7 +2,7 @@
 //!
 //! A cursor says which row was the last one that was shown, so that rows that come or go meanwhile shift nothing.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
 use actix_web::HttpRequest;
 use m2m::service::Problem;
@@ -101,7 +101,7 @@ pub(super) fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> 
         let spaced = part.replace('+', " ");
         let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
         decoded
-            .map(|text| text.into_owned())
+            .map(Cow::into_owned)
             .map_err(|_| Problem::bad_request("the query is not UTF-8: percent-encode it"))
     };
     query
@@ -135,7 +135,10 @@ pub(super) fn text(max: usize) -> impl Fn(String) -> Result<String, String> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // a String takes everything
+        hex
+    })
 }
 
 fn from_hex(text: &str) -> Option<String> {
