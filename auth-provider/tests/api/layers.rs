@@ -67,6 +67,17 @@ fn the_policy_decides_from_its_arguments_alone() {
 }
 
 #[test]
+fn the_command_line_is_a_client_of_the_api_like_others() {
+    for word in ["storage", "AuthServer", "startup"] {
+        let found = mentioning(word);
+        assert!(
+            found.iter().all(|file| !file.starts_with("cli/")),
+            "{word}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn randomness_has_one_source() {
     assert_eq!(mentioning("rand::fill"), ["client.rs"]);
 }

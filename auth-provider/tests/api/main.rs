@@ -3,6 +3,7 @@
 
 mod admin_keys;
 mod admin_revocations;
+mod cli;
 mod discovery;
 mod feed;
 mod introspection;
