@@ -79,7 +79,7 @@ impl<S: Scope, B: Body + 'static> FromRequest for FromAdmin<S, B> {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let admin = admit::<S>(&request).await?;
-            let expected = expected(&request)?;
+            let expected = expected(&request);
             let (body, bytes) = B::read(&request, &mut payload).await?;
             Ok(Self {
                 expected,
@@ -154,37 +154,25 @@ async fn note(server: &AuthServer, origin: Origin, refusal: &TokenError) -> Resu
     noted.map_err(|behind| Refusal::from(behind).into())
 }
 
-/// `If-Match` (RFC 9110 section 13.1.1): a list of entity tags, of which weak ones never match, or `*`.
-fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
-    let malformed = || {
-        let detail = "write If-Match as the ETag that you were given, in its quotes, or as *";
-        Problem::bad_request(detail).field("If-Match")
-    };
-    let mut versions = None;
-    for value in request.headers().get_all(header::IF_MATCH) {
-        let text = value.to_str().map_err(|_| malformed())?;
-        if text == "*" {
-            return Ok(Expected::Any);
-        }
-        let versions = versions.get_or_insert_with(Vec::new);
-        for tag in text.split(',') {
-            let tag = tag.trim_matches([' ', '\t']);
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let version = strong
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'))
-                .filter(|version| {
-                    version
-                        .bytes()
-                        .all(|b| b == b'!' || (b'#'..=b'~').contains(&b))
-                })
-                .ok_or_else(malformed)?;
-            if strong == tag {
-                versions.push(Version::from_text(version));
-            }
-        }
+/// `If-Match` (RFC 9110 section 13.1.1): `*`, or a list of entity tags. A weak one, or what is none, matches nothing.
+fn expected(request: &HttpRequest) -> Expected {
+    let mut values = request.headers().get_all(header::IF_MATCH).peekable();
+    if values.peek().is_none() {
+        return Expected::Any;
     }
-    Ok(versions.map_or(Expected::Any, Expected::OneOf))
+    let mut versions = Vec::new();
+    for value in values {
+        if value == "*" {
+            return Expected::Any;
+        }
+        let tags = value.to_str().unwrap_or_default().split(',');
+        versions.extend(tags.filter_map(|tag| {
+            let tag = tag.trim_matches([' ', '\t']);
+            let version = tag.strip_prefix('"')?.strip_suffix('"')?;
+            Some(Version::from_text(version))
+        }));
+    }
+    Expected::OneOf(versions)
 }
 
 fn idempotency(
