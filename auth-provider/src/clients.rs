@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -11,33 +10,12 @@ use crate::{
     server::AuthServer,
 };
 
-/// How many clients are kept in memory at the most.
-const REMEMBERED: u64 = 10_000;
-
-/// How long a record is used before it is read again: a change that another replica made is seen within this
-/// time.
-const FRESH_FOR: Duration = Duration::from_secs(1);
-
 /// When a failed authentication is answered, at the earliest. It is longer than a read of the store takes, and short
 /// for who mistyped.
 const REFUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// Up to so much later: chance covers the microseconds by which the work before still shows.
 const SPREAD: Duration = Duration::from_millis(10);
-
-/// The clients that asked lately, so that a token costs no database read.
-pub struct Directory(Cache<ClientId, Arc<ClientRecord>>);
-
-impl Default for Directory {
-    fn default() -> Self {
-        Self(
-            Cache::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(FRESH_FOR)
-                .build(),
-        )
-    }
-}
 
 /// A client that proved who it is, and the credential that it did so with.
 pub struct Authenticated {
@@ -72,19 +50,19 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
     let Ok(id) = ClientId::parse(id) else {
         return Err(OAuthError::invalid_client()); // no client can have such an id
     };
-    if let Some(known) = server.directory.0.get(&id)
+    if let Some(known) = server.directory.known(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
         return Ok(authenticated);
     }
-    let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
+    let Some(fresh) = server.directory.read(&id).await? else {
         // An id that does not exist is not even logged: it may be a secret that was swapped with it.
         return Err(OAuthError::invalid_client());
     };
-    let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
+    let Some(authenticated) = Authenticated::by(&fresh.record, &presented, now) else {
         return Err(OAuthError::invalid_client().of_client(id));
     };
-    server.directory.0.insert(id, record);
+    server.directory.remember(&fresh);
     Ok(authenticated)
 }
 

@@ -9,7 +9,9 @@ use actix_web::{
 use serde_json::json;
 use tracing::{error, info};
 
-use crate::{client::random_id, keys::KeyError, policy::Refusal, storage::StoreError};
+use crate::{
+    client::random_id, directory::ReadError, keys::KeyError, policy::Refusal, storage::StoreError,
+};
 
 /// The error codes that a caller's program can act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,18 @@ impl From<KeyError> for OAuthError {
 
 impl From<StoreError> for OAuthError {
     fn from(source: StoreError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl From<ReadError> for OAuthError {
+    fn from(source: ReadError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl OAuthError {
+    fn without_data(source: impl Error + Send + Sync + 'static) -> Self {
         let description = "the server cannot reach its data just now: try again in a moment";
         let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
         error.source = Some(Box::new(source));

@@ -6,7 +6,7 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, keys::SigningKeys, revocation::Revocations,
+    directory::Directory, document::Document, keys::SigningKeys, revocation::Revocations,
     storage::Store,
 };
 

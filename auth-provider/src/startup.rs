@@ -22,10 +22,9 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::{
-    built_in,
-    clients::Directory,
-    clients_file,
+    built_in, clients_file,
     config::Config,
+    directory::Directory,
     http,
     keys::{Schedule, SigningKeys},
     master_key::MasterKey,
@@ -103,8 +102,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         metadata: http::metadata(&public_url),
         issuer: issuer.clone(),
         clock,
+        directory: Directory::open(Arc::clone(&store)),
         store,
-        directory: Directory::default(),
         keys,
         revocations,
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),

@@ -1,8 +1,11 @@
 //! Everything that the server remembers, behind one trait; SQLite and PostgreSQL implement it from one text.
 
 mod connect;
+mod records;
 mod rows;
 mod sql;
+
+use std::slice::from_ref;
 
 use async_trait::async_trait;
 use m2m::verify::Algorithm;
@@ -21,8 +24,13 @@ use crate::{
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// A client with its credentials and grants.
-    async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError>;
+    /// The clients with their credentials and grants, in any order and each once. An id that nobody has is left out.
+    async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;
+
+    /// One client with its credentials and grants.
+    async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError> {
+        Ok(self.client_records(from_ref(id)).await?.pop())
+    }
 
     /// Brings resources, clients and grants to what the policy says and leaves alone what it does not name.
     /// Returns how many rows that changed: none, when the policy was applied before.

@@ -15,6 +15,7 @@ use crate::{
 /// The columns of a row by name and kind, the same for both databases.
 pub(super) trait Columns {
     fn text(&self, name: &str) -> Result<String, sqlx::Error>;
+    fn maybe_text(&self, name: &str) -> Result<Option<String>, sqlx::Error>;
     fn bytes(&self, name: &str) -> Result<Vec<u8>, sqlx::Error>;
     fn maybe_number(&self, name: &str) -> Result<Option<i64>, sqlx::Error>;
 }
@@ -27,6 +28,10 @@ where
     i64: for<'r> Decode<'r, R::Database> + Type<R::Database>,
 {
     fn text(&self, name: &str) -> Result<String, sqlx::Error> {
+        self.try_get(name)
+    }
+
+    fn maybe_text(&self, name: &str) -> Result<Option<String>, sqlx::Error> {
         self.try_get(name)
     }
 
@@ -52,7 +57,6 @@ pub(super) fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> 
 pub(super) fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: CredentialId::from_stored(row.text("id")?),
-        label: row.text("label")?,
         secret: SecretHash::from_stored(&row.bytes("secret_hash")?).ok_or(StoreError::Corrupt {
             what: "secret hash",
         })?,

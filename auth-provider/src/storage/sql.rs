@@ -4,11 +4,8 @@
 //! nothing touches no row, so that the row counts say what changed.
 
 use super::{
-    NewCredential, SigningNeed, Store, StoreError,
-    rows::{
-        RevokedColumns, algorithm_of, credential, grant, number, opaque_token, resource_id,
-        revocation, status_of, stored_key, time,
-    },
+    NewCredential, SigningNeed, Store, StoreError, records,
+    rows::{RevokedColumns, algorithm_of, number, opaque_token, revocation, stored_key, time},
 };
 use crate::{
     client::{ClientId, ClientRecord, SecretHash},
@@ -18,21 +15,6 @@ use crate::{
     revocation::{Revocation, Revoked},
 };
 use async_trait::async_trait;
-
-const CLIENT_STATUS: &str = "SELECT status FROM client WHERE id = $1";
-
-const CREDENTIALS: &str =
-    "SELECT id, label, secret_hash, expires_at FROM credential WHERE client_id = $1 ORDER BY label";
-
-// A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
-const GRANTS: &str = "
-    SELECT g.resource_id, g.scopes, g.expires_at, r.signing_alg, r.token_format,
-           CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
-                ELSE r.token_lifetime END AS token_lifetime
-    FROM client_grant g JOIN resource r ON r.id = g.resource_id
-    WHERE g.client_id = $1 ORDER BY g.resource_id";
-
-const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
 
 const PUT_RESOURCE: &str = "
     INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
@@ -145,40 +127,20 @@ macro_rules! sql_store {
 
         #[async_trait]
         impl Store for $store {
-            async fn client_record(
+            async fn client_records(
                 &self,
-                id: &ClientId,
-            ) -> Result<Option<ClientRecord>, StoreError> {
-                let mut connection = self.0.acquire().await?;
-                let status = sqlx::query(CLIENT_STATUS)
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                let credentials = sqlx::query(CREDENTIALS)
-                    .bind(id.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let grants = sqlx::query(GRANTS)
-                    .bind(id.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let owned = sqlx::query(OWNED)
-                    .bind(id.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let Some(status) = status else {
-                    return Ok(None);
-                };
-                Ok(Some(ClientRecord {
-                    id: id.clone(),
-                    status: status_of(&status)?,
-                    credentials: credentials
-                        .iter()
-                        .map(credential)
-                        .collect::<Result<_, _>>()?,
-                    grants: grants.iter().map(grant).collect::<Result<_, _>>()?,
-                    owns: owned.iter().map(resource_id).collect::<Result<_, _>>()?,
-                }))
+                ids: &[ClientId],
+            ) -> Result<Vec<ClientRecord>, StoreError> {
+                let mut found = Vec::new();
+                for ids in ids.chunks(records::MOST) {
+                    let mut query = sqlx::query(records::statement_for(ids.len()));
+                    for id in records::filled_up(ids) {
+                        query = query.bind(id.as_str());
+                    }
+                    let rows = query.fetch_all(&self.0).await?;
+                    found.extend(records::records(&rows)?);
+                }
+                Ok(found)
             }
 
             async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, CredentialId, Secret, SecretHash, random_id},
+    client::{ClientId, ClientRecord, ClientStatus, CredentialId, Secret, SecretHash, random_id},
     keys::{KeyChange, KeyRecord, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
@@ -112,6 +112,54 @@ async fn a_policy_is_applied_once() {
         let ending = store.client_record(&id("ending")).await.unwrap().unwrap();
         assert_eq!(ending.grants[0].expires_at, Some(NOW + 600));
         assert!(store.client_record(&id("unknown")).await.unwrap().is_none());
+    }
+}
+
+#[actix_web::test]
+async fn many_clients_are_read_in_one_step() {
+    let mut policy = "[resources.a]\nowner = 'c000'\n[resources.b]\nowner = 'c000'\n".to_owned();
+    for n in 0..150 {
+        policy += &format!("[clients.c{n:03}]\n[[grants]]\nclient = 'c{n:03}'\nresource = 'b'\n");
+    }
+    policy += "[[grants]]\nclient = 'c007'\nresource = 'a'\n[clients.bare]\n";
+    let policy = Policy::parse(&policy).unwrap();
+    let clients: Vec<_> = (0..150).map(|n| id(&format!("c{n:03}"))).collect();
+    let with_two = [Secret::generate(), Secret::generate()];
+    for (store, _folder) in stores().await {
+        assert_eq!(store.client_records(&[]).await.unwrap().len(), 0);
+        store.apply_policy(&policy, NOW).await.unwrap();
+        for (label, secret) in ["one", "two"].into_iter().zip(&with_two) {
+            let new = credential(&clients[7], label, secret);
+            store.put_credential(&new).await.unwrap();
+        }
+        for asked in [1, 2, 3, 63, 64, 65, 129, 150] {
+            let mut found = store.client_records(&clients[..asked]).await.unwrap();
+            found.sort_by(|a, b| a.id.cmp(&b.id));
+            assert!(found.iter().map(|r| &r.id).eq(&clients[..asked]), "{asked}");
+        }
+        let [bare, unknown] = ["bare", "unknown"].map(id);
+        let mixed = [&bare, &clients[0], &unknown, &clients[7]].map(ClientId::clone);
+        let mut found = store.client_records(&mixed).await.unwrap();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        let [bare, first, seventh] = &found[..] else {
+            panic!("one is unknown: {found:?}");
+        };
+        let granted = |record: &ClientRecord| {
+            let names = record.grants.iter().map(|g| g.resource.to_string());
+            names.collect::<String>()
+        };
+        assert_eq!(bare.status, ClientStatus::Active);
+        assert_eq!((bare.credentials.len(), bare.owns.len()), (0, 0));
+        assert_eq!(
+            (granted(bare), granted(first), granted(seventh)),
+            (String::new(), "b".into(), "ab".into())
+        );
+        let owned: Vec<_> = first.owns.iter().map(ResourceId::as_str).collect();
+        assert_eq!(owned, ["a", "b"]);
+        assert_eq!(seventh.credentials.len(), 2);
+        for secret in &with_two {
+            assert!(seventh.accepts(&secret.hash(), NOW).is_some());
+        }
     }
 }
 
