@@ -5,16 +5,14 @@
 //! one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use moka::sync::Cache;
-use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     client::{ClientId, ClientRecord},
@@ -31,11 +29,9 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 /// How many clients are read in one step. It is a bound of the statement, and of how long the first one waits.
 const TOGETHER: usize = 64;
 
-/// How many reads run at once. Another connection to SQLite stays free for those who write.
-const READS: usize = 3;
-
-/// How many questions may wait; who comes later waits for a place.
-const QUEUE: usize = 1024;
+/// How many reads run at once. Fewer would leave SQLite idle while answers are handed out; more would read fewer
+/// together, and take connections from those who write.
+const READS: usize = 2;
 
 /// A read that takes longer is given up: nobody waits for ever for a database that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +41,7 @@ pub struct Directory {
     known: Cache<ClientId, Arc<ClientRecord>>,
     /// How often something was forgotten. Held while `known` takes a record or loses one, never across an await.
     forgotten: Mutex<u64>,
-    questions: mpsc::Sender<Question>,
+    queue: Arc<Queue>,
 }
 
 /// A record that was just read.
@@ -65,6 +61,22 @@ pub enum ReadError {
     BrokenOff,
 }
 
+/// Those who wait for a read, and how to read.
+struct Queue {
+    read: Box<dyn Fn(Vec<ClientId>) -> Reading + Send + Sync>,
+    /// Never held across an await.
+    waiting: Mutex<Waiting>,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<ClientRecord>, StoreError>> + Send>>;
+
+#[derive(Default)]
+struct Waiting {
+    /// No more than there are requests.
+    questions: VecDeque<Question>,
+    readers: usize,
+}
+
 struct Question {
     id: ClientId,
     answer: oneshot::Sender<Answer>,
@@ -73,27 +85,24 @@ struct Question {
 type Answer = Result<Option<Arc<ClientRecord>>, ReadError>;
 
 impl Directory {
-    /// Starts the task that reads, on the runtime that this is called from.
-    pub fn open(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<dyn Store>) -> Self {
         Self::reading(move |ids| {
             let store = Arc::clone(&store);
-            async move { store.client_records(&ids).await }
+            Box::pin(async move { store.client_records(&ids).await })
         })
     }
 
-    fn reading<F>(read: impl Fn(Vec<ClientId>) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Result<Vec<ClientRecord>, StoreError>> + Send + 'static,
-    {
-        let (questions, asked) = mpsc::channel(QUEUE);
-        tokio::spawn(read_together(Arc::new(read), asked));
+    fn reading(read: impl Fn(Vec<ClientId>) -> Reading + Send + Sync + 'static) -> Self {
         Self {
             known: Cache::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(FRESH_FOR)
                 .build(),
             forgotten: Mutex::new(0),
-            questions,
+            queue: Arc::new(Queue {
+                read: Box::new(read),
+                waiting: Mutex::default(),
+            }),
         }
     }
 
@@ -108,10 +117,7 @@ impl Directory {
     /// When the store does not answer.
     pub async fn read(&self, id: &ClientId) -> Result<Option<Fresh>, ReadError> {
         let forgotten = *self.lock();
-        let (answer, answered) = oneshot::channel();
-        let id = id.clone();
-        let asked = self.questions.send(Question { id, answer }).await;
-        asked.map_err(|_| ReadError::BrokenOff)?;
+        let answered = self.queue.ask(id.clone());
         let record = answered.await.map_err(|_| ReadError::BrokenOff)??;
         Ok(record.map(|record| Fresh { record, forgotten }))
     }
@@ -148,35 +154,83 @@ impl Directory {
     }
 }
 
-/// Answers questions until nobody can ask any more. What arrives while all reads run waits for the next one: a read
-/// that has begun could miss what changed before the question.
-async fn read_together<F>(
-    read: Arc<impl Fn(Vec<ClientId>) -> F + Send + Sync + 'static>,
-    mut asked: mpsc::Receiver<Question>,
-) where
-    F: Future<Output = Result<Vec<ClientRecord>, StoreError>> + Send + 'static,
-{
-    let reads = Arc::new(Semaphore::new(READS));
-    loop {
-        let permit = Arc::clone(&reads).acquire_owned().await;
-        let mut questions = Vec::with_capacity(TOGETHER);
-        if asked.recv_many(&mut questions, TOGETHER).await == 0 {
-            return;
+impl Queue {
+    /// Puts a question at the end, and sees to it that somebody answers it.
+    ///
+    /// A reader runs on the thread of who asks first, after the requests that arrived there at the same time: it finds
+    /// their questions waiting.
+    fn ask(self: &Arc<Self>, id: ClientId) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = self.lock();
+        waiting.questions.push_back(Question { id, answer });
+        if waiting.readers < READS {
+            waiting.readers += 1;
+            tokio::spawn(Reader::of(self).run());
         }
-        let read = Arc::clone(&read);
-        // Should it panic, its questions and its permit are dropped: who waits is told, and the others go on.
-        tokio::spawn(async move {
-            answer(read.as_ref(), questions).await;
-            drop(permit);
-        });
+        answered
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing that is done with it can panic half way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers questions as long as some wait. What arrives while it reads waits for the next read: one that has begun
+/// could miss what changed before the question.
+struct Reader {
+    queue: Arc<Queue>,
+    /// Whether it is counted in [`Waiting`].
+    counted: bool,
+}
+
+impl Reader {
+    fn of(queue: &Arc<Queue>) -> Self {
+        Self {
+            queue: Arc::clone(queue),
+            counted: true,
+        }
+    }
+
+    async fn run(mut self) {
+        while let Some(questions) = self.next() {
+            let queue = Arc::clone(&self.queue);
+            // Should it panic, its questions are dropped: who waits is told, and the reader goes on.
+            let read = tokio::spawn(async move { answer(&queue.read, questions).await });
+            drop(read.await);
+        }
+    }
+
+    /// The questions of the next read. With the last one the reader's place is given up, in one step: who asks after
+    /// it starts another.
+    fn next(&mut self) -> Option<Vec<Question>> {
+        let mut waiting = self.queue.lock();
+        let many = waiting.questions.len().min(TOGETHER);
+        if many == 0 {
+            waiting.readers -= 1;
+            self.counted = false;
+            return None;
+        }
+        Some(waiting.questions.drain(..many).collect())
+    }
+}
+
+/// A reader that ends before the questions do was dropped with its runtime. Those who wait are told if nobody else is
+/// there to answer them.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.counted {
+            let mut waiting = self.queue.lock();
+            waiting.readers -= 1;
+            if waiting.readers == 0 {
+                waiting.questions.clear();
+            }
+        }
     }
 }
 
 /// Reads once for all of the questions, and answers each.
-async fn answer<F>(read: impl Fn(Vec<ClientId>) -> F, mut questions: Vec<Question>)
-where
-    F: Future<Output = Result<Vec<ClientRecord>, StoreError>>,
-{
+async fn answer(read: &impl Fn(Vec<ClientId>) -> Reading, mut questions: Vec<Question>) {
     questions.retain(|question| !question.answer.is_closed());
     if questions.is_empty() {
         return; // all of them hung up
@@ -205,7 +259,10 @@ fn by_id(records: Vec<ClientRecord>) -> HashMap<ClientId, Arc<ClientRecord>> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
+    use tokio::{
+        sync::mpsc::{self, UnboundedReceiver},
+        task::JoinHandle,
+    };
 
     use super::*;
     use crate::client::ClientStatus;
@@ -233,11 +290,11 @@ mod tests {
 
     /// A directory over a store whose reads begin and end as the test says.
     fn directory() -> (Arc<Directory>, UnboundedReceiver<Begun>) {
-        let (begin, begun) = mpsc::unbounded_channel();
+        let (reads, begun) = mpsc::unbounded_channel();
         let directory = Directory::reading(move |ids| {
             let (end, ended) = oneshot::channel();
-            begin.send(Begun { ids, end }).unwrap();
-            async move { ended.await.expect("the test lets the read panic") }
+            reads.send(Begun { ids, end }).unwrap();
+            Box::pin(async move { ended.await.expect("the test lets the read panic") })
         });
         (Arc::new(directory), begun)
     }
@@ -267,7 +324,7 @@ mod tests {
     }
 
     async fn until_waiting(directory: &Directory, questions: usize) {
-        while directory.questions.capacity() != QUEUE - questions {
+        while directory.queue.lock().questions.len() != questions {
             tokio::task::yield_now().await;
         }
     }
@@ -356,6 +413,30 @@ mod tests {
         let asked = ask(&directory, "x");
         begun.recv().await.unwrap().end();
         assert!(asked.await.unwrap().unwrap().is_some());
+    }
+
+    #[test]
+    fn who_waits_for_a_runtime_that_ends_is_told() {
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().build().unwrap()
+        };
+        let (here, there) = (runtime(), runtime());
+        let (directory, mut begun) = directory();
+        let running = there.block_on(keep_busy(&directory, &mut begun));
+        let _inside = here.enter();
+        let waiting = ask(&directory, "x");
+        here.block_on(until_waiting(&directory, 1));
+        drop(there);
+        let outcome = here.block_on(waiting).unwrap();
+        assert!(matches!(outcome, Err(ReadError::BrokenOff)));
+        drop(running);
+        let asked = here.block_on(async {
+            let asked = ask(&directory, "x");
+            begun.recv().await.unwrap().end();
+            asked.await
+        });
+        assert!(asked.unwrap().unwrap().is_some());
     }
 
     #[tokio::test]

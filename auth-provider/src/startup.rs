@@ -102,7 +102,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         metadata: http::metadata(&public_url),
         issuer: issuer.clone(),
         clock,
-        directory: Directory::open(Arc::clone(&store)),
+        directory: Directory::new(Arc::clone(&store)),
         store,
         keys,
         revocations,

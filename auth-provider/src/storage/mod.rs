@@ -24,7 +24,8 @@ use crate::{
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// The clients with their credentials and grants, in any order and each once. An id that nobody has is left out.
+    /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
+    /// has is left out.
     async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;
 
     /// One client with its credentials and grants.

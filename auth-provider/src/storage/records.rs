@@ -6,8 +6,10 @@ use super::{
     StoreError,
     rows::{Columns, credential, grant, resource_id, status_of},
 };
-use crate::client::{ClientId, ClientRecord, ClientStatus, Credential, Grant};
-use crate::resource::ResourceId;
+use crate::{
+    client::{ClientId, ClientRecord, ClientStatus, Credential, Grant},
+    resource::ResourceId,
+};
 
 /// How many clients one statement reads at the most.
 pub(super) const MOST: usize = 64;

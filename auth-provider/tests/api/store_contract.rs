@@ -117,10 +117,9 @@ async fn a_policy_is_applied_once() {
 
 #[actix_web::test]
 async fn many_clients_are_read_in_one_step() {
+    let client = |n| format!("[clients.c{n:03}]\n[[grants]]\nclient = 'c{n:03}'\nresource = 'b'\n");
     let mut policy = "[resources.a]\nowner = 'c000'\n[resources.b]\nowner = 'c000'\n".to_owned();
-    for n in 0..150 {
-        policy += &format!("[clients.c{n:03}]\n[[grants]]\nclient = 'c{n:03}'\nresource = 'b'\n");
-    }
+    policy.extend((0..150).map(client));
     policy += "[[grants]]\nclient = 'c007'\nresource = 'a'\n[clients.bare]\n";
     let policy = Policy::parse(&policy).unwrap();
     let clients: Vec<_> = (0..150).map(|n| id(&format!("c{n:03}"))).collect();
