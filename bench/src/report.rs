@@ -40,6 +40,13 @@ pub struct Measured {
     pub samples: Vec<Sample>,
 }
 
+impl Measured {
+    /// The median of the server's processor time per request.
+    pub fn cpu_microseconds(&self) -> f64 {
+        median(self.samples.iter().map(|sample| sample.cpu_microseconds))
+    }
+}
+
 /// All figures of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
