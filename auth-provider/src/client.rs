@@ -117,6 +117,7 @@ impl ClientRecord {
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub id: CredentialId,
+    pub label: String,
     pub secret: SecretHash,
     /// Seconds since the epoch; `None` lives until it is removed.
     pub expires_at: Option<u64>,
@@ -288,6 +289,7 @@ mod tests {
         let secret = SecretHash::of("right");
         let credential = Credential {
             id: CredentialId::generate(),
+            label: String::new(),
             secret,
             expires_at: Some(100),
         };

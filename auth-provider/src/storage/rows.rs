@@ -57,6 +57,7 @@ pub(super) fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> 
 pub(super) fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
     Ok(Credential {
         id: CredentialId::from_stored(row.text("id")?),
+        label: row.text("label")?,
         secret: SecretHash::from_stored(&row.bytes("secret_hash")?).ok_or(StoreError::Corrupt {
             what: "secret hash",
         })?,
