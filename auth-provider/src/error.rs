@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 use crate::{
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
+    directory::ReadError,
     journal::Behind,
     keys::KeyError,
     limits::Exhausted,
@@ -201,6 +202,18 @@ impl From<KeyError> for OAuthError {
 
 impl From<StoreError> for OAuthError {
     fn from(source: StoreError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl From<ReadError> for OAuthError {
+    fn from(source: ReadError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl OAuthError {
+    fn without_data(source: impl Error + Send + Sync + 'static) -> Self {
         let description = "the server cannot reach its data just now: try again in a moment";
         let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
         error.source = Some(Box::new(source));

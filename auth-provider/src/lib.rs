@@ -10,6 +10,7 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
+pub mod directory;
 pub mod explain;
 pub mod limits;
 pub mod policy;

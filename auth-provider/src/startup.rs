@@ -23,9 +23,10 @@ use url::Url;
 
 use crate::{
     built_in,
-    clients::Directory,
+    clients::Noted,
     clients_file,
     config::Config,
+    directory::Directory,
     http,
     journal::Journal,
     keys::{Schedule, SigningKeys},
@@ -107,8 +108,9 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         metadata: http::metadata(&public_url),
         issuer: issuer.clone(),
         clock,
+        directory: Directory::new(Arc::clone(&store)),
         store,
-        directory: Directory::default(),
+        noted: Noted::default(),
         limits: Limits::new(config.rate_limits),
         behind_tls_proxy: config.behind_tls_proxy,
         keys,
