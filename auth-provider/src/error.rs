@@ -17,6 +17,7 @@ use crate::{
     keys::KeyError,
     limits::Exhausted,
     policy::Refusal,
+    registry::commit,
     resource::ResourceId,
     storage::StoreError,
 };
@@ -32,6 +33,10 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 8707 section 2.
     InvalidTarget,
+    /// RFC 7591 section 3.2.2, as the next two.
+    InvalidClientMetadata,
+    InvalidRedirectUri,
+    UnapprovedSoftwareStatement,
     /// As in RFC 6749 section 4.1.2.1: the server cannot answer just now.
     TemporarilyUnavailable,
 }
@@ -46,6 +51,9 @@ impl ErrorCode {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
@@ -188,6 +196,35 @@ impl From<Exhausted> for OAuthError {
             .status(StatusCode::TOO_MANY_REQUESTS);
         error.exhausted = Some(Box::new(exhausted));
         error
+    }
+}
+
+/// What a client hears that registers, changes or removes itself.
+impl From<commit::Refusal> for OAuthError {
+    fn from(refusal: commit::Refusal) -> Self {
+        use commit::Refusal as R;
+        let changed =
+            "the client was changed or removed at the same moment: read it, and try again";
+        match refusal {
+            R::TooMuch { .. } => Self::new(ErrorCode::InvalidClientMetadata, refusal.to_string()),
+            R::NotFound { .. } | R::Conflict { .. } | R::Changed => {
+                Self::invalid_request(changed).status(StatusCode::CONFLICT)
+            }
+            R::KeyReused => {
+                Self::invalid_request(refusal.to_string()).status(StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            R::Forbidden(_) => {
+                Self::invalid_request(refusal.to_string()).status(StatusCode::FORBIDDEN)
+            }
+            R::Store(source) => source.into(),
+            R::Journal(source) => source.into(),
+            R::Busy | R::Sealed => {
+                let description = "the server cannot keep this just now: try again in a moment";
+                let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
+                error.source = Some(Box::new(refusal));
+                error
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod audit;
 pub mod introspection;
 pub mod journal;
 pub mod own_token;
+pub mod registration;
 pub mod revocation;
 
 pub mod address;

@@ -22,6 +22,8 @@ pub struct AuthServer {
     pub limits: Limits,
     /// Whether a proxy in front says whose request it is.
     pub behind_tls_proxy: bool,
+    /// Whether clients may register themselves.
+    pub dynamic_registration: bool,
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,

@@ -105,7 +105,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
-        metadata: http::metadata(&public_url),
+        metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
         clock,
         directory: Directory::new(Arc::clone(&store)),
@@ -113,6 +113,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         noted: Noted::default(),
         limits: Limits::new(config.rate_limits),
         behind_tls_proxy: config.behind_tls_proxy,
+        dynamic_registration: config.dynamic_registration,
         keys,
         revocations,
         journal,

@@ -13,6 +13,7 @@ mod opaque;
 mod openapi;
 mod policy;
 mod process;
+mod registration;
 mod rotation;
 mod startup;
 mod store_contract;

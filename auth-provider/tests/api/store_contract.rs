@@ -463,6 +463,30 @@ async fn numbers_become_visible_in_their_order() {
 }
 
 #[actix_web::test]
+async fn a_registration_goes_with_its_client() {
+    let policy = Policy::parse(POLICY).unwrap();
+    for (store, _folder) in stores().await {
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        let bot = id("bot");
+        assert!(store.registration(&bot).await.unwrap().is_none());
+        for token in ["first", "second"] {
+            let token = SecretHash::of(token);
+            let client = bot.clone();
+            let register = [Change::Register { client, token }];
+            let done = store.commit(&register, &[]).await.unwrap();
+            assert_eq!(done, Committed::Done);
+            let kept = store.registration(&bot).await.unwrap().unwrap();
+            assert!(kept.matches(&token));
+        }
+        let expected = store.client(&bot).await.unwrap().unwrap().version;
+        let id = bot.clone();
+        let remove = [Change::RemoveClient { id, expected }];
+        store.commit(&remove, &[]).await.unwrap();
+        assert!(store.registration(&bot).await.unwrap().is_none());
+    }
+}
+
+#[actix_web::test]
 async fn opaque_tokens_are_kept_by_their_hash_and_forgotten_in_batches() {
     let credential = CredentialId::generate();
     let token = |n: u64| OwnToken {

@@ -43,18 +43,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A caller whose token is for this server and has the scope `S`, and what is asked. It can only be had from a request.
 #[non_exhaustive]
-pub(super) struct FromAdmin<S: Scope, B = NoBody> {
-    pub(super) admin: Admin,
+pub(in crate::http) struct FromAdmin<S: Scope, B = NoBody> {
+    pub(in crate::http) admin: Admin,
     /// From `If-Match`.
     pub(super) expected: Expected,
     /// From `Idempotency-Key`.
-    pub(super) idempotency: Option<Idempotency>,
-    pub(super) body: B,
+    pub(in crate::http) idempotency: Option<Idempotency>,
+    pub(in crate::http) body: B,
     scope: PhantomData<fn() -> S>,
 }
 
 /// A body that a handler understands.
-pub(super) trait Body: Sized {
+pub(in crate::http) trait Body: Sized {
     /// Reads it, and says what was read.
     fn read(
         request: &HttpRequest,
@@ -63,10 +63,13 @@ pub(super) trait Body: Sized {
 }
 
 /// What is sent is not looked at.
-pub(super) struct NoBody;
+pub(in crate::http) struct NoBody;
 
 /// A JSON object.
 pub(super) struct Json<T>(pub(super) T);
+
+/// JSON that is read elsewhere.
+pub(in crate::http) struct JsonText(pub(in crate::http) Bytes);
 
 /// A JSON object, or nothing at all, which is the empty object.
 pub(super) struct MaybeJson<T>(pub(super) T);
@@ -209,6 +212,13 @@ impl<T: DeserializeOwned> Body for Json<T> {
     }
 }
 
+impl Body for JsonText {
+    async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
+        let bytes = json(request, payload).await?;
+        Ok((Self(bytes.clone()), bytes))
+    }
+}
+
 impl<T: DeserializeOwned + Default> Body for MaybeJson<T> {
     async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
         if !request.headers().contains_key(header::CONTENT_TYPE) {
@@ -244,7 +254,7 @@ async fn bytes(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Pr
 }
 
 /// `201`, with the place where the thing is.
-pub(super) fn created(created: &Created) -> HttpResponse {
+pub(in crate::http) fn created(created: &Created) -> HttpResponse {
     let mut answer = HttpResponse::Created();
     answer.insert_header((header::LOCATION, created.location.as_str()));
     if let Some(version) = &created.version {

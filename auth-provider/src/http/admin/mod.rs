@@ -3,7 +3,7 @@
 mod audit;
 mod clients;
 mod credentials;
-mod from_admin;
+pub(super) mod from_admin;
 mod grants;
 mod keys;
 mod listing;
