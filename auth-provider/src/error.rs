@@ -156,6 +156,11 @@ impl OAuthError {
         self.code == ErrorCode::InvalidClient
     }
 
+    /// Whether it was refused before anybody was asked who it is.
+    pub fn is_of_a_stranger(&self) -> bool {
+        self.client.is_none() && self.why.is_none() && self.source.is_none()
+    }
+
     /// What the audit log keeps of it. `None` for what is the server's own fault: that is in its log. And `None` for what
     /// a limit refused: a flood must not fill the disk.
     pub fn event(&self, action: Action, at: u64, address: Option<IpAddr>) -> Option<Event> {

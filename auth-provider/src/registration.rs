@@ -4,7 +4,7 @@
 //! access token, which opens its own registration and nothing else. Neither gives any grant: a registered client gets no
 //! token until an administrator draws an arrow. Nothing that is sent is ever fetched.
 
-use std::{collections::BTreeMap, fmt::Display, net::IpAddr};
+use std::{collections::BTreeMap, fmt::Display};
 
 use m2m::{ScopeSet, TokenError, service::read_object};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tracing::{error, info};
 
 use crate::{
+    address::CallerAddress,
     audit::{Action, Event, Origin},
     client::{ClientId, ClientStatus, Secret, SecretHash, random_id, unguessable},
     error::{ErrorCode, OAuthError},
@@ -279,7 +280,7 @@ pub async fn register(
 /// That it is not, or that the store or the audit log does not answer.
 pub async fn authenticate(
     server: &AuthServer,
-    address: Option<IpAddr>,
+    address: CallerAddress,
     id: &str,
     presented: Result<&str, TokenError>,
 ) -> Result<Registrant, TokenError> {
@@ -294,7 +295,7 @@ pub async fn authenticate(
             Ok(client) => {
                 return Ok(Registrant {
                     admin: Admin {
-                        origin: Origin::of(Some(client.id.clone()), address),
+                        origin: Origin::of(Some(client.id.clone()), Some(address.ip())),
                         scopes: ScopeSet::default(),
                     },
                     client,
@@ -305,11 +306,22 @@ pub async fn authenticate(
         },
     };
     info!("refused a registration access token: {}", refusal.reason);
-    let (action, origin) = (Action::AuthenticationFailed, Origin::of(None, address));
+    let (action, origin) = (
+        Action::AuthenticationFailed,
+        Origin::of(None, Some(address.ip())),
+    );
     let (now, reason) = (server.clock.now(), refusal.reason);
     let mut event = Event::refused(action, now, &origin, reason, refusal.explanation);
     event.client = refusal.client;
-    server.journal.note(event).await.map_err(unavailable)?;
+    // Who tries again and again does not fill the log.
+    if server
+        .limits
+        .failures
+        .count_stranger(address.network())
+        .is_ok()
+    {
+        server.journal.note(event).await.map_err(unavailable)?;
+    }
     Err(refusal.answer)
 }
 

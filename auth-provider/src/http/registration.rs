@@ -73,7 +73,7 @@ async fn admit(request: &HttpRequest) -> Result<Registrant, Problem> {
     let server = request
         .app_data::<Data<AuthServer>>()
         .expect("the routes are added together with the server");
-    let address = Some(caller_address(request, server).ip());
+    let address = caller_address(request, server);
     let id = request.match_info().query("client_id");
     let registrant = registration::authenticate(server, address, id, bearer_token(request))
         .await

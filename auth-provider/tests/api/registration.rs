@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use auth_provider::{
+    address::CallerAddress,
     built_in::{ADMIN, AUDIENCE},
     registration::{self, Replacement},
 };
@@ -653,7 +654,8 @@ async fn a_client_that_is_switched_off_in_between_changes_nothing() {
     let server = server().await;
     let (client, _) = register(&server, json!({"client_name": "Crawler"})).await;
     let token = Ok(client.token.as_str());
-    let registrant = registration::authenticate(&server.auth, None, &client.id, token).await;
+    let here = CallerAddress::parse("127.0.0.1").unwrap();
+    let registrant = registration::authenticate(&server.auth, here, &client.id, token).await;
     let registrant = registrant.unwrap();
     let path = format!("/clients/{}", client.id);
     let off = json!({"status": "inactive"});

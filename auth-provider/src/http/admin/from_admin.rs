@@ -118,6 +118,11 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<Admin, Problem> {
         }
         Err(refusal) => (None, refusal),
     };
+    if let TokenError::Invalid(_) = &refusal {
+        let network = caller_address(request, server).network();
+        let counted = server.limits.failures.count_stranger(network);
+        counted.map_err(limited::problem)?;
+    }
     info!("refused an administrator: {refusal}");
     note(server, Origin::of(client, address), &refusal).await?;
     Err(refused(refusal, AUDIENCE))
@@ -137,12 +142,12 @@ async fn authenticated(
         .ok_or(TokenError::Invalid(NOT_OURS))
 }
 
-/// Who came without a good token leaves a trace, too.
+/// Who came with a token that is not good enough leaves a trace, too.
 async fn note(server: &AuthServer, origin: Origin, refusal: &TokenError) -> Result<(), Problem> {
     let reason = match refusal {
         TokenError::InsufficientScope { .. } => "insufficient_scope",
-        TokenError::IssuerUnavailable => return Ok(()), // not the caller's doing
-        TokenError::Missing => "no_token",
+        // Nobody tried anything, or it is not the caller's doing.
+        TokenError::Missing | TokenError::IssuerUnavailable => return Ok(()),
         _ => "invalid_token",
     };
     let now = server.clock.now();
