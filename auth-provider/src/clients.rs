@@ -1,6 +1,9 @@
 //! Authenticating clients: who is asking?
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
@@ -41,6 +44,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// The clients that asked lately, so that a token costs no database read.
 pub struct Directory {
     records: Cache<ClientId, Arc<ClientRecord>>,
+    /// How many changes were made here: what was read before one is not remembered after it.
+    changes: Mutex<u64>,
     /// When the use of a credential was noted.
     noted: Cache<CredentialId, u64>,
 }
@@ -52,6 +57,7 @@ impl Default for Directory {
                 .max_capacity(REMEMBERED)
                 .time_to_live(FRESH_FOR)
                 .build(),
+            changes: Mutex::default(),
             noted: Cache::new(REMEMBERED),
         }
     }
@@ -60,12 +66,30 @@ impl Default for Directory {
 impl Directory {
     /// Reads the client anew the next time: it was changed here.
     pub fn forget(&self, client: &ClientId) {
-        self.records.invalidate(client);
+        self.change(|| self.records.invalidate(client));
     }
 
     /// Reads every client anew: something changed that each may be concerned by.
     pub fn forget_all(&self) {
-        self.records.invalidate_all();
+        self.change(|| self.records.invalidate_all());
+    }
+
+    fn change(&self, forget: impl FnOnce()) {
+        let mut changes = self.changes();
+        *changes += 1;
+        forget();
+    }
+
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a record that was read when there were `seen` changes.
+    fn remember(&self, record: Arc<ClientRecord>, seen: u64) {
+        let changes = self.changes();
+        if *changes == seen {
+            self.records.insert(record.id.clone(), record);
+        }
     }
 
     /// Whether the use of a credential was noted within the last minute; if not, it is now.
@@ -144,6 +168,7 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
     {
         return Ok(authenticated);
     }
+    let seen = *server.directory.changes();
     let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
         return Err(unknown());
     };
@@ -153,7 +178,7 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
             .of_client(&id)
             .because(reason, why));
     };
-    server.directory.records.insert(id, record);
+    server.directory.remember(record, seen);
     Ok(authenticated)
 }
 
