@@ -232,10 +232,7 @@ fn small(metadata: BTreeMap<String, String>) -> Result<BTreeMap<String, String>,
     } else {
         return Ok(metadata);
     };
-    Err(Refusal::TooMuch {
-        field: "metadata",
-        why,
-    })
+    Err(Refusal::does_not_fit("metadata", why))
 }
 
 /// Removes a client with its credentials and grants, and takes its tokens back.

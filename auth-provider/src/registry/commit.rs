@@ -46,9 +46,6 @@ pub enum Refusal {
         field: Option<&'static str>,
         why: String,
     },
-    /// It is too much, in a way that no single value shows.
-    #[error("{why}")]
-    TooMuch { field: &'static str, why: String },
     /// The version that the caller knows is not the last one.
     #[error(
         "this was changed since you read it: read it again, and send If-Match with the new ETag"
@@ -166,6 +163,7 @@ pub async fn change<T>(
     server: &AuthServer,
     draft: impl AsyncFn() -> Result<Draft<T>, Refusal>,
 ) -> Result<T, Refusal> {
+    let mut turn = None;
     for _ in 0..ATTEMPTS {
         let Draft {
             changes,
@@ -178,6 +176,10 @@ pub async fn change<T>(
         if server.store.commit(&changes, &events).await? == Committed::Done {
             take_over(server, &changes).await?;
             return Ok(answer);
+        }
+        // Those who were not fast enough go on one by one: all at once, most would lose again and again.
+        if turn.is_none() {
+            turn = Some(server.second_tries.lock().await);
         }
     }
     Err(Refusal::Busy)
@@ -274,6 +276,7 @@ pub async fn create(
             request: idempotency.request,
             answer: server.master.seal(&answer, &place(idempotency)),
             until: now + REMEMBERED_FOR,
+            at: now,
         }));
         Ok(draft)
     })

@@ -167,24 +167,29 @@ fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
             return Ok(Expected::Any);
         }
         let versions = versions.get_or_insert_with(Vec::new);
-        for tag in text.split(',') {
-            let tag = tag.trim_matches([' ', '\t']);
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let version = strong
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'))
-                .filter(|version| {
-                    version
-                        .bytes()
-                        .all(|b| b == b'!' || (b'#'..=b'~').contains(&b))
-                })
-                .ok_or_else(malformed)?;
-            if strong == tag {
-                versions.push(Version::from_text(version));
-            }
-        }
+        versions.extend(strong_tags(text).ok_or_else(malformed)?);
     }
     Ok(versions.map_or(Expected::Any, Expected::OneOf))
+}
+
+/// The strong ones in a list of entity tags (RFC 9110 section 8.8.3). A tag can have a comma in it.
+fn strong_tags(mut list: &str) -> Option<Vec<Version>> {
+    let mut versions = Vec::new();
+    loop {
+        let strong = list.strip_prefix("W/").unwrap_or(list);
+        let (version, rest) = strong.strip_prefix('"')?.split_once('"')?;
+        if !version.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        if strong == list {
+            versions.push(Version::from_text(version));
+        }
+        let rest = rest.trim_start_matches([' ', '\t']);
+        if rest.is_empty() {
+            return Some(versions);
+        }
+        list = rest.strip_prefix(',')?.trim_start_matches([' ', '\t']);
+    }
 }
 
 fn idempotency(
@@ -272,7 +277,6 @@ impl From<Refusal> for Problem {
         let (status, field) = match refusal {
             Refusal::NotFound { field, .. } => (StatusCode::NOT_FOUND, field),
             Refusal::Conflict { field, .. } => (StatusCode::CONFLICT, field),
-            Refusal::TooMuch { field, .. } => (StatusCode::UNPROCESSABLE_ENTITY, Some(field)),
             Refusal::Changed => (StatusCode::PRECONDITION_FAILED, Some("If-Match")),
             Refusal::Forbidden(_) => (StatusCode::FORBIDDEN, None),
             Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, Some("Idempotency-Key")),
