@@ -1,5 +1,6 @@
 //! What an administrator takes back: all tokens of a client, a credential or a grant, or a signing key.
 
+use m2m::service::given;
 use serde::Deserialize;
 
 use crate::{
@@ -16,8 +17,11 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wish {
+    #[serde(deserialize_with = "given")]
     client_id: Option<String>,
+    #[serde(deserialize_with = "given")]
     resource: Option<String>,
+    #[serde(deserialize_with = "given")]
     credential: Option<String>,
 }
 

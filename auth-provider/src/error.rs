@@ -12,10 +12,13 @@ use tracing::{debug, error, info};
 use crate::{
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
+    directory::ReadError,
     journal::Behind,
     keys::KeyError,
     limits::Exhausted,
     policy::Refusal,
+    registry::commit,
+    resource::ResourceId,
     storage::StoreError,
 };
 
@@ -30,6 +33,10 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 8707 section 2.
     InvalidTarget,
+    /// RFC 7591 section 3.2.2, as the next two.
+    InvalidClientMetadata,
+    InvalidRedirectUri,
+    UnapprovedSoftwareStatement,
     /// As in RFC 6749 section 4.1.2.1: the server cannot answer just now.
     TemporarilyUnavailable,
 }
@@ -44,6 +51,9 @@ impl ErrorCode {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
@@ -67,9 +77,16 @@ pub struct OAuthError {
     request_id: String,
     client: Option<ClientId>,
     /// What the caller must not learn: a finer code, and why it was refused in a sentence.
-    why: Option<Box<(&'static str, String)>>,
+    why: Option<Box<Why>>,
     source: Option<Box<dyn Error + Send + Sync>>,
     exhausted: Option<Box<Exhausted>>,
+}
+
+#[derive(Debug)]
+struct Why {
+    reason: &'static str,
+    explanation: String,
+    resource: Option<ResourceId>,
 }
 
 impl OAuthError {
@@ -117,7 +134,20 @@ impl OAuthError {
     /// Says why, for administrators only.
     #[must_use]
     pub fn because(mut self, reason: &'static str, explanation: impl Into<String>) -> Self {
-        self.why = Some(Box::new((reason, explanation.into())));
+        self.why = Some(Box::new(Why {
+            reason,
+            explanation: explanation.into(),
+            resource: None,
+        }));
+        self
+    }
+
+    /// Says which resource it is about, for administrators only.
+    #[must_use]
+    pub fn about(mut self, resource: ResourceId) -> Self {
+        if let Some(why) = &mut self.why {
+            why.resource = Some(resource);
+        }
         self
     }
 
@@ -137,12 +167,13 @@ impl OAuthError {
             address,
             request_id: self.request_id.clone(),
         };
-        let (reason, explanation) = match self.why.as_deref() {
-            Some((reason, explanation)) => (*reason, explanation.as_str()),
+        let (reason, explanation) = match &self.why {
+            Some(why) => (why.reason, why.explanation.as_str()),
             None => (self.code.as_str(), &*self.description),
         };
         let mut event = Event::refused(action, at, &origin, reason, explanation);
         event.client.clone_from(&self.client);
+        event.resource = self.why.as_ref().and_then(|why| why.resource.clone());
         Some(event)
     }
 }
@@ -168,6 +199,35 @@ impl From<Exhausted> for OAuthError {
     }
 }
 
+/// What a client hears that registers, changes or removes itself.
+impl From<commit::Refusal> for OAuthError {
+    fn from(refusal: commit::Refusal) -> Self {
+        use commit::Refusal as R;
+        let changed =
+            "the client was changed or removed at the same moment: read it, and try again";
+        match refusal {
+            R::TooMuch { .. } => Self::new(ErrorCode::InvalidClientMetadata, refusal.to_string()),
+            R::NotFound { .. } | R::Conflict { .. } | R::Changed => {
+                Self::invalid_request(changed).status(StatusCode::CONFLICT)
+            }
+            R::KeyReused => {
+                Self::invalid_request(refusal.to_string()).status(StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            R::Forbidden(_) => {
+                Self::invalid_request(refusal.to_string()).status(StatusCode::FORBIDDEN)
+            }
+            R::Store(source) => source.into(),
+            R::Journal(source) => source.into(),
+            R::Busy | R::Sealed => {
+                let description = "the server cannot keep this just now: try again in a moment";
+                let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
+                error.source = Some(Box::new(refusal));
+                error
+            }
+        }
+    }
+}
+
 impl From<KeyError> for OAuthError {
     fn from(source: KeyError) -> Self {
         let description = "the server has no key to sign with just now: try again in a moment";
@@ -179,6 +239,18 @@ impl From<KeyError> for OAuthError {
 
 impl From<StoreError> for OAuthError {
     fn from(source: StoreError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl From<ReadError> for OAuthError {
+    fn from(source: ReadError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl OAuthError {
+    fn without_data(source: impl Error + Send + Sync + 'static) -> Self {
         let description = "the server cannot reach its data just now: try again in a moment";
         let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
         error.source = Some(Box::new(source));

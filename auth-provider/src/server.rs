@@ -6,8 +6,8 @@ use m2m::Clock;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, journal::Journal, keys::SigningKeys, limits::Limits,
-    master_key::MasterKey, revocation::Revocations, storage::Store,
+    clients::Noted, directory::Directory, document::Document, journal::Journal, keys::SigningKeys,
+    limits::Limits, master_key::MasterKey, revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -17,9 +17,13 @@ pub struct AuthServer {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Directory,
+    /// Which credentials were seen in use.
+    pub noted: Noted,
     pub limits: Limits,
     /// Whether a proxy in front says whose request it is.
     pub behind_tls_proxy: bool,
+    /// Whether clients may register themselves.
+    pub dynamic_registration: bool,
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,

@@ -8,7 +8,7 @@ use actix_web::{
     },
     web::Data,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::below_issuer;
@@ -17,15 +17,17 @@ use crate::{document::Document, server::AuthServer};
 /// How long others may keep the metadata, in seconds.
 const METADATA_MAX_AGE: u32 = 300;
 
+const JSON: &str = "application/json";
+
 const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
 /// No RFC has a name for it, so it has one that nobody else will give to something else.
 const REVOCATIONS_ENDPOINT: &str = "urn:m2m:oauth:revocations_endpoint";
 
-/// The metadata of the server that is reached at `public_url`.
-pub fn metadata(public_url: &Url) -> Document {
+/// The metadata of the server that is reached at `public_url`. Where to register it says only if clients may.
+pub fn metadata(public_url: &Url, dynamic_registration: bool) -> Document {
     let at = |path| below_issuer(public_url, path);
-    let metadata = json!({
+    let mut metadata = json!({
         "issuer": at(""),
         "token_endpoint": at("/oauth/token"),
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
@@ -41,18 +43,26 @@ pub fn metadata(public_url: &Url) -> Document {
         "authorization_endpoint": at("/oauth/authorize"),
         "response_types_supported": ["none"],
     });
+    if dynamic_registration {
+        metadata["registration_endpoint"] = Value::from(at("/clients/register"));
+    }
     Document::new(metadata.to_string(), METADATA_MAX_AGE)
 }
 
 pub(super) async fn serve_metadata(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
-    serve(&server.metadata, &request)
+    serve(&server.metadata, JSON, &request)
 }
 
 pub(super) async fn serve_key_set(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
-    serve(server.keys.ring().published(), &request)
+    serve(server.keys.ring().published(), JSON, &request)
 }
 
-fn serve(document: &Document, request: &HttpRequest) -> HttpResponse {
+/// The document, or 304 for who has it.
+pub(super) fn serve(
+    document: &Document,
+    media_type: &'static str,
+    request: &HttpRequest,
+) -> HttpResponse {
     let etag = EntityTag::new_strong(document.etag.clone());
     let known = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
@@ -74,8 +84,6 @@ fn serve(document: &Document, request: &HttpRequest) -> HttpResponse {
     if known {
         answer.finish()
     } else {
-        answer
-            .content_type("application/json")
-            .body(document.body.clone())
+        answer.content_type(media_type).body(document.body.clone())
     }
 }

@@ -2,10 +2,13 @@
 
 mod audit;
 mod connect;
+mod records;
 mod registry;
 mod rows;
 mod sql;
 mod steps;
+
+use std::slice::from_ref;
 
 use async_trait::async_trait;
 use m2m::verify::Algorithm;
@@ -19,7 +22,6 @@ use crate::{
     client::{ClientId, ClientRecord, SecretHash},
     keys::{KeyChange, StoredKey},
     own_token::OwnToken,
-    policy_file::Policy,
     revocation::Revocation,
 };
 
@@ -27,18 +29,20 @@ use crate::{
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
 pub trait Store: RegistryStore + AuditStore {
-    /// A client with its credentials and grants.
-    async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError>;
+    /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
+    /// has is left out.
+    async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;
 
-    /// Brings resources, clients and grants to what the policy says and leaves alone what it does not name.
-    /// Returns how many rows that changed: none, when the policy was applied before.
-    async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError>;
+    /// One client with its credentials and grants.
+    async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError> {
+        Ok(self.client_records(from_ref(id)).await?.pop())
+    }
 
     /// All signing keys, by algorithm and in the order in which they were made.
     async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;
 
-    /// Adds keys and changes others, together with the events that tell of it, or nothing of it. False, and nothing is done, when another server
-    /// added one with the same number: look again what there is.
+    /// Adds keys and changes others, together with the events that tell of it, or nothing of it. False, and
+    /// nothing is done, when another server added one with the same number: look again what there is.
     async fn change_keys(
         &self,
         made: &[StoredKey],

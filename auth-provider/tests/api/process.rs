@@ -9,13 +9,13 @@ use std::{
 
 use crate::support::folder;
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auth-provider"));
     command.env("NO_COLOR", "1").env("RUST_LOG", "info");
     command
 }
 
-fn in_folder(folder: &std::path::Path) -> Command {
+pub(crate) fn in_folder(folder: &std::path::Path) -> Command {
     let mut command = program();
     command
         .current_dir(folder)
@@ -53,6 +53,7 @@ fn help_is_the_reference_of_the_configuration() {
         "RATE_LIMIT_ADDRESS",
         "RATE_LIMIT_ADMIN",
         "RATE_LIMIT_FAILURES",
+        "DYNAMIC_REGISTRATION",
         "CONFIG",
     ] {
         assert!(
@@ -69,7 +70,8 @@ fn config_prints_what_is_in_force_with_secrets_masked() {
     let (output, _) = output(
         in_folder(folder.path())
             .args(["config", "--database-url", url])
-            .env("AUTH_PROVIDER_MASTER_KEY", "hunter3"),
+            .env("AUTH_PROVIDER_MASTER_KEY", "hunter3")
+            .env("AUTH_PROVIDER_DYNAMIC_REGISTRATION", "true"),
     );
     let printed = String::from_utf8(output.stdout).unwrap();
     let table: toml::Table = printed.parse().unwrap();
@@ -78,6 +80,7 @@ fn config_prints_what_is_in_force_with_secrets_masked() {
         Some("postgres://bob:***@db/auth")
     );
     assert_eq!(table["listen"].as_str(), Some("127.0.0.1:0"));
+    assert_eq!(table["dynamic_registration"].as_bool(), Some(true));
     assert!(!printed.contains("hunter"), "{printed}");
     assert!(
         !folder.path().join("data").exists(),
@@ -113,7 +116,7 @@ fn what_cannot_start_ends_with_one_line_and_exit_code_1() {
 }
 
 /// Starts the program and waits until it says where it listens.
-fn started(command: &mut Command) -> (Child, String) {
+pub(crate) fn started(command: &mut Command) -> (Child, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     let line = lines
@@ -131,7 +134,7 @@ fn started(command: &mut Command) -> (Child, String) {
     (child, address)
 }
 
-fn terminate(child: &Child) {
+pub(crate) fn terminate(child: &Child) {
     let status = Command::new("kill")
         .args(["-TERM", &child.id().to_string()])
         .status()
@@ -192,7 +195,7 @@ fn keys_rotate_by_themselves_and_by_command() {
         let (output, errors) = key(&["list", "--json"]);
         assert!(output.status.success(), "{errors}");
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        answer["keys"].as_array().unwrap().clone()
+        answer.as_array().unwrap().clone()
     };
     let first = list()[0]["kid"].clone();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -206,7 +209,7 @@ fn keys_rotate_by_themselves_and_by_command() {
     let keys = list();
     let active = keys.iter().find(|key| key["state"] == "active").unwrap();
     let kid = active["kid"].as_str().unwrap();
-    let (output, errors) = key(&["compromised", kid]);
+    let (output, errors) = key(&["compromised", kid, "--yes"]);
     assert!(output.status.success(), "{errors}");
     let told = String::from_utf8(output.stdout).unwrap();
     let line = told.lines().find(|line| line.starts_with(kid)).unwrap();
@@ -226,7 +229,7 @@ fn keys_rotate_by_themselves_and_by_command() {
             "the provider refused: no resource uses PS256",
         ),
         (
-            &["compromised", "-unknown"],
+            &["compromised", "-unknown", "--yes"],
             "there is no key with this kid",
         ),
         (

@@ -9,11 +9,12 @@ use std::{
 };
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, CredentialId, SecretHash, random_id},
+    client::{ClientId, ClientRecord, ClientStatus, CredentialId, Secret, SecretHash, random_id},
     keys::{KeyChange, KeyRecord, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
-    registry::change::{Change, Committed},
+    registry::change::{Change, Committed, NewCredential},
+    registry::policy::apply_at_start,
     resource::ResourceId,
     revocation::Revoked,
     storage::{self, DatabaseUrl, Store},
@@ -76,8 +77,13 @@ fn id(text: &str) -> ClientId {
 async fn a_policy_is_applied_once() {
     let policy = Policy::parse(POLICY).unwrap();
     for (store, _folder) in stores().await {
-        assert!(store.apply_policy(&policy, NOW).await.unwrap() > 0);
-        assert_eq!(store.apply_policy(&policy, NOW + 1).await.unwrap(), 0);
+        assert!(apply_at_start(store.as_ref(), &policy, NOW).await.unwrap() > 0);
+        assert_eq!(
+            apply_at_start(store.as_ref(), &policy, NOW + 1)
+                .await
+                .unwrap(),
+            0
+        );
         let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
         assert_eq!(bot.status, ClientStatus::Active);
         let grants: Vec<_> = bot
@@ -106,17 +112,68 @@ async fn a_policy_is_applied_once() {
 }
 
 #[actix_web::test]
+async fn many_clients_are_read_in_one_step() {
+    let client = |n| format!("[clients.c{n:03}]\n[[grants]]\nclient = 'c{n:03}'\nresource = 'b'\n");
+    let mut policy = "[resources.a]\nowner = 'c000'\n[resources.b]\nowner = 'c000'\n".to_owned();
+    policy.extend((0..150).map(client));
+    policy += "[[grants]]\nclient = 'c007'\nresource = 'a'\n[clients.bare]\n";
+    let policy = Policy::parse(&policy).unwrap();
+    let clients: Vec<_> = (0..150).map(|n| id(&format!("c{n:03}"))).collect();
+    let with_two = [Secret::generate(), Secret::generate()];
+    for (store, _folder) in stores().await {
+        assert_eq!(store.client_records(&[]).await.unwrap().len(), 0);
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        for (label, secret) in ["one", "two"].into_iter().zip(&with_two) {
+            let new = NewCredential::of(&clients[7], label, secret, NOW);
+            let added = store
+                .commit(&[Change::AddCredential(new)], &[])
+                .await
+                .unwrap();
+            assert_eq!(added, Committed::Done);
+        }
+        for asked in [1, 2, 3, 63, 64, 65, 129, 150] {
+            let mut found = store.client_records(&clients[..asked]).await.unwrap();
+            found.sort_by(|a, b| a.id.cmp(&b.id));
+            assert!(found.iter().map(|r| &r.id).eq(&clients[..asked]), "{asked}");
+        }
+        let [bare, unknown] = ["bare", "unknown"].map(id);
+        let mixed = [&bare, &clients[0], &unknown, &clients[7]].map(ClientId::clone);
+        let mut found = store.client_records(&mixed).await.unwrap();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        let [bare, first, seventh] = &found[..] else {
+            panic!("one is unknown: {found:?}");
+        };
+        let granted = |record: &ClientRecord| {
+            let names = record.grants.iter().map(|g| g.resource.to_string());
+            names.collect::<String>()
+        };
+        assert_eq!(bare.status, ClientStatus::Active);
+        assert_eq!((bare.credentials.len(), bare.owns.len()), (0, 0));
+        assert_eq!(
+            (granted(bare), granted(first), granted(seventh)),
+            (String::new(), "b".into(), "ab".into())
+        );
+        let owned: Vec<_> = first.owns.iter().map(ResourceId::as_str).collect();
+        assert_eq!(owned, ["a", "b"]);
+        assert_eq!(seventh.credentials.len(), 2);
+        for secret in &with_two {
+            assert!(seventh.accepts(&secret.hash(), NOW).is_some());
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_changed_policy_changes_what_it_names_and_nothing_else() {
     let before = Policy::parse(POLICY).unwrap();
     let after =
         "[resources.calendar]\ntoken_lifetime = '1m'\nscopes = { 'calendar.read' = 'Read' }";
     let after = Policy::parse(after).unwrap();
     for (store, _folder) in stores().await {
-        store.apply_policy(&before, NOW).await.unwrap();
-        let changed = store.apply_policy(&after, NOW).await.unwrap();
+        apply_at_start(store.as_ref(), &before, NOW).await.unwrap();
+        let changed = apply_at_start(store.as_ref(), &after, NOW).await.unwrap();
         assert_eq!(
-            changed, 2,
-            "the resource's lifetime and the scope's description"
+            changed, 1,
+            "the resource, its lifetime and a scope's description"
         );
         let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
         assert_eq!(bot.grants.len(), 2);
@@ -290,8 +347,7 @@ async fn the_algorithms_in_use_are_those_of_the_resources() {
     for (store, _folder) in stores().await {
         let needs = store.signing_needs().await.unwrap();
         assert_eq!(needs, []);
-        store
-            .apply_policy(&Policy::parse(policy).unwrap(), NOW)
+        apply_at_start(store.as_ref(), &Policy::parse(policy).unwrap(), NOW)
             .await
             .unwrap();
         let needs = store.signing_needs().await.unwrap();
@@ -305,7 +361,10 @@ async fn the_algorithms_in_use_are_those_of_the_resources() {
 
         let changed = policy.replace("RS256", "EdDSA");
         let changed = Policy::parse(&changed).unwrap();
-        assert_eq!(store.apply_policy(&changed, NOW).await.unwrap(), 1);
+        assert_eq!(
+            apply_at_start(store.as_ref(), &changed, NOW).await.unwrap(),
+            1
+        );
         let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
         assert_eq!(bot.grants[0].signing_alg, Algorithm::EdDSA);
     }
@@ -315,7 +374,7 @@ async fn the_algorithms_in_use_are_those_of_the_resources() {
 async fn writers_at_once_wait_for_each_other() {
     let policy = Policy::parse(POLICY).unwrap();
     for (store, _folder) in stores().await {
-        let apply = || store.apply_policy(&policy, NOW);
+        let apply = || apply_at_start(store.as_ref(), &policy, NOW);
         let done = tokio::join!(apply(), apply(), apply(), apply(), apply(), apply());
         let changed = [done.0, done.1, done.2, done.3, done.4, done.5].map(Result::unwrap);
         assert_eq!(
@@ -400,6 +459,30 @@ async fn numbers_become_visible_in_their_order() {
             seen,
             "none came late"
         );
+    }
+}
+
+#[actix_web::test]
+async fn a_registration_goes_with_its_client() {
+    let policy = Policy::parse(POLICY).unwrap();
+    for (store, _folder) in stores().await {
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        let bot = id("bot");
+        assert!(store.registration(&bot).await.unwrap().is_none());
+        for token in ["first", "second"] {
+            let token = SecretHash::of(token);
+            let client = bot.clone();
+            let register = [Change::Register { client, token }];
+            let done = store.commit(&register, &[]).await.unwrap();
+            assert_eq!(done, Committed::Done);
+            let kept = store.registration(&bot).await.unwrap().unwrap();
+            assert!(kept.matches(&token));
+        }
+        let expected = store.client(&bot).await.unwrap().unwrap().version;
+        let id = bot.clone();
+        let remove = [Change::RemoveClient { id, expected }];
+        store.commit(&remove, &[]).await.unwrap();
+        assert!(store.registration(&bot).await.unwrap().is_none());
     }
 }
 

@@ -43,18 +43,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A caller whose token is for this server and has the scope `S`, and what is asked. It can only be had from a request.
 #[non_exhaustive]
-pub(super) struct FromAdmin<S: Scope, B = NoBody> {
-    pub(super) admin: Admin,
+pub(in crate::http) struct FromAdmin<S: Scope, B = NoBody> {
+    pub(in crate::http) admin: Admin,
     /// From `If-Match`.
     pub(super) expected: Expected,
     /// From `Idempotency-Key`.
-    pub(super) idempotency: Option<Idempotency>,
-    pub(super) body: B,
+    pub(in crate::http) idempotency: Option<Idempotency>,
+    pub(in crate::http) body: B,
     scope: PhantomData<fn() -> S>,
 }
 
 /// A body that a handler understands.
-pub(super) trait Body: Sized {
+pub(in crate::http) trait Body: Sized {
     /// Reads it, and says what was read.
     fn read(
         request: &HttpRequest,
@@ -63,10 +63,13 @@ pub(super) trait Body: Sized {
 }
 
 /// What is sent is not looked at.
-pub(super) struct NoBody;
+pub(in crate::http) struct NoBody;
 
 /// A JSON object.
 pub(super) struct Json<T>(pub(super) T);
+
+/// JSON that is read elsewhere.
+pub(in crate::http) struct JsonText(pub(in crate::http) Bytes);
 
 /// A JSON object, or nothing at all, which is the empty object.
 pub(super) struct MaybeJson<T>(pub(super) T);
@@ -79,7 +82,7 @@ impl<S: Scope, B: Body + 'static> FromRequest for FromAdmin<S, B> {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let admin = admit::<S>(&request).await?;
-            let expected = expected(&request)?;
+            let expected = expected(&request);
             let (body, bytes) = B::read(&request, &mut payload).await?;
             Ok(Self {
                 expected,
@@ -154,42 +157,25 @@ async fn note(server: &AuthServer, origin: Origin, refusal: &TokenError) -> Resu
     noted.map_err(|behind| Refusal::from(behind).into())
 }
 
-/// `If-Match` (RFC 9110 section 13.1.1): a list of entity tags, of which weak ones never match, or `*`.
-fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
-    let malformed = || {
-        let detail = "write If-Match as the ETag that you were given, in its quotes, or as *";
-        Problem::bad_request(detail).field("If-Match")
-    };
-    let mut versions = None;
-    for value in request.headers().get_all(header::IF_MATCH) {
-        let text = value.to_str().map_err(|_| malformed())?;
-        if text == "*" {
-            return Ok(Expected::Any);
-        }
-        let versions = versions.get_or_insert_with(Vec::new);
-        versions.extend(strong_tags(text).ok_or_else(malformed)?);
+/// `If-Match` (RFC 9110 section 13.1.1): `*`, or a list of entity tags. A weak one, or what is none, matches nothing.
+fn expected(request: &HttpRequest) -> Expected {
+    let mut values = request.headers().get_all(header::IF_MATCH).peekable();
+    if values.peek().is_none() {
+        return Expected::Any;
     }
-    Ok(versions.map_or(Expected::Any, Expected::OneOf))
-}
-
-/// The strong ones in a list of entity tags (RFC 9110 section 8.8.3). A tag can have a comma in it.
-fn strong_tags(mut list: &str) -> Option<Vec<Version>> {
     let mut versions = Vec::new();
-    loop {
-        let strong = list.strip_prefix("W/").unwrap_or(list);
-        let (version, rest) = strong.strip_prefix('"')?.split_once('"')?;
-        if !version.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return None;
+    for value in values {
+        if value == "*" {
+            return Expected::Any;
         }
-        if strong == list {
-            versions.push(Version::from_text(version));
-        }
-        let rest = rest.trim_start_matches([' ', '\t']);
-        if rest.is_empty() {
-            return Some(versions);
-        }
-        list = rest.strip_prefix(',')?.trim_start_matches([' ', '\t']);
+        let tags = value.to_str().unwrap_or_default().split(',');
+        versions.extend(tags.filter_map(|tag| {
+            let tag = tag.trim_matches([' ', '\t']);
+            let version = tag.strip_prefix('"')?.strip_suffix('"')?;
+            Some(Version::from_text(version))
+        }));
     }
+    Expected::OneOf(versions)
 }
 
 fn idempotency(
@@ -223,6 +209,13 @@ impl<T: DeserializeOwned> Body for Json<T> {
     async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
         let bytes = json(request, payload).await?;
         Ok((Self(read_object(&bytes)?), bytes))
+    }
+}
+
+impl Body for JsonText {
+    async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
+        let bytes = json(request, payload).await?;
+        Ok((Self(bytes.clone()), bytes))
     }
 }
 
@@ -261,7 +254,7 @@ async fn bytes(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Pr
 }
 
 /// `201`, with the place where the thing is.
-pub(super) fn created(created: &Created) -> HttpResponse {
+pub(in crate::http) fn created(created: &Created) -> HttpResponse {
     let mut answer = HttpResponse::Created();
     answer.insert_header((header::LOCATION, created.location.as_str()));
     if let Some(version) = &created.version {
@@ -277,6 +270,7 @@ impl From<Refusal> for Problem {
         let (status, field) = match refusal {
             Refusal::NotFound { field, .. } => (StatusCode::NOT_FOUND, field),
             Refusal::Conflict { field, .. } => (StatusCode::CONFLICT, field),
+            Refusal::TooMuch { field, .. } => (StatusCode::CONFLICT, Some(field)),
             Refusal::Changed => (StatusCode::PRECONDITION_FAILED, Some("If-Match")),
             Refusal::Forbidden(_) => (StatusCode::FORBIDDEN, None),
             Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, Some("Idempotency-Key")),
