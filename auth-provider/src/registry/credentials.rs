@@ -370,7 +370,7 @@ pub async fn edit(
             });
         }
         if after.expires_at != before.expires_at {
-            admin.may_empower(server, &client).await?;
+            admin.must_equal(server, &client).await?;
         }
         let mut changes = vec![put(&client, before, &after)];
         if after.expires_at.is_some() {
@@ -509,7 +509,7 @@ impl Made {
         client: &ClientId,
         others: &Credentials,
     ) -> Result<Self, Refusal> {
-        admin.may_empower(server, client).await?;
+        admin.must_equal(server, client).await?;
         if others.all.len() >= MOST {
             let why =
                 format!("the client has {MOST} credentials: remove those that it does not use");

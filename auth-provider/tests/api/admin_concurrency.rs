@@ -47,7 +47,7 @@ async fn of_two_who_change_one_version_one_is_told() {
                 let done: Vec<usize> = (0..3).filter(|n| answers[*n].status == 200).collect();
                 assert_eq!(done.len(), 1, "{answers:?}");
                 for refused in answers.iter().filter(|answer| answer.status != 200) {
-                    refused.refuses(412, Some("If-Match"), "read it again");
+                    refused.refuses(412, Some("If-Match"), "Read it again");
                 }
                 let now = admin.get(path).await;
                 assert_eq!(now.etag(), answers[done[0]].etag());
@@ -182,11 +182,11 @@ async fn a_condition_is_an_entity_tag_a_list_or_a_star() {
                 }
                 for patch in [&patch, &json!({})] {
                     let refused = patch_if(&admin, path, unfit, patch.clone()).await;
-                    refused.refuses(412, Some("If-Match"), "read it again");
+                    refused.refuses(412, Some("If-Match"), "Read it again");
                 }
                 let request = admin.request(Method::DELETE, path).await;
                 let refused = answer(request.header("if-match", unfit)).await;
-                refused.refuses(412, Some("If-Match"), "read it again");
+                refused.refuses(412, Some("If-Match"), "Read it again");
             }
             assert_eq!(admin.get(path).await.etag(), etag);
             let list = format!("\"a,b\" ,\t{weak},{etag}, \"c\"");
@@ -204,7 +204,7 @@ async fn a_condition_is_an_entity_tag_a_list_or_a_star() {
             patch_if(&admin, path, &etag, json!({})).await.refuses(
                 412,
                 Some("If-Match"),
-                "read it again",
+                "Read it again",
             );
         }
         let gone = admin.request(Method::DELETE, "/clients/nobody-here").await;

@@ -20,106 +20,67 @@ const DEPUTY: &str = "
 
 const CREDENTIAL: &str = "/clients/bot/credentials/AAAAAAAAAAAAAAAAAAAAAA";
 
-/// Every endpoint, a request that it understands, and the scope that it demands.
-fn endpoints() -> Vec<(Method, String, Value, &'static str)> {
-    use Method as M;
-    let below = |path: &str| format!("{CREDENTIAL}{path}");
-    let grant = json!({"client_id": "unknown", "resource": "notes"});
-    let rows = [
-        (M::GET, "/clients", json!(null), "clients:read"),
-        (
-            M::POST,
-            "/clients",
-            json!({"client_id": "bot"}),
-            "clients:write",
-        ),
-        (M::GET, "/clients/bot", json!(null), "clients:read"),
-        (M::PATCH, "/clients/bot", json!({}), "clients:write"),
-        (M::DELETE, "/clients/unknown", json!(null), "clients:write"),
-        (
-            M::GET,
-            "/clients/bot/credentials",
-            json!(null),
-            "clients:read",
-        ),
-        (
-            M::POST,
-            "/clients/unknown/credentials",
-            json!({}),
-            "credentials:write",
-        ),
-        (M::GET, CREDENTIAL, json!(null), "clients:read"),
-        (M::PATCH, CREDENTIAL, json!({}), "credentials:write"),
-        (M::DELETE, CREDENTIAL, json!(null), "credentials:write"),
-        (M::POST, &below("/rotate"), json!({}), "credentials:write"),
-        (M::POST, &below("/rotation"), json!({}), "credentials:write"),
-        (
-            M::DELETE,
-            &below("/rotation"),
-            json!(null),
-            "credentials:write",
-        ),
-        (
-            M::POST,
-            &below("/rotation/finish"),
-            json!(null),
-            "credentials:write",
-        ),
-        (
-            M::POST,
-            &below("/compromised"),
-            json!(null),
-            "credentials:write",
-        ),
-        (M::GET, "/resources", json!(null), "resources:read"),
-        (
-            M::POST,
-            "/resources",
-            json!({"resource": "notes"}),
-            "resources:write",
-        ),
-        (M::GET, "/resources/notes", json!(null), "resources:read"),
-        (M::PATCH, "/resources/notes", json!({}), "resources:write"),
-        (
-            M::DELETE,
-            "/resources/notes",
-            json!(null),
-            "resources:write",
-        ),
-        (M::GET, "/grants", json!(null), "grants:read"),
-        (M::POST, "/grants", grant, "grants:write"),
-        (M::GET, "/grants/bot/notes", json!(null), "grants:read"),
-        (M::PATCH, "/grants/bot/notes", json!({}), "grants:write"),
-        (
-            M::DELETE,
-            "/grants/bot/unknown",
-            json!(null),
-            "grants:write",
-        ),
-        (M::GET, "/audit", json!(null), "audit:read"),
-        (M::GET, "/keys", json!(null), "keys:read"),
-        (
-            M::POST,
-            "/keys/rotate",
-            json!({"alg": "EdDSA"}),
-            "keys:rotate",
-        ),
-        (
-            M::POST,
-            "/keys/unknown/compromised",
-            json!(null),
-            "keys:rotate",
-        ),
-        (
-            M::POST,
-            "/revocations",
-            json!({"client_id": "unknown"}),
-            "tokens:revoke",
-        ),
-    ];
-    rows.into_iter()
-        .map(|(method, path, body, scope)| (method, path.to_owned(), body, scope))
-        .collect()
+/// Every endpoint, the scope that it demands, and a body that it understands.
+const ENDPOINTS: &str = r#"
+    GET     /clients                        clients:read
+    POST    /clients                        clients:write       {"client_id": "bot"}
+    GET     /clients/bot                    clients:read
+    PATCH   /clients/bot                    clients:write       {}
+    DELETE  /clients/unknown                clients:write
+    GET     /clients/bot/credentials        clients:read
+    POST    /clients/unknown/credentials    credentials:write   {}
+    GET     CREDENTIAL                      clients:read
+    PATCH   CREDENTIAL                      credentials:write   {}
+    DELETE  CREDENTIAL                      credentials:write
+    POST    CREDENTIAL/rotate               credentials:write   {}
+    POST    CREDENTIAL/rotation             credentials:write   {}
+    DELETE  CREDENTIAL/rotation             credentials:write
+    POST    CREDENTIAL/rotation/finish      credentials:write
+    POST    CREDENTIAL/compromised          credentials:write
+    GET     /resources                      resources:read
+    POST    /resources                      resources:write     {"resource": "notes"}
+    GET     /resources/notes                resources:read
+    PATCH   /resources/notes                resources:write     {}
+    DELETE  /resources/notes                resources:write
+    GET     /grants                         grants:read
+    POST    /grants                         grants:write        {"client_id": "unknown", "resource": "notes"}
+    GET     /grants/bot/notes               grants:read
+    PATCH   /grants/bot/notes               grants:write        {}
+    DELETE  /grants/bot/unknown             grants:write
+    GET     /policy                         policy:read
+    POST    /policy/plan                    policy:read
+    POST    /policy/apply                   policy:write
+    GET     /policy/graph                   policy:read
+    POST    /explain                        grants:read         {"client_id": "bot"}
+    GET     /audit                          audit:read
+    GET     /keys                           keys:read
+    POST    /keys/rotate                    keys:rotate         {"alg": "EdDSA"}
+    POST    /keys/unknown/compromised       keys:rotate
+    POST    /revocations                    tokens:revoke       {"client_id": "unknown"}
+"#;
+
+struct Endpoint {
+    method: Method,
+    path: String,
+    scope: &'static str,
+    /// Null for none.
+    body: Value,
+}
+
+fn endpoints() -> impl Iterator<Item = Endpoint> {
+    ENDPOINTS.trim().lines().map(|line| {
+        let (head, body) = line.split_once('{').unwrap_or((line, ""));
+        let head: Vec<&str> = head.split_whitespace().collect();
+        Endpoint {
+            method: head[0].parse().unwrap(),
+            path: head[1].replace("CREDENTIAL", CREDENTIAL),
+            scope: head[2],
+            body: match body {
+                "" => Value::Null,
+                rest => serde_json::from_str(&format!("{{{rest}")).unwrap(),
+            },
+        }
+    })
 }
 
 async fn send(admin: &Admin<'_>, method: &Method, path: &str, body: &Value) -> Answer {
@@ -138,7 +99,13 @@ async fn each_endpoint_demands_its_own_scope() {
     let admin = Admin::of(&server);
     let all = admin.get("/grants/admin/auth-provider").await.is(200);
     let all: Vec<String> = serde_json::from_value(all["scopes"].clone()).unwrap();
-    for (method, path, body, scope) in endpoints() {
+    for endpoint in endpoints() {
+        let Endpoint {
+            method,
+            path,
+            scope,
+            body,
+        } = endpoint;
         let others: Vec<&str> = all
             .iter()
             .map(String::as_str)
@@ -164,7 +131,7 @@ async fn each_endpoint_demands_its_own_scope() {
         let only = Admin::named(&server, "admin", scope);
         let allowed = send(&only, &method, &path, &body).await;
         assert!(
-            [200, 404, 409].contains(&allowed.status),
+            [200, 404, 409, 415].contains(&allowed.status),
             "{method} {path}: {allowed:?}"
         );
 
@@ -353,8 +320,63 @@ async fn nobody_grants_what_he_does_not_hold() {
         .await
         .is(201);
     assert!(works(&server, "nobody", &secret(&made)).await);
-    // To take a grant away takes no rights.
-    deputy.delete("/grants/root/auth-provider").await.is(204);
+
+    // Nor does he take it away, to put a secret of his own there until a policy file gives it back.
+    let less = json!({"scopes": []});
+    for (method, path, body) in [
+        (Method::PATCH, "/grants/root/auth-provider", less),
+        (Method::DELETE, "/grants/root/auth-provider", json!(null)),
+        (Method::DELETE, "/clients/root", json!(null)),
+    ] {
+        let refused = send(&deputy, &method, path, &body).await;
+        refused.refuses(403, None, "tokens:introspect tokens:revoke");
+    }
+    let refusals = admin.get("/audit?action=admin.refused&limit=1").await;
+    let refusals = refusals.is(200);
+    let last = &refusals["events"][0];
+    assert_eq!(
+        (&last["actor"], &last["reason"]),
+        (&json!("deputy"), &json!("rights_not_held"))
+    );
+    deputy.delete("/grants/nobody/auth-provider").await.is(204);
+    deputy.delete("/clients/nobody").await.is(204);
+}
+
+/// The same by the policy file: to apply it is one right, what it gives are others.
+#[actix_web::test]
+async fn a_policy_gives_and_takes_only_what_its_administrator_holds() {
+    let more = DEPUTY.replace(
+        "'clients:read'",
+        "'policy:write', 'policy:read', 'clients:read'",
+    );
+    let server = server_with(&more).await;
+    let (admin, deputy) = (Admin::of(&server), Admin::named(&server, "deputy", ""));
+    let apply = async |policy: &str, prune: &str| {
+        let path = format!("/policy/apply?prune={prune}");
+        let request = deputy.request(Method::POST, &path).await;
+        let request = request.header("content-type", "application/toml");
+        answer(request.body(policy.to_owned())).await
+    };
+    let grant = |client: &str, scopes: &str| {
+        format!(
+            "[clients.{client}]\n[[grants]]\nclient = '{client}'\nresource = 'auth-provider'\n\
+             scopes = [{scopes}]"
+        )
+    };
+    apply(&grant("bot", "'audit:read'"), "false")
+        .await
+        .refuses(403, None, "audit:read");
+    apply(&grant("root", ""), "false")
+        .await
+        .refuses(403, None, "tokens:revoke");
+    apply("", "true").await.refuses(403, None, "tokens:revoke");
+    let off = json!({"status": "inactive"});
+    admin.patch("/clients/root", off).await.is(200);
+    let on = "[clients.root]\nstatus = 'active'";
+    apply(on, "false").await.refuses(403, None, "tokens:revoke");
+    apply(&grant("bot", "'clients:read'"), "false")
+        .await
+        .is(200);
 }
 
 #[actix_web::test]
