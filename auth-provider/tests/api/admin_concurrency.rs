@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::administration::{Admin, Answer, answer, racing_servers};
+use crate::administration::{Admin, Answer, answer, ask_with, racing_servers, works};
 
 async fn patch_if(admin: &Admin<'_>, path: &str, etag: &str, wish: Value) -> Answer {
     let request = admin.request(Method::PATCH, path).await;
@@ -111,6 +111,52 @@ async fn many_can_change_the_graph_at_once() {
         assert_eq!(made, 1);
         for other in twice.iter().filter(|answer| answer.status != 201) {
             other.refuses(409, None, "already");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn of_two_who_make_or_remove_one_thing_one_is_told() {
+    for server in racing_servers().await {
+        let admin = Admin::of(&server);
+        for round in 0..10 {
+            let id = format!("c{round}");
+            let statuses = |all: Vec<Answer>| {
+                let mut all: Vec<u16> = all.iter().map(|answer| answer.status).collect();
+                all.sort_unstable();
+                all
+            };
+            for (list, member) in [("/clients", "client_id"), ("/resources", "resource")] {
+                let make = (0..3).map(|_| admin.post(list, json!({member: id})));
+                assert_eq!(statuses(join_all(make).await), [201, 409, 409]);
+            }
+            let path = format!("/clients/{id}");
+            let credentials = admin.get(&format!("{path}/credentials")).await.is(200);
+            assert_eq!(credentials["credentials"].as_array().unwrap().len(), 1);
+            for path in [path, format!("/resources/{id}")] {
+                let remove = (0..3).map(|_| admin.delete(&path));
+                assert_eq!(statuses(join_all(remove).await), [204, 404, 404]);
+            }
+        }
+    }
+}
+
+/// What a request has read before the change must not let the next one in.
+#[actix_web::test]
+async fn who_was_switched_off_gets_nothing_from_then_on() {
+    for server in racing_servers().await {
+        let admin = Admin::of(&server);
+        let secret = admin.reader("worker").await;
+        for round in 0..15 {
+            let off = json!({"status": if round % 3 == 0 { "inactive" } else { "active" }});
+            let on = json!({"status": "active"});
+            let asks = join_all((0..6).map(|_| ask_with(&server, "worker", &secret)));
+            let (_, changed) = tokio::join!(asks, admin.patch("/clients/worker", off.clone()));
+            changed.is(200);
+            let alive = off == on;
+            assert_eq!(works(&server, "worker", &secret).await, alive, "{round}");
+            admin.patch("/clients/worker", on).await.is(200);
+            assert!(works(&server, "worker", &secret).await);
         }
     }
 }
