@@ -258,7 +258,29 @@ async fn a_query_is_taken_at_its_word() {
         let refused = admin.get(&format!("/{list}?{query}")).await;
         refused.refuses(400, Some(field), part);
     }
+    for path in [
+        "/clients/bot?limit=1",
+        "/clients/bot/credentials?limit=1",
+        "/resources/notes?limit=1",
+        "/grants/bot/notes?limit=1",
+        "/keys?limit=1",
+        "/policy?limit=1",
+    ] {
+        let refused = admin.get(path).await;
+        refused.refuses(400, Some("limit"), "no parameters");
+    }
+    for path in [
+        "/clients?limit=1",
+        "/clients/bot/credentials?limit=1",
+        "/explain?limit=1",
+    ] {
+        let refused = admin.post(path, json!({})).await;
+        refused.refuses(400, Some("limit"), "no parameters");
+    }
+    let refused = admin.delete("/clients/bot?status=inactive").await;
+    refused.refuses(400, Some("status"), "no parameters");
     for fits in [
+        "clients/bot?",
         "clients?limit=1000&",
         "clients?limit=1",
         "grants?client_id=unknown&resource=unknown",
