@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use m2m::{Clock, service};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::{Mutex, Semaphore, watch},
 };
 use tracing::{info, warn};
 use url::Url;
@@ -118,6 +118,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         revocations,
         journal,
         master,
+        second_tries: Mutex::default(),
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         stopping: watch::Sender::new(false),
         audit_retention: config.audit_retention,
