@@ -8,7 +8,10 @@ use m2m::{ScopeSet, verify::Algorithm};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::resource::{ResourceId, TokenFormat};
+use crate::{
+    explain,
+    resource::{ResourceId, TokenFormat},
+};
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
 /// changes, since some clients form-encode Basic credentials and some send them raw. `.` and `..` are no names: a URL
@@ -137,8 +140,8 @@ impl ClientRecord {
         let id = &self.id;
         let known = |credential: &Credential| credential.secret.matches(presented);
         if self.status == ClientStatus::Inactive {
-            let why = format!("the client {id} is inactive: an administrator switched it off");
-            ("client_inactive", why)
+            let why = explain::inactive(id);
+            (why.code, why.sentence)
         } else if let Some(credential) = self.credentials.iter().find(|c| known(c)) {
             let ended = credential.expires_at.unwrap_or_default();
             let credential = credential.id.as_str();

@@ -10,6 +10,7 @@ use crate::{
     audit::{Action, Event, Origin},
     client::{ClientId, ClientRecord, CredentialId, SecretHash, random_bytes},
     error::OAuthError,
+    explain,
     journal::Behind,
     server::AuthServer,
 };
@@ -111,8 +112,8 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
     let now = server.clock.now();
     let unknown = || {
         // An id that does not exist is not even logged: it may be a secret that was swapped with it.
-        let why = "there is no client of the id that was presented";
-        OAuthError::invalid_client().because("no_such_client", why)
+        let why = explain::no_such_client();
+        OAuthError::invalid_client().because(why.code, why.sentence)
     };
     let id = ClientId::parse(id).map_err(|_| unknown())?;
     if let Some(known) = server.directory.known(&id)

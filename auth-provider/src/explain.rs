@@ -6,7 +6,7 @@
 use m2m::ScopeSet;
 
 use crate::{
-    client::{ClientRecord, ClientStatus, Grant},
+    client::{ClientId, ClientRecord, ClientStatus, Grant},
     policy::{self, Allowed, Refusal, Wish},
     policy_file::shown_time,
     resource::ResourceId,
@@ -53,8 +53,7 @@ pub fn explain(
     now: u64,
 ) -> Explanation {
     let Some(client) = client else {
-        let what = "There is no client of that name: check how it is spelled, or create it";
-        return Explanation::no("no_such_client", what.to_owned());
+        return no_such_client();
     };
     // It counts only for the resource that it is about.
     let resource = resource
@@ -66,7 +65,7 @@ pub fn explain(
         now,
     };
     let explanation = if client.status == ClientStatus::Inactive {
-        case.inactive()
+        inactive(&client.id)
     } else {
         match policy::decide(client, wish, now) {
             Ok(allowed) => case.granted(&allowed),
@@ -79,6 +78,19 @@ pub fn explain(
     }
 }
 
+/// The same for who cannot even prove who it is. The name is not repeated: it may be a secret that was swapped with it.
+pub fn no_such_client() -> Explanation {
+    let what = "There is no client of that name: check how it is spelled, or create it";
+    Explanation::no("no_such_client", what.to_owned())
+}
+
+/// The same for a client that was switched off.
+pub fn inactive(id: &ClientId) -> Explanation {
+    let sentence =
+        format!("{id} gets no token: the client {id} is inactive, until somebody activates it");
+    Explanation::no("client_inactive", sentence)
+}
+
 struct Case<'a> {
     client: &'a ClientRecord,
     wish: &'a Wish,
@@ -87,13 +99,6 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn inactive(&self) -> Explanation {
-        let id = &self.client.id;
-        let sentence =
-            format!("{id} gets no token: the client {id} is inactive, until somebody activates it");
-        Explanation::no("client_inactive", sentence)
-    }
-
     fn granted(&self, allowed: &Allowed<'_>) -> Explanation {
         let id = &self.client.id;
         let resource = &allowed.grant.resource;
@@ -276,7 +281,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        client::{ClientId, Credential, CredentialId, SecretHash},
+        client::{Credential, CredentialId, SecretHash},
         resource::TokenFormat,
     };
 

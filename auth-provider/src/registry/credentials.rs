@@ -24,6 +24,9 @@ use crate::{
 /// How many credentials a client may have.
 const MOST: usize = 1000;
 
+/// How late somebody may come back whose token has ended, at the least, in seconds: machines are busy, and clocks differ.
+const LATE: u64 = 10;
+
 /// What a new credential is to be. All of it can be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -70,13 +73,30 @@ impl CredentialInfo {
         self.usage
             .map_or(self.created_at, |usage| usage.last_used_at)
     }
+
+    /// When the last token ends that it obtained.
+    fn alive_until(&self) -> u64 {
+        self.usage
+            .map_or(self.created_at, |usage| usage.alive_until)
+    }
+
+    /// Whether the use of `other` shows that the client has moved on from this one. Of one that was never used only a
+    /// later one can tell: whoever is to use it may not have it yet.
+    fn is_succeeded_by(&self, other: &Self) -> bool {
+        let is_used_since = other
+            .usage
+            .is_some_and(|usage| usage.last_used_at > self.idle_since());
+        let is_later = other.created_at > self.created_at;
+        other.id != self.id && is_used_since && (self.usage.is_some() || is_later)
+    }
 }
 
 /// Whether a credential can be removed without breaking anybody, and why.
 ///
 /// It can when the client has moved on to another one, and when this one has been idle for longer than whoever still has
-/// it would have been: longer than the longest time that the client ever let pass between two uses, and past the end of
-/// the last token that was obtained with it, since a client that holds a token does not come back for another.
+/// it would have been. A client that holds a token does not come back before that ends, and then it may be late: it has
+/// as long again as the token lived. And it may be one that comes seldom: it has the longest time that the client ever
+/// let pass between two uses.
 pub fn safe_to_remove(
     credential: &CredentialInfo,
     among: &Credentials,
@@ -86,29 +106,34 @@ pub fn safe_to_remove(
         return (true, "It has ended: it opens nothing any more.".to_owned());
     }
     let since = credential.idle_since();
-    let others = among
-        .all
-        .iter()
-        .filter(|other| other.id != credential.id && !other.is_expired(now));
-    let moved_on = others
-        .filter_map(|other| other.usage)
-        .any(|usage| usage.last_used_at > since);
+    let mut others = among.all.iter().filter(|other| !other.is_expired(now));
+    let moved_on = others.any(|other| credential.is_succeeded_by(other));
     let idle = now.saturating_sub(since);
-    let last_use = if credential.usage.is_some() {
-        format!("It was last used {idle} s ago")
+    let (last_use, nobody_moved_on) = if credential.usage.is_some() {
+        let why = "and no other credential has been used since";
+        (format!("It was last used {idle} s ago"), why)
     } else {
-        format!("It was made {idle} s ago and never used")
+        let why =
+            "and none that was made later has been used: who is to use it may not have it yet";
+        (format!("It was made {idle} s ago and never used"), why)
     };
     if !moved_on {
-        let why = format!("{last_use}, and no other credential has been used since.");
-        return (false, why);
+        return (false, format!("{last_use}, {nobody_moved_on}."));
     }
-    let alive_until = credential.usage.map_or(0, |usage| usage.alive_until);
+    let alive_until = credential.alive_until();
     if alive_until >= now {
         let left = alive_until - now + 1;
         let why = format!(
             "{last_use}. What was obtained with it lives for another {left} s: whoever holds that \
              comes back only afterwards."
+        );
+        return (false, why);
+    }
+    let back_until = alive_until.saturating_add(LATE.max(alive_until.saturating_sub(since)));
+    if back_until >= now {
+        let left = back_until - now + 1;
+        let why = format!(
+            "{last_use}. Whoever holds it needs it again about now, and may be late: look again in {left} s."
         );
         return (false, why);
     }
@@ -601,11 +626,26 @@ mod tests {
             // A token that it obtained is alive.
             (used(9_950), used(9_990), 10, Err("lives for another 11 s")),
             (used(9_940), used(9_990), 10, Err("lives for another 1 s")),
+            // Whoever held that token may be late, by as long as it lived.
+            (used(9_939), used(9_990), 10, Err("look again in 60 s")),
+            (used(9_880), used(9_990), 10, Err("look again in 1 s")),
             (
-                used(9_939),
+                used(9_879),
                 used(9_990),
                 10,
                 Ok("Another credential has been used since"),
+            ),
+            (
+                Some((9_983, 9_984)),
+                used(9_990),
+                0,
+                Err("look again in 5 s"),
+            ),
+            (
+                Some((9_983, 9_989)),
+                used(9_990),
+                0,
+                Err("look again in 10 s"),
             ),
             // The client takes its time.
             (used(9_000), used(9_990), 1_000, Err("look again in 1 s")),
@@ -617,19 +657,30 @@ mod tests {
             ),
             // Nobody ever used it.
             (None, used(9_990), 10, Ok("never used")),
-            (None, used(4_000), 10, Err("never used, and no other")),
-            (None, None, 0, Err("never used, and no other")),
+            (None, used(4_000), 10, Err("never used, and none that")),
+            (None, None, 0, Err("never used, and none that")),
         ] {
             let old = credential("old", 5_000, old);
             let among = Credentials {
                 longest_gap: gap,
-                all: vec![old.clone(), credential("new", 5_000, new)],
+                all: vec![old.clone(), credential("new", 6_000, new)],
             };
             let (safe, reason) = safe_to_remove(&old, &among, NOW);
             assert_eq!(safe, says.is_ok(), "{reason}");
             let (Ok(part) | Err(part)) = says;
             assert!(reason.contains(part), "{reason}");
         }
+    }
+
+    #[test]
+    fn one_that_was_just_made_is_not_safe_to_remove_because_the_one_before_is_in_use() {
+        let new = credential("new", 5_000, None);
+        let among = Credentials {
+            longest_gap: 1,
+            all: vec![credential("old", 0, Some((9_999, 9_999))), new.clone()],
+        };
+        let (safe, reason) = safe_to_remove(&new, &among, 10_000);
+        assert!(!safe && reason.contains("may not have it yet"), "{reason}");
     }
 
     #[test]

@@ -91,7 +91,8 @@ pub struct Usage {
 /// All credentials of one client, and its habits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The longest time between two uses of any of them, in seconds.
+    /// The longest time between two uses of one of them, in seconds, those that are gone included. Before the first use of
+    /// one it counts from the last use of another.
     pub longest_gap: u64,
     pub all: Vec<CredentialInfo>,
 }

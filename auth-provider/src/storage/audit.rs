@@ -66,17 +66,21 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
         alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
 
-// The gap before a use is the time since the use before it, be it in this step or an earlier one. What a removed client of
-// the same id did before is not this one's doing.
+// The gap before a use is the time since the use of the same credential before it, be it in this step or an earlier one:
+// where many share a client, the one who comes seldom shows only there. It is read before the credentials are summed up. What a
+// removed client of the same id did before is not this one's doing.
 pub(super) const SUM_UP_CLIENTS: &str = "
     INSERT INTO client_use (client_id, last_used_at, longest_gap)
     SELECT client_id, MAX(at), MAX(gap) FROM (
         SELECT e.client_id, e.at, e.at - COALESCE(
+            LAG(e.at) OVER (PARTITION BY e.client_id, e.credential_id ORDER BY e.at, e.number),
+            k.last_used_at,
             LAG(e.at) OVER (PARTITION BY e.client_id ORDER BY e.at, e.number),
             u.last_used_at, e.at) AS gap
         FROM audit_event e
         JOIN client c ON c.id = e.client_id AND c.created_at <= e.at
         LEFT JOIN client_use u ON u.client_id = e.client_id
+        LEFT JOIN credential_use k ON k.credential_id = e.credential_id
         WHERE e.number > $1 AND e.number <= $2 AND e.ends_at IS NOT NULL
     ) AS uses
     WHERE client_id IS NOT NULL
@@ -209,7 +213,7 @@ macro_rules! audit_store {
                 let last = time(&row, "number")?;
                 let up_to = last.min(from + audit::SUMMED_UP);
                 if up_to > from {
-                    for sql in [audit::SUM_UP_CREDENTIALS, audit::SUM_UP_CLIENTS] {
+                    for sql in [audit::SUM_UP_CLIENTS, audit::SUM_UP_CREDENTIALS] {
                         sqlx::query(sql)
                             .bind(number(from))
                             .bind(number(up_to))

@@ -8,4 +8,5 @@ mod leaks;
 mod new_keys;
 mod outages;
 mod revocations;
+mod rotation;
 mod support;

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// A provider that runs until the test ends, and an administrator who looks at everything that is logged.
-struct Journey {
-    folder: TempDir,
+pub(super) struct Journey {
+    pub(super) folder: TempDir,
     url: String,
     provider: Child,
     /// What may never be told.
@@ -23,7 +23,7 @@ struct Journey {
 }
 
 impl Journey {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = folder();
         let (provider, address) = started(&mut in_folder(folder.path()));
         let secrets = vec![secret_in(&folder.path().join("clients.json"), "admin")];
@@ -35,7 +35,7 @@ impl Journey {
         }
     }
 
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub(super) fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = program();
         command.current_dir(self.folder.path()).args(arguments);
         command.env_remove("AUTH_PROVIDER_CLIENT_ID");
@@ -57,7 +57,7 @@ impl Journey {
     }
 
     #[track_caller]
-    fn done(&self, arguments: &[&str]) -> String {
+    pub(super) fn done(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.run(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
         out
@@ -65,7 +65,7 @@ impl Journey {
 
     /// The answer in JSON.
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(super) fn json(&self, arguments: &[&str]) -> Value {
         let out = self.done(&[arguments, &["--json"]].concat());
         serde_json::from_str(&out).unwrap()
     }

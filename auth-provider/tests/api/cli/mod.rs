@@ -2,6 +2,7 @@
 
 mod audit;
 mod journey;
+mod policy;
 mod provider;
 mod secrets;
 mod terminal;

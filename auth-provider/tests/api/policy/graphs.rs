@@ -47,9 +47,9 @@ impl Ask {
     }
 }
 
-/// The reference model: an active client gets what a living grant says, and need not name the only resource that it may
-/// call.
-pub(crate) fn may(policy: &Policy, ask: &Ask, now: u64) -> bool {
+/// The reference model: an active client gets what a living grant says, all of it or what it asks for, and need not name
+/// the only resource that it may call.
+pub(crate) fn model(policy: &Policy, ask: &Ask, now: u64) -> Option<(ResourceId, ScopeSet)> {
     let active = |id: &ClientId| policy.clients[id].status != Some(ClientStatus::Inactive);
     let alive = policy
         .grants
@@ -63,8 +63,15 @@ pub(crate) fn may(policy: &Policy, ask: &Ask, now: u64) -> bool {
             .as_ref()
             .map_or(own.len() == 1, |name| name == id.as_str())
     };
-    own.iter()
-        .any(|((_, to), grant)| named(to) && ask.scopes.iter().all(|s| s.is_subset(&grant.scopes)))
+    let fits = |grant: &PolicyGrant| ask.scopes.iter().all(|s| s.is_subset(&grant.scopes));
+    let mut fitting = own
+        .iter()
+        .filter(|((_, to), grant)| named(to) && fits(grant));
+    let ((_, to), grant) = fitting.next()?;
+    Some((
+        to.clone(),
+        ask.scopes.as_ref().unwrap_or(&grant.scopes).clone(),
+    ))
 }
 
 /// A request that is often, but not always, about what is in the graph.

@@ -1,6 +1,8 @@
 //! The policy as a file, as a plan and as an explanation, for random graphs.
 
+mod agreement;
 pub(crate) mod graphs;
+mod http;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +17,7 @@ use auth_provider::{
 };
 use proptest::prelude::*;
 
-use graphs::{Ask, asks, defined_scopes, may, policies, record, stored_policies};
+use graphs::{Ask, asks, defined_scopes, model, policies, record, stored_policies};
 
 use crate::support::NOW;
 
@@ -135,7 +137,7 @@ proptest! {
             client.status == ClientStatus::Active && policy::decide(client, &ask.wish(), NOW).is_ok()
         });
         prop_assert_eq!(explanation.allowed, decided, "{:?}", explanation);
-        prop_assert_eq!(explanation.allowed, may(&policy, &ask, NOW), "{:?}", explanation);
+        prop_assert_eq!(explanation.allowed, model(&policy, &ask, NOW).is_some(), "{:?}", explanation);
         prop_assert_eq!(explanation.allowed, explanation.code == "granted");
         prop_assert_eq!(explanation.sentence.lines().count(), 1);
     }
