@@ -212,10 +212,10 @@ pub async fn rotate(
         ));
         draft.changes.push(Change::ChangeCredential {
             client: id,
-            id: old.id.clone(),
+            id: old.id,
             label: old.label.clone(),
             expires_at: Some(end),
-            replaces: old.replaces.clone(),
+            replaces: old.replaces,
         });
         Ok(draft)
     })
@@ -243,7 +243,7 @@ pub async fn start_rotation(
             return Err(Refusal::conflict(why));
         }
         let mut made = Made::new(server, admin, &id, &all).await?;
-        made.credential.replaces = Some(old.id.clone());
+        made.credential.replaces = Some(old.id);
         let wish = wish.clone();
         let label = wish.label.map_or_else(|| old.label.clone(), String::from);
         Ok(made.with(label, wish.expires_at).draft(
@@ -299,7 +299,7 @@ pub async fn finish_rotation(
             changes: vec![
                 Change::RemoveCredential {
                     client: id.clone(),
-                    id: old.id.clone(),
+                    id: old.id,
                 },
                 put(&id, &new),
             ],
@@ -431,7 +431,7 @@ pub async fn compromised(
             credential,
             Action::CredentialCompromised,
         );
-        let revoked = Revoked::Credential(credential.id.clone());
+        let revoked = Revoked::Credential(credential.id);
         draft.changes.push(revoked.at(server.clock.now()));
         Ok(draft)
     })
@@ -451,7 +451,7 @@ fn removal(
     Draft {
         changes: vec![Change::RemoveCredential {
             client: client.clone(),
-            id: credential.id.clone(),
+            id: credential.id,
         }],
         events: vec![event],
         answer: (),
@@ -461,10 +461,10 @@ fn removal(
 fn put(client: &ClientId, credential: &CredentialInfo) -> Change {
     Change::ChangeCredential {
         client: client.clone(),
-        id: credential.id.clone(),
+        id: credential.id,
         label: credential.label.clone(),
         expires_at: credential.expires_at,
-        replaces: credential.replaces.clone(),
+        replaces: credential.replaces,
     }
 }
 
@@ -550,12 +550,12 @@ impl Made {
     fn info(&self) -> CredentialInfo {
         let new = &self.credential;
         CredentialInfo {
-            id: new.id.clone(),
+            id: new.id,
             label: new.label.clone(),
             last_four: new.last_four.clone(),
             created_at: new.created_at,
             expires_at: new.expires_at,
-            replaces: new.replaces.clone(),
+            replaces: new.replaces,
             usage: None,
         }
     }
@@ -568,7 +568,7 @@ mod tests {
 
     fn credential(id: &str, created_at: u64, usage: Option<(u64, u64)>) -> CredentialInfo {
         CredentialInfo {
-            id: CredentialId::from_stored(id.to_owned()),
+            id: CredentialId::parse(&format!("{id:-<22}")).unwrap(),
             label: String::new(),
             last_four: String::new(),
             created_at,
