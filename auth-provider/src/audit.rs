@@ -212,7 +212,7 @@ impl Event {
 
     #[must_use]
     pub fn credential(mut self, id: &CredentialId) -> Self {
-        self.credential = Some(id.clone());
+        self.credential = Some(*id);
         self
     }
 

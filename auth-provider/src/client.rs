@@ -1,9 +1,15 @@
 //! A client: a machine with an identity, the credentials that prove it, and the grants that it holds.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+    sync::Arc,
+};
 
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use compact_str::CompactString;
 use m2m::{ScopeSet, verify::Algorithm};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -18,7 +24,7 @@ use crate::{
 /// with them means another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ClientId(String);
+pub struct ClientId(CompactString);
 
 /// A text that cannot be a client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +36,7 @@ impl ClientId {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
         let moves = matches!(text, "." | "..");
         if (1..=128).contains(&text.len()) && text.bytes().all(unreserved) && !moves {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidClientId)
         }
@@ -57,38 +63,40 @@ impl fmt::Display for ClientId {
 
 /// The name of a credential: 128 random bits. Each token's `jti` begins with it, so that what was obtained with
 /// one credential can be recognised.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CredentialId(String);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CredentialId([u8; 22]);
 
 impl CredentialId {
     pub fn generate() -> Self {
-        Self(random_id())
+        Self::parse(&random_id()).expect("a random id is such a name")
     }
 
-    /// A name as an administrator writes it.
+    /// The name that is written so; `None` for what no credential is called.
     pub fn parse(text: &str) -> Option<Self> {
-        let random_id = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
-        (text.len() == 22 && text.bytes().all(random_id)).then(|| Self(text.to_owned()))
-    }
-
-    /// A name from the store.
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
+        let name: [u8; 22] = text.as_bytes().try_into().ok()?;
+        let random_id = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+        name.iter().all(random_id).then_some(Self(name))
     }
 
     /// A fresh `jti` for a token that is obtained with this credential.
     pub fn token_id(&self) -> String {
-        format!("{}.{}", self.0, random_id())
+        format!("{}.{}", self.as_str(), random_id())
     }
 
     /// The credential that the token with this `jti` was obtained with.
     pub fn of_token(jti: &str) -> Option<Self> {
         let (credential, _) = jti.split_once('.')?;
-        Some(Self(credential.to_owned()))
+        Self::parse(credential)
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.0).expect("a name that is not ASCII was never let in")
+    }
+}
+
+impl fmt::Debug for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CredentialId").field(&self.as_str()).finish()
     }
 }
 
@@ -116,15 +124,16 @@ impl ClientStatus {
     }
 }
 
-/// All that a token request needs to know of one client, read in one step.
+/// All that a token request needs to know of one client, read in one step. Of a million clients these are in memory:
+/// each byte counts.
 #[derive(Clone, Debug)]
 pub struct ClientRecord {
     pub id: ClientId,
     pub status: ClientStatus,
-    pub credentials: Vec<Credential>,
-    pub grants: Vec<Grant>,
+    pub credentials: Box<[Credential]>,
+    pub grants: Grants,
     /// The resources whose tokens this client may ask about: it is their resource server.
-    pub owns: Vec<ResourceId>,
+    pub owns: Box<[ResourceId]>,
 }
 
 impl ClientRecord {
@@ -174,7 +183,6 @@ impl ClientRecord {
 #[derive(Clone, Debug)]
 pub struct Credential {
     pub id: CredentialId,
-    pub label: String,
     pub secret: SecretHash,
     /// Seconds since the epoch; `None` lives until it is removed.
     pub expires_at: Option<u64>,
@@ -190,8 +198,69 @@ impl Credential {
     }
 }
 
+/// The grants of a client. Their clones are one list, so that clients with equal grants can share it.
+#[derive(Clone, Debug, Default)]
+pub struct Grants(Arc<GrantList>);
+
+#[derive(Debug, Default)]
+struct GrantList {
+    grants: Vec<Grant>,
+    shared: bool,
+}
+
+impl Grants {
+    /// Says for good that more than one client may have this list.
+    #[must_use]
+    pub fn to_be_shared(mut self) -> Self {
+        if let Some(list) = Arc::get_mut(&mut self.0) {
+            list.shared = true;
+        }
+        self
+    }
+
+    /// Whether that was said.
+    pub fn are_shared(&self) -> bool {
+        self.0.shared
+    }
+
+    /// Whether anybody else has this list.
+    pub fn are_held_elsewhere(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+impl FromIterator<Grant> for Grants {
+    fn from_iter<T: IntoIterator<Item = Grant>>(grants: T) -> Self {
+        let grants = grants.into_iter().collect();
+        let shared = false;
+        Self(Arc::new(GrantList { grants, shared }))
+    }
+}
+
+impl Deref for Grants {
+    type Target = [Grant];
+
+    fn deref(&self) -> &[Grant] {
+        &self.0.grants
+    }
+}
+
+impl PartialEq for Grants {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Grants {}
+
+impl Hash for Grants {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
 /// One arrow: this client may call `resource` with `scopes`. Its resource's limits are folded in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     pub resource: ResourceId,
     pub scopes: ScopeSet,
@@ -369,16 +438,15 @@ mod tests {
         let secret = SecretHash::of("right");
         let credential = Credential {
             id: CredentialId::generate(),
-            label: String::new(),
             secret,
             expires_at: Some(100),
         };
         let mut client = ClientRecord {
             id: ClientId::parse("c").unwrap(),
             status: ClientStatus::Active,
-            credentials: vec![credential],
-            grants: vec![],
-            owns: vec![],
+            credentials: [credential].into(),
+            grants: Grants::default(),
+            owns: Box::default(),
         };
         assert!(client.accepts(&SecretHash::of("right"), 99).is_some());
         assert!(client.accepts(&SecretHash::of("right"), 100).is_none());

@@ -51,7 +51,7 @@ impl Noted {
         if noted.is_some_and(|at| now < at + NOTED_EVERY) {
             return true;
         }
-        self.0.insert(credential.clone(), now);
+        self.0.insert(*credential, now);
         false
     }
 }
@@ -136,7 +136,7 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
 
 impl Authenticated {
     fn by(record: &Arc<ClientRecord>, presented: &SecretHash, now: u64) -> Option<Self> {
-        let credential = record.accepts(presented, now)?.id.clone();
+        let credential = record.accepts(presented, now)?.id;
         Some(Self {
             client: Arc::clone(record),
             credential,

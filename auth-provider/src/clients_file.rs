@@ -53,13 +53,13 @@ pub async fn mend<'a>(
         write(path, &entries).with_context(|| format!("cannot write {}", path.display()))?;
     }
     for (record, secret) in &made {
-        let mut changes: Vec<_> = record
-            .credentials
+        let credentials = store.credentials(&record.id).await?.all;
+        let mut changes: Vec<_> = credentials
             .iter()
             .filter(|credential| credential.label == *label)
             .map(|credential| Change::RemoveCredential {
                 client: record.id.clone(),
-                id: credential.id.clone(),
+                id: credential.id,
             })
             .collect();
         let new = NewCredential::of(&record.id, label, secret, now);

@@ -1,8 +1,8 @@
 //! Finding a client's record without a database read for each request.
 //!
-//! Who asked lately is in memory. All others are read from the store, and those who wait at the same time are read
-//! together: with a million clients most requests need a read, and a read of thirty costs little more than a read of
-//! one.
+//! Who asked before is in memory, until something about him changes. All others are read from the store, and those who
+//! wait at the same time are read together: after the start of a server with a million clients most requests need a
+//! read, and a read of thirty costs little more than a read of one.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,20 +11,14 @@ use std::{
     time::Duration,
 };
 
-use moka::sync::Cache;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     client::{ClientId, ClientRecord},
+    known_clients::{BUDGET, Freshness, KnownClients, SharedGrants},
+    resource::ResourceId,
     storage::{Store, StoreError},
 };
-
-/// How many clients are kept in memory at the most.
-const REMEMBERED: u64 = 10_000;
-
-/// How long a record is used before it is read again: a change that another replica made is seen within this
-/// time.
-const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// How many clients are read in one step. It is a bound of the statement, and of how long the first one waits.
 const TOGETHER: usize = 64;
@@ -36,10 +30,10 @@ const READS: usize = 2;
 /// A read that takes longer is given up: nobody waits for ever for a database that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The clients that asked lately, and a way to the others.
+/// The clients that asked before, and a way to the others.
 pub struct Directory {
-    known: Cache<ClientId, Arc<ClientRecord>>,
-    /// How often something was forgotten. Held while `known` takes a record or loses one, never across an await.
+    known: KnownClients,
+    /// How often something was forgotten. Held while `known` takes a record, never across an await.
     forgotten: Mutex<u64>,
     queue: Arc<Queue>,
 }
@@ -66,6 +60,8 @@ struct Queue {
     read: Box<dyn Fn(Vec<ClientId>) -> Reading + Send + Sync>,
     /// Never held across an await.
     waiting: Mutex<Waiting>,
+    /// Never held across an await.
+    grants: Mutex<SharedGrants>,
 }
 
 type Reading = Pin<Box<dyn Future<Output = Result<Vec<ClientRecord>, StoreError>> + Send>>;
@@ -85,28 +81,30 @@ struct Question {
 type Answer = Result<Option<Arc<ClientRecord>>, ReadError>;
 
 impl Directory {
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self::reading(move |ids| {
+    pub fn new(store: Arc<dyn Store>, freshness: Freshness) -> Self {
+        Self::reading(freshness, move |ids| {
             let store = Arc::clone(&store);
             Box::pin(async move { store.client_records(&ids).await })
         })
     }
 
-    fn reading(read: impl Fn(Vec<ClientId>) -> Reading + Send + Sync + 'static) -> Self {
+    fn reading(
+        freshness: Freshness,
+        read: impl Fn(Vec<ClientId>) -> Reading + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            known: Cache::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(FRESH_FOR)
-                .build(),
+            known: KnownClients::new(freshness, BUDGET),
             forgotten: Mutex::new(0),
             queue: Arc::new(Queue {
                 read: Box::new(read),
                 waiting: Mutex::default(),
+                grants: Mutex::default(),
             }),
         }
     }
 
-    /// The record that is in memory. It may be as old as [`FRESH_FOR`]; what this server changed itself shows at once.
+    /// The record that is in memory. It may be as old as its [`Freshness`]; what this server changed itself shows at
+    /// once.
     pub fn known(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
         self.known.get(id)
     }
@@ -127,23 +125,24 @@ impl Directory {
     pub fn remember(&self, fresh: &Fresh) {
         let forgotten = self.lock();
         if *forgotten == fresh.forgotten {
-            let record = Arc::clone(&fresh.record);
-            self.known.insert(record.id.clone(), record);
+            self.known.insert(Arc::clone(&fresh.record));
         }
     }
 
     /// To be called after a change of this client was committed: who asks from now on sees it.
     pub fn forget(&self, id: &ClientId) {
-        let mut forgotten = self.lock();
-        *forgotten += 1;
-        self.known.invalidate(id);
+        *self.lock() += 1; // what was read before is not taken from here on
+        self.known.remove(id);
     }
 
-    /// The same for a change that shows in the records of many, such as that of a resource.
-    pub fn forget_all(&self) {
-        let mut forgotten = self.lock();
-        *forgotten += 1;
-        self.known.invalidate_all();
+    /// The same for a change of resources, which shows in the records of all that may call them or own them.
+    pub fn forget_resources(&self, resources: &[&ResourceId]) {
+        *self.lock() += 1;
+        self.known.remove_where(|record| {
+            let mut granted = record.grants.iter().map(|grant| &grant.resource);
+            granted.any(|id| resources.contains(&id))
+                || record.owns.iter().any(|id| resources.contains(&id))
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
@@ -168,6 +167,38 @@ impl Queue {
             tokio::spawn(Reader::of(self).run());
         }
         answered
+    }
+
+    /// Reads once for all of the questions, and answers each.
+    async fn answer(&self, mut questions: Vec<Question>) {
+        questions.retain(|question| !question.answer.is_closed());
+        if questions.is_empty() {
+            return; // all of them hung up
+        }
+        let mut ids: Vec<_> = questions.iter().map(|asked| asked.id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let records = match timeout(PATIENCE, (self.read)(ids)).await {
+            Ok(Ok(records)) => Ok(self.by_id(records)),
+            Ok(Err(error)) => Err(ReadError::Store(Arc::new(error))),
+            Err(_) => Err(ReadError::BrokenOff),
+        };
+        for Question { id, answer } in questions {
+            let record = match &records {
+                Ok(records) => Ok(records.get(&id).cloned()),
+                Err(error) => Err(error.clone()),
+            };
+            drop(answer.send(record)); // who asked may have hung up
+        }
+    }
+
+    fn by_id(&self, records: Vec<ClientRecord>) -> HashMap<ClientId, Arc<ClientRecord>> {
+        let mut shared = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let with_id = |mut record: ClientRecord| {
+            record.grants = shared.share(record.grants);
+            (record.id.clone(), Arc::new(record))
+        };
+        records.into_iter().map(with_id).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -196,7 +227,7 @@ impl Reader {
         while let Some(questions) = self.next() {
             let queue = Arc::clone(&self.queue);
             // Should it panic, its questions are dropped: who waits is told, and the reader goes on.
-            let read = tokio::spawn(async move { answer(&queue.read, questions).await });
+            let read = tokio::spawn(async move { queue.answer(questions).await });
             drop(read.await);
         }
     }
@@ -229,43 +260,19 @@ impl Drop for Reader {
     }
 }
 
-/// Reads once for all of the questions, and answers each.
-async fn answer(read: &impl Fn(Vec<ClientId>) -> Reading, mut questions: Vec<Question>) {
-    questions.retain(|question| !question.answer.is_closed());
-    if questions.is_empty() {
-        return; // all of them hung up
-    }
-    let mut ids: Vec<_> = questions.iter().map(|asked| asked.id.clone()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let records = match timeout(PATIENCE, read(ids)).await {
-        Ok(Ok(records)) => Ok(by_id(records)),
-        Ok(Err(error)) => Err(ReadError::Store(Arc::new(error))),
-        Err(_) => Err(ReadError::BrokenOff),
-    };
-    for Question { id, answer } in questions {
-        let record = match &records {
-            Ok(records) => Ok(records.get(&id).cloned()),
-            Err(error) => Err(error.clone()),
-        };
-        drop(answer.send(record)); // who asked may have hung up
-    }
-}
-
-fn by_id(records: Vec<ClientRecord>) -> HashMap<ClientId, Arc<ClientRecord>> {
-    let with_id = |record: ClientRecord| (record.id.clone(), Arc::new(record));
-    records.into_iter().map(with_id).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use m2m::{ScopeSet, verify::Algorithm};
     use tokio::{
         sync::mpsc::{self, UnboundedReceiver},
         task::JoinHandle,
     };
 
     use super::*;
-    use crate::client::ClientStatus;
+    use crate::{
+        client::{ClientStatus, Grant, Grants},
+        resource::TokenFormat,
+    };
 
     /// A read that has begun. It panics when this is dropped.
     struct Begun {
@@ -279,19 +286,36 @@ mod tests {
             let record = |id: &ClientId| ClientRecord {
                 id: id.clone(),
                 status: ClientStatus::Active,
-                credentials: vec![],
-                grants: vec![],
-                owns: vec![],
+                credentials: Box::default(),
+                grants: grants(),
+                owns: Box::default(),
             };
             let found = self.ids.iter().map(record).collect();
             self.end.send(Ok(found)).unwrap();
         }
     }
 
+    fn resource(name: &str) -> ResourceId {
+        ResourceId::parse(name).unwrap()
+    }
+
+    /// Everybody may call `a`.
+    fn grants() -> Grants {
+        let grant = Grant {
+            resource: resource("a"),
+            scopes: ScopeSet::default(),
+            token_format: TokenFormat::Jwt,
+            token_lifetime: 60,
+            signing_alg: Algorithm::ES256,
+            expires_at: None,
+        };
+        [grant].into_iter().collect()
+    }
+
     /// A directory over a store whose reads begin and end as the test says.
     fn directory() -> (Arc<Directory>, UnboundedReceiver<Begun>) {
         let (reads, begun) = mpsc::unbounded_channel();
-        let directory = Directory::reading(move |ids| {
+        let directory = Directory::reading(Freshness::UntilForgotten, move |ids| {
             let (end, ended) = oneshot::channel();
             reads.send(Begun { ids, end }).unwrap();
             Box::pin(async move { ended.await.expect("the test lets the read panic") })
@@ -461,7 +485,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_before_a_change_is_not_remembered_after_it() {
         let (directory, mut begun) = directory();
-        let changes: [fn(&Directory); 2] = [|d| d.forget(&id("x")), Directory::forget_all];
+        let changes: [fn(&Directory); 2] = [
+            |d| d.forget(&id("x")),
+            |d| d.forget_resources(&[&resource("other"), &resource("a")]),
+        ];
         for change in changes {
             let asked = ask(&directory, "x");
             let read = begun.recv().await.unwrap();
@@ -478,5 +505,26 @@ mod tests {
             change(&directory);
             assert!(directory.known(&id("x")).is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn who_was_remembered_stays_until_something_about_it_changes() {
+        let (directory, mut begun) = directory();
+        let mut grants = Vec::new();
+        for name in ["x", "y"] {
+            let asked = ask(&directory, name);
+            begun.recv().await.unwrap().end();
+            let fresh = asked.await.unwrap().unwrap().unwrap();
+            directory.remember(&fresh);
+            grants.push(fresh.record.grants.clone());
+        }
+        assert!(
+            std::ptr::eq(&raw const *grants[0], &raw const *grants[1]),
+            "they share one list"
+        );
+        directory.forget(&id("x"));
+        directory.forget_resources(&[&resource("other")]);
+        assert!(directory.known(&id("x")).is_none());
+        assert!(directory.known(&id("y")).is_some());
     }
 }

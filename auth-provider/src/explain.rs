@@ -290,14 +290,14 @@ mod tests {
     fn client(id: &str, grants: &[(&str, &str, Option<u64>)]) -> ClientRecord {
         ClientRecord {
             id: ClientId::parse(id).unwrap(),
-            owns: vec![],
+            owns: Box::default(),
             status: ClientStatus::Active,
-            credentials: vec![Credential {
+            credentials: [Credential {
                 id: CredentialId::generate(),
-                label: String::new(),
                 secret: SecretHash::of(""),
                 expires_at: None,
-            }],
+            }]
+            .into(),
             grants: grants
                 .iter()
                 .map(|(resource, scopes, expires_at)| Grant {

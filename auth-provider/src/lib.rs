@@ -12,6 +12,7 @@ pub mod http;
 pub mod clients;
 pub mod directory;
 pub mod explain;
+pub mod known_clients;
 pub mod limits;
 pub mod policy;
 pub mod tokens;

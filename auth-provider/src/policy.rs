@@ -113,9 +113,9 @@ mod tests {
     fn client(grants: &[(&str, &str, Option<u64>)]) -> ClientRecord {
         ClientRecord {
             id: ClientId::parse("m3").unwrap(),
-            owns: vec![],
+            owns: Box::default(),
             status: ClientStatus::Active,
-            credentials: vec![],
+            credentials: Box::default(),
             grants: grants
                 .iter()
                 .map(|(resource, scopes, expires_at)| Grant {

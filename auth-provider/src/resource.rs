@@ -50,7 +50,7 @@ impl fmt::Display for ResourceId {
 }
 
 /// What a resource's tokens look like to those who carry them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenFormat {
     /// A signed JWT (RFC 9068), which a resource server can verify by itself.

@@ -16,7 +16,7 @@ pub struct AuthServer {
     pub issuer: String,
     pub clock: Clock,
     pub store: Arc<dyn Store>,
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// Which credentials were seen in use.
     pub noted: Noted,
     pub limits: Limits,

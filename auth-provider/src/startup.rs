@@ -30,6 +30,7 @@ use crate::{
     http,
     journal::Journal,
     keys::{Schedule, SigningKeys},
+    known_clients::Freshness,
     limits::Limits,
     master_key::MasterKey,
     policy_file::Policy,
@@ -45,6 +46,9 @@ const MAX_FOLLOWERS: usize = 1000;
 
 /// How often the store is asked what other replicas revoked.
 const STEP: Duration = Duration::from_millis(500);
+
+/// How soon a change of a client is seen that another replica made.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often what no longer counts is forgotten.
 const SWEEP_SECONDS: u64 = 60;
@@ -101,6 +105,12 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
 
+    let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
+    let freshness = if shared {
+        Freshness::For(SEEN_WITHIN)
+    } else {
+        Freshness::UntilForgotten
+    };
     let journal = Journal::open(Arc::clone(&store), config.audit_durability);
 
     let issuer = http::below_issuer(&public_url, "");
@@ -108,7 +118,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
         clock,
-        directory: Directory::new(Arc::clone(&store)),
+        directory: Arc::new(Directory::new(Arc::clone(&store), freshness)),
         store,
         noted: Noted::default(),
         limits: Limits::new(config.rate_limits),
@@ -124,7 +134,6 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         audit_retention: config.audit_retention,
     });
     tokio::spawn(keep_in_step(Data::clone(&server)));
-    let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
     tokio::spawn(tend_keys(Data::clone(&server), shared));
     tokio::spawn(heed_sigterm(
         Data::clone(&server),

@@ -75,7 +75,7 @@ pub async fn issue(
         .min(until_key_is_gone);
     let token = OwnToken {
         client_id: client.id.clone(),
-        credential: caller.credential.clone(),
+        credential: caller.credential,
         aud: allowed.grant.resource.clone(),
         scopes: allowed.scopes.clone(),
         iat: now,

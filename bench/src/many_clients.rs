@@ -19,12 +19,19 @@ const BATCH: u32 = 2_000;
 /// When everything was made: no matter.
 const LONG_AGO: i64 = 1_700_000_000;
 
+/// As the server makes them.
+const VERSION: &str = "lower(hex(randomblob(16)))";
+
+/// Of so many clients in a row, one was switched off. No token is asked for it.
+const INACTIVE_EVERY: u32 = 1000;
+
 const SCOPES: &str = "records.read records.write";
 
-/// The Lua functions that make up a request for the client with a number. They and [`name`], [`secret`] and
-/// [`resource`] have to agree.
+/// The Lua functions that make up a request for the client with a number, or for the one before it if that was switched
+/// off. They and [`name`], [`secret`], [`resource`] and [`INACTIVE_EVERY`] have to agree.
 pub const LUA: &str = r#"
 function form(number)
+  if number % 1000 == 0 then number = number - 1 end
   local name = string.format("client-%07d", number)
   return "grant_type=client_credentials&resource=resource-" .. number % 10
     .. "&client_id=" .. name .. "&client_secret=secret-of-" .. name
@@ -56,7 +63,7 @@ pub async fn add(database: &Path, clients: u32) -> anyhow::Result<()> {
     let mut connection = SqliteConnection::connect_with(&options).await?;
     for number in 0..RESOURCES {
         sqlx::query(
-            "INSERT INTO resource (id, name, token_lifetime, owner) VALUES ($1, '', 3600, NULL)",
+            "INSERT INTO resource (id, name, token_lifetime, version) VALUES ($1, '', 3600, $1)",
         )
         .bind(resource(number))
         .execute(&mut connection)
@@ -86,16 +93,26 @@ pub async fn add(database: &Path, clients: u32) -> anyhow::Result<()> {
 
 /// The statements that add some clients, each with one credential and one or two grants.
 fn batch(first: u32, last: u32) -> [QueryBuilder<Sqlite>; 3] {
-    let mut clients =
-        QueryBuilder::new("INSERT INTO client (id, name, description, status, created_at) ");
+    let mut clients = QueryBuilder::new(
+        "INSERT INTO client (id, name, description, status, metadata, created_at, updated_at, version) ",
+    );
     clients.push_values(first..=last, |mut row, number| {
+        let status = if number.is_multiple_of(INACTIVE_EVERY) {
+            "inactive"
+        } else {
+            "active"
+        };
         row.push_bind(name(number))
             .push_bind(format!("Client {number}"))
-            .push("'one of very many', 'active'")
-            .push_bind(LONG_AGO);
+            .push("'one of very many'")
+            .push_bind(status)
+            .push(r#"'{"team":"measured"}'"#)
+            .push_bind(LONG_AGO)
+            .push_bind(LONG_AGO)
+            .push(VERSION);
     });
     let mut credentials = QueryBuilder::new(
-        "INSERT INTO credential (id, client_id, label, secret_hash, created_at) ",
+        "INSERT INTO credential (id, client_id, label, secret_hash, last_four, created_at) ",
     );
     credentials.push_values(first..=last, |mut row, number| {
         let secret = secret(number);
@@ -105,10 +122,12 @@ fn batch(first: u32, last: u32) -> [QueryBuilder<Sqlite>; 3] {
             .push_bind(name(number))
             .push("'first'")
             .push_bind(hash.as_ref().to_vec())
+            .push_bind(secret[secret.len() - 4..].to_owned())
             .push_bind(LONG_AGO);
     });
-    let mut grants =
-        QueryBuilder::new("INSERT INTO client_grant (client_id, resource_id, scopes, reason) ");
+    let mut grants = QueryBuilder::new(
+        "INSERT INTO client_grant (client_id, resource_id, scopes, reason, version) ",
+    );
     let arrows = (first..=last).flat_map(|number| {
         let second = (number % 2 == 1).then_some((number, number + 1));
         std::iter::once((number, number)).chain(second)
@@ -117,7 +136,8 @@ fn batch(first: u32, last: u32) -> [QueryBuilder<Sqlite>; 3] {
         row.push_bind(name(client))
             .push_bind(resource(number))
             .push_bind(SCOPES)
-            .push("'measured'");
+            .push("'measured'")
+            .push(VERSION);
     });
     [clients, credentials, grants]
 }

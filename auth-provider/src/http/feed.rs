@@ -85,7 +85,7 @@ fn follow(
     };
     let seen = request.headers().get(LAST_EVENT_ID);
     let seen = seen.and_then(|seen| seen.to_str().ok()?.parse().ok());
-    let follower = Follower::new(server, client.owns.clone(), seen.unwrap_or(0), place);
+    let follower = Follower::new(server, client.owns.to_vec(), seen.unwrap_or(0), place);
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header(("X-Accel-Buffering", "no")) // nginx would hold the events back

@@ -1,6 +1,8 @@
 //! From a wish to a change that is in the store: who may, what the answer is, and what to do when somebody else was
 //! faster.
 
+use std::sync::Arc;
+
 use m2m::ScopeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +15,7 @@ use crate::{
     audit::{Action, Event, Origin},
     built_in::AUDIENCE,
     client::{ClientId, SecretHash},
+    directory::Directory,
     journal::Behind,
     resource::ResourceId,
     server::AuthServer,
@@ -183,8 +186,11 @@ pub async fn change<T>(
         if changes.is_empty() {
             return Ok(answer);
         }
-        if server.store.commit(&changes, &events).await? == Committed::Done {
-            take_over(server, &changes).await?;
+        let revokes = changes.iter().any(|c| matches!(c, Change::Revoke { .. }));
+        if commit(server, changes, events).await? == Committed::Done {
+            if revokes {
+                server.revocations.catch_up(server.store.as_ref()).await?;
+            }
             return Ok(answer);
         }
         // Those who were not fast enough go on one by one: all at once, most would lose again and again.
@@ -195,33 +201,58 @@ pub async fn change<T>(
     Err(Refusal::Busy)
 }
 
-/// Brings a change into this server's memory: it counts from now on. Other servers hear of it within a second.
-async fn take_over(server: &AuthServer, changes: &[Change]) -> Result<(), StoreError> {
-    let mut revoked = false;
+/// Commits a change and has this server forget what it knew before: the change counts from now on. Other servers hear
+/// of it within a second.
+///
+/// A task of its own does it, and ends also when who asked hangs up in between: what is not forgotten would be believed
+/// for ever.
+async fn commit(
+    server: &AuthServer,
+    changes: Vec<Change>,
+    events: Vec<Event>,
+) -> Result<Committed, StoreError> {
+    let (store, directory) = (Arc::clone(&server.store), Arc::clone(&server.directory));
+    let committed = tokio::spawn(async move {
+        let outcome = store.commit(&changes, &events).await;
+        // After an error nobody knows whether it was committed.
+        if !matches!(outcome, Ok(Committed::Conflict(_))) {
+            forget(&directory, &changes);
+        }
+        outcome
+    });
+    committed.await.expect("nothing of it panics")
+}
+
+/// Forgets every client whose record changes.
+fn forget(directory: &Directory, changes: &[Change]) {
+    let mut resources = Vec::new();
     for change in changes {
         match change {
             Change::ChangeClient { id, .. } | Change::RemoveClient { id, .. } => {
-                server.directory.forget(id);
+                directory.forget(id);
             }
-            Change::AddCredential(new) => server.directory.forget(&new.client),
+            Change::AddCredential(new) => directory.forget(&new.client),
             Change::ChangeCredential { client, .. }
             | Change::RemoveCredential { client, .. }
             | Change::PutGrant { client, .. }
-            | Change::RemoveGrant { client, .. } => server.directory.forget(client),
-            Change::PutResource { .. } | Change::RemoveResource { .. } => {
-                server.directory.forget_all();
+            | Change::RemoveGrant { client, .. } => directory.forget(client),
+            Change::PutResource { id, settings, .. } => {
+                resources.push(id);
+                if let Some(owner) = &settings.owner {
+                    directory.forget(owner); // its record does not name the resource yet
+                }
             }
-            Change::Revoke { .. } => revoked = true,
+            Change::RemoveResource { id, .. } => resources.push(id),
             Change::Graph { .. }
             | Change::AddClient { .. }
+            | Change::Revoke { .. }
             | Change::Remember(_)
             | Change::Register { .. } => {}
         }
     }
-    if revoked {
-        server.revocations.catch_up(server.store.as_ref()).await?;
+    if !resources.is_empty() {
+        directory.forget_resources(&resources);
     }
-    Ok(())
 }
 
 /// What a creation answers: a place, a version where there is one, and the thing itself.

@@ -64,7 +64,7 @@ impl CredentialInfo {
         CredentialTerms {
             label: self.label.clone(),
             expires_at: self.expires_at,
-            replaces: self.replaces.clone(),
+            replaces: self.replaces,
         }
     }
 
@@ -274,7 +274,7 @@ pub async fn start_rotation(
             return Err(Refusal::conflict(why));
         }
         let mut made = Made::new(server, admin, &id, &all).await?;
-        made.credential.replaces = Some(old.id.clone());
+        made.credential.replaces = Some(old.id);
         let wish = wish.clone();
         let label = wish.label.map_or_else(|| old.label.clone(), String::from);
         Ok(made.with(label, wish.expires_at).draft(
@@ -331,7 +331,7 @@ pub async fn finish_rotation(
             put(&id, before, &new),
             Change::RemoveCredential {
                 client: id.clone(),
-                id: old.id.clone(),
+                id: old.id,
             },
         ];
         changes.splice(0..0, staying);
@@ -451,7 +451,7 @@ pub async fn compromised(
         let credential = find(&all, id)?;
         let action = Action::CredentialCompromised;
         let mut draft = removal(server, admin, (&client, &all), credential, action)?;
-        let revoked = Revoked::Credential(credential.id.clone());
+        let revoked = Revoked::Credential(credential.id);
         draft.changes.push(revoked.at(server.clock.now()));
         Ok(draft)
     })
@@ -468,7 +468,7 @@ fn removal(
     let now = server.clock.now();
     let mut changes = vec![Change::RemoveCredential {
         client: client.clone(),
-        id: credential.id.clone(),
+        id: credential.id,
     }];
     changes.extend(who_stays(client, all, credential, now)?);
     let event = Event::done(action, now, &admin.origin)
@@ -485,7 +485,7 @@ fn removal(
 fn put(client: &ClientId, before: &CredentialInfo, after: &CredentialInfo) -> Change {
     Change::ChangeCredential {
         client: client.clone(),
-        id: before.id.clone(),
+        id: before.id,
         expected: before.terms(),
         terms: after.terms(),
     }
@@ -577,12 +577,12 @@ impl Made {
     fn info(&self) -> CredentialInfo {
         let new = &self.credential;
         CredentialInfo {
-            id: new.id.clone(),
+            id: new.id,
             label: new.label.clone(),
             last_four: new.last_four.clone(),
             created_at: new.created_at,
             expires_at: new.expires_at,
-            replaces: new.replaces.clone(),
+            replaces: new.replaces,
             usage: None,
         }
     }
@@ -595,7 +595,7 @@ mod tests {
 
     fn credential(id: &str, created_at: u64, usage: Option<(u64, u64)>) -> CredentialInfo {
         CredentialInfo {
-            id: CredentialId::from_stored(id.to_owned()),
+            id: CredentialId::parse(&format!("{id:-<22}")).unwrap(),
             label: String::new(),
             last_four: String::new(),
             created_at,

@@ -47,21 +47,21 @@ fn statement(clients: u32) -> String {
     }
     format!(
         "SELECT 'client' AS part, c.id AS client_id, c.status,
-            k.id, k.label, k.secret_hash, k.expires_at,
+            k.id, k.secret_hash, k.expires_at,
             CAST(NULL AS TEXT) AS resource_id, CAST(NULL AS TEXT) AS scopes,
             CAST(NULL AS TEXT) AS signing_alg, CAST(NULL AS TEXT) AS token_format,
             CAST(NULL AS BIGINT) AS token_lifetime
         FROM client c LEFT JOIN credential k ON k.client_id = c.id
         WHERE c.id IN ({ids})
         UNION ALL
-        SELECT 'grant', g.client_id, NULL, NULL, NULL, NULL, g.expires_at,
+        SELECT 'grant', g.client_id, NULL, NULL, NULL, g.expires_at,
             g.resource_id, g.scopes, r.signing_alg, r.token_format,
             CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
                  ELSE r.token_lifetime END
         FROM client_grant g JOIN resource r ON r.id = g.resource_id
         WHERE g.client_id IN ({ids})
         UNION ALL
-        SELECT 'owned', owner, NULL, NULL, NULL, NULL, NULL, id, NULL, NULL, NULL, NULL
+        SELECT 'owned', owner, NULL, NULL, NULL, NULL, id, NULL, NULL, NULL, NULL
         FROM resource WHERE owner IN ({ids})"
     )
 }
@@ -93,7 +93,6 @@ pub(super) fn records(rows: &[impl Columns]) -> Result<Vec<ClientRecord>, StoreE
     }
     let mut records = Vec::with_capacity(clients.len());
     for (id, mut parts) in clients {
-        parts.credentials.sort_by(|a, b| a.label.cmp(&b.label));
         parts.grants.sort_by(|a, b| a.resource.cmp(&b.resource));
         parts.owns.sort();
         records.push(ClientRecord {
@@ -101,9 +100,9 @@ pub(super) fn records(rows: &[impl Columns]) -> Result<Vec<ClientRecord>, StoreE
             status: parts.status.ok_or(StoreError::Corrupt {
                 what: "client, whose row is missing,",
             })?,
-            credentials: parts.credentials,
-            grants: parts.grants,
-            owns: parts.owns,
+            credentials: parts.credentials.into(),
+            grants: parts.grants.into_iter().collect(),
+            owns: parts.owns.into(),
         });
     }
     Ok(records)

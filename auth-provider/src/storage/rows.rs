@@ -57,11 +57,21 @@ pub(super) fn status_of(row: &impl Columns) -> Result<ClientStatus, StoreError> 
 
 pub(super) fn credential(row: &impl Columns) -> Result<Credential, StoreError> {
     Ok(Credential {
-        id: CredentialId::from_stored(row.text("id")?),
-        label: row.text("label")?,
+        id: credential_id(&row.text("id")?)?,
         secret: hash(row, "secret_hash")?,
         expires_at: maybe_time(row, "expires_at")?,
     })
+}
+
+fn credential_id(text: &str) -> Result<CredentialId, StoreError> {
+    CredentialId::parse(text).ok_or(StoreError::Corrupt {
+        what: "credential id",
+    })
+}
+
+fn maybe_credential_id(row: &impl Columns, name: &str) -> Result<Option<CredentialId>, StoreError> {
+    let text = row.maybe_text(name)?;
+    text.map(|text| credential_id(&text)).transpose()
 }
 
 pub(super) fn hash(row: &impl Columns, name: &str) -> Result<SecretHash, StoreError> {
@@ -122,12 +132,12 @@ pub(super) fn credential_info(row: &impl Columns) -> Result<CredentialInfo, Stor
         }),
     };
     Ok(CredentialInfo {
-        id: CredentialId::from_stored(row.text("id")?),
+        id: credential_id(&row.text("id")?)?,
         label: row.text("label")?,
         last_four: row.text("last_four")?,
         created_at: time(row, "created_at")?,
         expires_at: maybe_time(row, "expires_at")?,
-        replaces: row.maybe_text("replaces")?.map(CredentialId::from_stored),
+        replaces: maybe_credential_id(row, "replaces")?,
         usage,
     })
 }
@@ -192,9 +202,7 @@ pub(super) fn recorded(row: &impl Columns) -> Result<Recorded, StoreError> {
             actor: maybe(row.maybe_text("actor")?, ClientId::parse)?,
             client: maybe(row.maybe_text("client_id")?, ClientId::parse)?,
             resource: maybe(row.maybe_text("resource_id")?, ResourceId::parse)?,
-            credential: row
-                .maybe_text("credential_id")?
-                .map(CredentialId::from_stored),
+            credential: maybe_credential_id(row, "credential_id")?,
             jti: row.maybe_text("jti")?,
             ends_at: maybe_time(row, "ends_at")?,
             reason: row.maybe_text("reason")?,
@@ -283,7 +291,7 @@ pub(super) fn revocation(row: &impl Columns) -> Result<Revocation, StoreError> {
             resource: resource_id(row)?,
         },
         "client" => Revoked::Client(client()?),
-        "credential" => Revoked::Credential(CredentialId::from_stored(row.text("credential")?)),
+        "credential" => Revoked::Credential(credential_id(&row.text("credential")?)?),
         "grant" => Revoked::Grant(client()?, resource_id(row)?),
         "key" => Revoked::Key(row.text("kid")?),
         _ => return Err(corrupt()),

@@ -131,7 +131,7 @@ async fn what_is_removed_has_no_uses_any_more() {
         sum_up(store).await;
         let remove = Change::RemoveCredential {
             client: client("a"),
-            id: both[0].id.clone(),
+            id: both[0].id,
         };
         store.commit(&[remove], &[]).await.unwrap();
         store.add_events(&late(NOW + 2)).await.unwrap();

@@ -194,7 +194,7 @@ async fn a_step_that_does_not_find_what_it_expects_is_named() {
         let unknown = CredentialId::generate();
         let change_credential = |of: &str, id: &CredentialId, expected| Change::ChangeCredential {
             client: client(of),
-            id: id.clone(),
+            id: *id,
             expected,
             terms: terms("new", Some(NOW)),
         };
@@ -210,14 +210,14 @@ async fn a_step_that_does_not_find_what_it_expects_is_named() {
         )
         .await;
         let replacing = |replaced: &CredentialId| {
-            let replaces = Some(replaced.clone());
+            let replaces = Some(*replaced);
             Change::AddCredential(NewCredential {
                 replaces,
                 ..credential("a")
             })
         };
         let twice = NewCredential {
-            id: one.id.clone(),
+            id: one.id,
             ..credential("b")
         };
         for bad in [
@@ -236,11 +236,11 @@ async fn a_step_that_does_not_find_what_it_expects_is_named() {
             change_credential("a", &one.id, terms("label", Some(NOW))),
             Change::RemoveCredential {
                 client: client("b"),
-                id: one.id.clone(),
+                id: one.id,
             },
             Change::RemoveCredential {
                 client: client("a"),
-                id: unknown.clone(),
+                id: unknown,
             },
             r(None, None),
             r(Some("2"), None),
@@ -290,7 +290,7 @@ async fn clients_and_credentials_are_what_the_last_change_made_of_them() {
         let store = store.as_ref();
         let old = credential("a");
         let new = NewCredential {
-            replaces: Some(old.id.clone()),
+            replaces: Some(old.id),
             expires_at: Some(NOW + 50),
             created_at: NOW + 1,
             ..credential("a")
@@ -346,12 +346,12 @@ async fn clients_and_credentials_are_what_the_last_change_made_of_them() {
         assert!(registered.matches(&token));
 
         let expected = CredentialTerms {
-            replaces: Some(old.id.clone()),
+            replaces: Some(old.id),
             ..terms("label", Some(NOW + 50))
         };
         let change = Change::ChangeCredential {
             client: client("a"),
-            id: new.id.clone(),
+            id: new.id,
             terms: CredentialTerms {
                 expires_at: None,
                 ..expected.clone()
@@ -364,7 +364,7 @@ async fn clients_and_credentials_are_what_the_last_change_made_of_them() {
         };
         let leave = Change::RemoveCredential {
             client: client("a"),
-            id: old.id.clone(),
+            id: old.id,
         };
         done(store, &[change_client("a", "1", "2"), change, leave, other]).await;
         let a = store.client(&client("a")).await.unwrap().unwrap();

@@ -262,12 +262,12 @@ pub(crate) fn record(policy: &Policy, id: &str) -> Option<ClientRecord> {
     let of = |name: &ResourceId| &policy.resources[name];
     Some(ClientRecord {
         status: client.status.unwrap_or(ClientStatus::Active),
-        credentials: vec![Credential {
+        credentials: [Credential {
             id: CredentialId::generate(),
-            label: String::new(),
             secret: SecretHash::of(""),
             expires_at: None,
-        }],
+        }]
+        .into(),
         grants: policy
             .grants
             .iter()
@@ -281,7 +281,7 @@ pub(crate) fn record(policy: &Policy, id: &str) -> Option<ClientRecord> {
                 expires_at: grant.expires_at,
             })
             .collect(),
-        owns: vec![],
+        owns: Box::default(),
         id,
     })
 }
