@@ -27,8 +27,12 @@ const BATCH: usize = 2048;
 /// How long a request waits for a place in the queue.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the uses of credentials are summed up.
+/// How often the uses of credentials are summed up when they are few …
 const SUM_UP: Duration = Duration::from_secs(2);
+const FEW: usize = 5_000;
+
+/// … and when they are many: the more are summed up together, the less each costs.
+const SUM_UP_MANY: Duration = Duration::from_secs(10);
 
 /// How long the writer waits before it tries again what the database did not take.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -128,9 +132,9 @@ struct Writer {
     store: Arc<dyn Store>,
     entries: mpsc::Receiver<Entry>,
     gathering: Duration,
-    /// When the uses were summed up for the last time, and whether there is something new since.
+    /// When the uses were summed up for the last time, and how many events there are since.
     summed_up: Instant,
-    unsummed: bool,
+    unsummed: usize,
 }
 
 impl Writer {
@@ -140,7 +144,7 @@ impl Writer {
             entries,
             gathering,
             summed_up: Instant::now(),
-            unsummed: true, // what an earlier run left
+            unsummed: 1, // what an earlier run left
         }
     }
 
@@ -183,10 +187,12 @@ impl Writer {
         }
         if !events.is_empty() {
             self.insist(&events).await;
-            self.unsummed = true;
+            self.unsummed += events.len();
         }
-        if !settled.is_empty() || (self.unsummed && self.summed_up.elapsed() >= SUM_UP) {
-            self.sum_up().await;
+        if !settled.is_empty() {
+            while self.sum_up().await {}
+        } else if self.is_to_sum_up() {
+            self.sum_up().await; // one step: what has arrived meanwhile is to be written first
         }
         for waiter in written.into_iter().chain(settled) {
             let _ = waiter.send(()); // who asked may have given up
@@ -211,20 +217,29 @@ impl Writer {
         }
     }
 
-    async fn sum_up(&mut self) {
-        self.summed_up = Instant::now();
-        loop {
-            match self.store.sum_up_uses().await {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.unsummed = false;
-                    return;
-                }
-                Err(failure) => {
-                    // The events stay where they are; the next time finds them.
-                    warn!("cannot sum up the uses of credentials: {failure}");
-                    return;
-                }
+    fn is_to_sum_up(&self) -> bool {
+        let wait = match self.unsummed {
+            0 => return false,
+            1..=FEW => SUM_UP,
+            _ => SUM_UP_MANY,
+        };
+        self.summed_up.elapsed() >= wait
+    }
+
+    /// Does a step. True when there is more to do.
+    async fn sum_up(&mut self) -> bool {
+        match self.store.sum_up_uses().await {
+            Ok(true) => true,
+            Ok(false) => {
+                self.unsummed = 0;
+                self.summed_up = Instant::now();
+                false
+            }
+            Err(failure) => {
+                // The events stay where they are; the next time finds them.
+                warn!("cannot sum up the uses of credentials: {failure}");
+                self.summed_up = Instant::now();
+                false
             }
         }
     }

@@ -37,7 +37,7 @@ const LISTS: [(&str, bool); 6] = [
 const PAGES: u32 = 20;
 
 /// Seconds of load between two looks at how many clients have had their first token.
-const WARM_UP_STEP: u32 = 5;
+const WARM_UP_STEP: u32 = 20;
 
 /// The warm-up is long enough when all but so many parts of a thousand of the clients had a token.
 const COLD_CLIENTS: u32 = 1;

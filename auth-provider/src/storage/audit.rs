@@ -49,16 +49,21 @@ pub(super) const LAST_EVENT: &str = "SELECT COALESCE(MAX(number), 0) AS number F
 
 pub(super) const SET_USED_UP_TO: &str = "UPDATE registry_state SET used_up_to = $1 WHERE one = 1";
 
-/// How many events are summed up in one step.
-pub(super) const SUMMED_UP: u64 = 20_000;
+/// How many events are summed up in one step. With very many clients each row lies on a page of its own; of a step this
+/// large, several share one. It takes up to a second, in which nobody else can write.
+pub(super) const SUMMED_UP: u64 = 100_000;
 
-// A credential that was removed in the meantime has no uses any more.
+// Sums come first, in the order of their keys, so that each page is looked for once. A credential that was removed in the
+// meantime has no uses any more.
 pub(super) const SUM_UP_CREDENTIALS: &str = "
     INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
-    SELECT e.credential_id, MAX(e.at), COUNT(*), MAX(e.ends_at) FROM audit_event e
-    JOIN credential c ON c.id = e.credential_id
-    WHERE e.number > $1 AND e.number <= $2 AND e.ends_at IS NOT NULL
-    GROUP BY e.credential_id
+    SELECT e.credential_id, e.last_at, e.uses, e.ends_at FROM (
+        SELECT credential_id, MAX(at) AS last_at, COUNT(*) AS uses, MAX(ends_at) AS ends_at
+        FROM audit_event
+        WHERE number > $1 AND number <= $2 AND ends_at IS NOT NULL AND credential_id IS NOT NULL
+        GROUP BY credential_id ORDER BY credential_id
+    ) AS e
+    WHERE EXISTS (SELECT 1 FROM credential c WHERE c.id = e.credential_id)
     ON CONFLICT (credential_id) DO UPDATE
     SET use_count = credential_use.use_count + excluded.use_count,
         last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
@@ -71,20 +76,21 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
 // removed client of the same id did before is not this one's doing.
 pub(super) const SUM_UP_CLIENTS: &str = "
     INSERT INTO client_use (client_id, last_used_at, longest_gap)
-    SELECT client_id, MAX(at), MAX(gap) FROM (
-        SELECT e.client_id, e.at, e.at - COALESCE(
-            LAG(e.at) OVER (PARTITION BY e.client_id, e.credential_id ORDER BY e.at, e.number),
-            k.last_used_at,
-            LAG(e.at) OVER (PARTITION BY e.client_id ORDER BY e.at, e.number),
-            u.last_used_at, e.at) AS gap
-        FROM audit_event e
-        JOIN client c ON c.id = e.client_id AND c.created_at <= e.at
-        LEFT JOIN client_use u ON u.client_id = e.client_id
-        LEFT JOIN credential_use k ON k.credential_id = e.credential_id
-        WHERE e.number > $1 AND e.number <= $2 AND e.ends_at IS NOT NULL
-    ) AS uses
-    WHERE client_id IS NOT NULL
-    GROUP BY client_id
+    SELECT e.client_id, MAX(e.at),
+           MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
+    FROM (
+        SELECT a.client_id, a.credential_id, a.at,
+               LAG(a.at) OVER (PARTITION BY a.client_id, a.credential_id ORDER BY a.at, a.number)
+                   AS own_before,
+               LAG(a.at) OVER (PARTITION BY a.client_id ORDER BY a.at, a.number) AS any_before
+        FROM audit_event a
+        JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
+        WHERE a.number > $1 AND a.number <= $2 AND a.ends_at IS NOT NULL
+    ) AS e
+    LEFT JOIN client_use u ON u.client_id = e.client_id
+    LEFT JOIN credential_use k ON k.credential_id = e.credential_id
+    WHERE e.client_id IS NOT NULL
+    GROUP BY e.client_id ORDER BY e.client_id
     ON CONFLICT (client_id) DO UPDATE
     SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
                             THEN client_use.last_used_at ELSE excluded.last_used_at END,

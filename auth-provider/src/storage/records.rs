@@ -84,6 +84,8 @@ pub(super) fn records(rows: &[impl Columns]) -> Result<Vec<ClientRecord>, StoreE
             "client" => {
                 parts.status = Some(status_of(row)?);
                 if row.maybe_text("id")?.is_some() {
+                    // Most have one. What is too much here would stay behind as a hole in memory, once for each client.
+                    parts.credentials.reserve_exact(1);
                     parts.credentials.push(credential(row)?);
                 }
             }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use auth_provider::{
+    audit::{Action, Event, Origin},
     client::{ClientId, ClientRecord, ClientStatus, CredentialId, Secret, SecretHash, random_id},
     keys::{KeyChange, KeyRecord, StoredKey},
     own_token::OwnToken,
@@ -519,5 +520,53 @@ async fn opaque_tokens_are_kept_by_their_hash_and_forgotten_in_batches() {
         );
         assert!(!store.forget_opaque_tokens(NOW + 501).await.unwrap());
         assert_eq!(store.opaque_token(&hash(501)).await.unwrap(), None);
+    }
+}
+
+#[actix_web::test]
+async fn uses_are_summed_up_in_any_number_of_steps() {
+    let policy = Policy::parse("[clients.a]\n[clients.b]\n").unwrap();
+    let [a, b, gone] = ["a", "b", "gone"].map(id);
+    for (store, _folder) in stores().await {
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        let mut of_a = Vec::new();
+        for label in ["one", "two"] {
+            let new = NewCredential::of(&a, label, &Secret::generate(), NOW);
+            of_a.push(new.id);
+            let added = store.commit(&[Change::AddCredential(new)], &[]).await;
+            assert_eq!(added.unwrap(), Committed::Done);
+        }
+        let removed = CredentialId::generate();
+        let used = |client, credential, after: u64| {
+            let mut event = Event::done(Action::TokenIssued, NOW + after, &Origin::server())
+                .client(client)
+                .credential(credential);
+            event.ends_at = Some(NOW + after + 60);
+            event
+        };
+        let mut no_use = used(&a, &of_a[0], 500);
+        no_use.ends_at = None;
+        for (events, gap) in [
+            (vec![used(&a, &of_a[0], 10), used(&a, &of_a[1], 25)], 15),
+            (vec![used(&a, &of_a[0], 65)], 40),
+            (vec![used(&a, &of_a[1], 75), used(&a, &of_a[0], 70)], 40),
+            (vec![used(&gone, &removed, 80), used(&b, &removed, 90)], 40),
+            (vec![no_use], 40),
+        ] {
+            store.add_events(&events).await.unwrap();
+            for _ in 0..2 {
+                assert!(!store.sum_up_uses().await.unwrap());
+                assert_eq!(store.credentials(&a).await.unwrap().longest_gap, gap);
+            }
+        }
+        for (credential, expected) in of_a.iter().zip([(70, 3), (75, 2)]) {
+            let all = store.credentials(&a).await.unwrap().all;
+            let found = all.iter().find(|found| found.id == *credential).unwrap();
+            let usage = found.usage.as_ref().unwrap();
+            assert_eq!((usage.last_used_at - NOW, usage.count), expected);
+            assert_eq!(usage.alive_until, usage.last_used_at + 60);
+        }
+        let b = store.client(&b).await.unwrap().unwrap();
+        assert_eq!(b.last_used_at, Some(NOW + 90));
     }
 }
