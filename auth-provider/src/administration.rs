@@ -1,5 +1,7 @@
 //! What an administrator takes back: all tokens of a client, a credential or a grant, or a signing key.
 
+use std::slice::from_ref;
+
 use serde::Deserialize;
 
 use crate::{
@@ -75,10 +77,14 @@ pub async fn withdraw_key(
     origin: &Origin,
     kid: &str,
 ) -> Result<bool, Failure> {
-    let event = Event::done(Action::KeyCompromised, server.clock.now(), origin);
-    let found = server.keys.compromise(kid, &event).await?;
+    let event = |action| Event::done(action, server.clock.now(), origin);
+    // It is written only if there is such a key: until then the name is the caller's text.
+    let left = format!("The key {kid} left the key set and signs nothing more");
+    let compromised = event(Action::KeyCompromised).explained(left);
+    let found = server.keys.compromise(kid, &compromised).await?;
     if found {
-        let told = event.explained(format!("Verifiers are told that the key {kid} is void"));
+        let told = format!("Verifiers are told that all that the key {kid} signed is void");
+        let told = event(Action::TokensRevoked).explained(told);
         add(server, Revoked::Key(kid.to_owned()), &told).await?;
     }
     Ok(found)
@@ -93,5 +99,7 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
 async fn add(server: &AuthServer, revoked: Revoked, event: &Event) -> Result<(), StoreError> {
     let revocation = revoked.at(server.clock.now());
     let store = server.store.as_ref();
-    server.revocations.add(store, revocation, event).await
+    server.revocations.add(store, revocation, event).await?;
+    server.metrics.count(from_ref(event));
+    Ok(())
 }

@@ -6,8 +6,9 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, journal::Journal, keys::SigningKeys, limits::Limits,
-    master_key::MasterKey, revocation::Revocations, storage::Store,
+    clients::Directory, document::Document, expiry::Watch, journal::Journal, keys::SigningKeys,
+    limits::Limits, master_key::MasterKey, metrics::Metrics, revocation::Revocations,
+    storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -23,6 +24,9 @@ pub struct AuthServer {
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,
+    pub metrics: Arc<Metrics>,
+    /// Which credentials end soon, and who was told of it.
+    pub endings: Watch,
     /// Seals what the store keeps and must not be able to read.
     pub master: Arc<MasterKey>,
     /// How many may follow the revocations at once.

@@ -26,11 +26,12 @@ use crate::{
     clients::Directory,
     clients_file,
     config::Config,
-    http,
+    expiry, http,
     journal::Journal,
     keys::{Schedule, SigningKeys},
     limits::Limits,
     master_key::MasterKey,
+    metrics::Metrics,
     policy_file::Policy,
     resource::TokenFormat,
     revocation::Revocations,
@@ -46,6 +47,9 @@ const STEP: Duration = Duration::from_millis(500);
 
 /// How often what no longer counts is forgotten.
 const SWEEP_SECONDS: u64 = 60;
+
+/// How often it is looked for credentials that end soon.
+const LOOK: Duration = Duration::from_hours(1);
 
 /// A server that listens.
 pub struct Running {
@@ -86,11 +90,13 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
     let master = Arc::new(master_key(config, store.as_ref()).await?);
+    let metrics = Arc::new(Metrics::default());
     let keys = SigningKeys::open(
         Arc::clone(&store),
         Arc::clone(&master),
         schedule,
         clock.clone(),
+        Arc::clone(&metrics),
     )
     .await?;
     if let Some(policy) = &policy {
@@ -106,7 +112,11 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
 
-    let journal = Journal::open(Arc::clone(&store), config.audit_durability);
+    let journal = Journal::open(
+        Arc::<dyn Store>::clone(&store),
+        config.audit_durability,
+        Arc::clone(&metrics),
+    );
 
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
@@ -115,11 +125,13 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         clock,
         store,
         directory: Directory::default(),
-        limits: Limits::new(config.rate_limits),
+        limits: Limits::new(config.rate_limits, &metrics),
         behind_tls_proxy: config.behind_tls_proxy,
         keys,
         revocations,
         journal,
+        metrics,
+        endings: expiry::Watch::new(config.credential_warning),
         master,
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         stopping: watch::Sender::new(false),
@@ -128,6 +140,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     tokio::spawn(keep_in_step(Data::clone(&server)));
     let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
     tokio::spawn(tend_keys(Data::clone(&server), shared));
+    tokio::spawn(warn_of_endings(Data::clone(&server)));
     tokio::spawn(heed_sigterm(
         Data::clone(&server),
         signal(SignalKind::terminate())?,
@@ -210,6 +223,25 @@ async fn tend_keys(server: Data<AuthServer>, shared: bool) {
     tokio::select! {
         () = server.keys.run(shared) => {}
         _ = stopping.changed() => {}
+    }
+}
+
+/// Tells of credentials that end soon, at the start and each hour. A clock that is moved by hand wakes nobody: who moves
+/// it looks.
+async fn warn_of_endings(server: Data<AuthServer>) {
+    let Clock::System = server.clock else {
+        return;
+    };
+    let mut stopping = server.stopping.subscribe();
+    let mut looks = tokio::time::interval(LOOK);
+    while !*stopping.borrow() {
+        tokio::select! {
+            _ = looks.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        if let Err(error) = expiry::look(&server).await {
+            warn!("cannot look for credentials that end soon: {error}");
+        }
     }
 }
 

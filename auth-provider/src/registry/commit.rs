@@ -176,6 +176,7 @@ pub async fn change<T>(
             return Ok(answer);
         }
         if server.store.commit(&changes, &events).await? == Committed::Done {
+            server.metrics.count(&events);
             take_over(server, &changes).await?;
             return Ok(answer);
         }

@@ -12,7 +12,7 @@ use crate::{
     keys::{KeyRecord, StoredKey, algorithm},
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
-    registry::{Arrow, Client, CredentialInfo, Profile, Resource, Usage, Version},
+    registry::{Arrow, Client, CredentialInfo, Ending, Profile, Resource, Usage, Version},
     resource::{ResourceId, TokenFormat},
     revocation::{Revocation, Revoked},
 };
@@ -104,12 +104,12 @@ pub(super) fn client(row: &impl Columns) -> Result<Client, StoreError> {
 }
 
 /// The client, label and end of a credential.
-pub(super) fn ending(row: &impl Columns) -> Result<(ClientId, String, u64), StoreError> {
-    Ok((
-        client_id(row)?,
-        row.text("label")?,
-        time(row, "expires_at")?,
-    ))
+pub(super) fn ending(row: &impl Columns) -> Result<Ending, StoreError> {
+    Ok(Ending {
+        client: client_id(row)?,
+        credential: CredentialId::from_stored(row.text("id")?),
+        at: time(row, "expires_at")?,
+    })
 }
 
 pub(super) fn credential_info(row: &impl Columns) -> Result<CredentialInfo, StoreError> {
@@ -197,7 +197,7 @@ pub(super) fn recorded(row: &impl Columns) -> Result<Recorded, StoreError> {
                 .map(CredentialId::from_stored),
             jti: row.maybe_text("jti")?,
             ends_at: maybe_time(row, "ends_at")?,
-            reason: row.maybe_text("reason")?,
+            reason: row.maybe_text("reason")?.map(Into::into),
             explanation: row.maybe_text("explanation")?,
             request_id: row.maybe_text("request_id")?,
             address: maybe(address, str::parse)?,
