@@ -3,11 +3,14 @@
 
 mod admin_keys;
 mod admin_revocations;
+mod administrator;
+mod audit;
 mod discovery;
 mod feed;
 mod introspection;
 mod layers;
 mod limits;
+mod metrics;
 mod opaque;
 mod process;
 mod rotation;

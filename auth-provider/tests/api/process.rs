@@ -9,13 +9,13 @@ use std::{
 
 use crate::support::folder;
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auth-provider"));
     command.env("NO_COLOR", "1").env("RUST_LOG", "info");
     command
 }
 
-fn in_folder(folder: &std::path::Path) -> Command {
+pub(crate) fn in_folder(folder: &std::path::Path) -> Command {
     let mut command = program();
     command
         .current_dir(folder)
@@ -116,7 +116,7 @@ fn what_cannot_start_ends_with_one_line_and_exit_code_1() {
 }
 
 /// Starts the program and waits until it says where it listens.
-fn started(command: &mut Command) -> (Child, String) {
+pub(crate) fn started(command: &mut Command) -> (Child, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     let line = lines
@@ -134,7 +134,7 @@ fn started(command: &mut Command) -> (Child, String) {
     (child, address)
 }
 
-fn terminate(child: &Child) {
+pub(crate) fn terminate(child: &Child) {
     let status = Command::new("kill")
         .args(["-TERM", &child.id().to_string()])
         .status()
