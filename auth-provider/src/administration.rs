@@ -30,6 +30,8 @@ pub enum Failure {
     Unclear,
     #[error("there is no client with this id")]
     NoSuchClient,
+    #[error("there is no resource with this id")]
+    NoSuchResource,
     #[error("the key cannot be withdrawn")]
     Key(#[from] KeyError),
     #[error("the store did not answer")]
@@ -39,8 +41,8 @@ pub enum Failure {
 /// Takes back every token that fits the wish and was issued until now.
 ///
 /// # Errors
-/// When the wish is unclear, or it cannot be kept. A client has to exist, so that a slip of the pen is noticed; a
-/// credential need not any more.
+/// When the wish is unclear, or it cannot be kept. A client and a resource have to exist, so that a slip of the pen is
+/// noticed; a credential need not any more.
 pub async fn revoke_all(
     server: &AuthServer,
     origin: &Origin,
@@ -49,8 +51,8 @@ pub async fn revoke_all(
     let revoked = match (wish.client_id, wish.resource, wish.credential) {
         (Some(client), None, None) => Revoked::Client(known(server, &client).await?),
         (Some(client), Some(resource), None) => {
-            let resource = ResourceId::parse(&resource).map_err(|_| Failure::Unclear)?;
-            Revoked::Grant(known(server, &client).await?, resource)
+            let client = known(server, &client).await?;
+            Revoked::Grant(client, known_resource(server, &resource).await?)
         }
         (None, None, Some(credential)) => {
             Revoked::Credential(CredentialId::parse(&credential).ok_or(Failure::Unclear)?)
@@ -94,6 +96,12 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
     let id = ClientId::parse(client).map_err(|_| Failure::NoSuchClient)?;
     let record = server.store.client_record(&id).await?;
     record.map(|_| id).ok_or(Failure::NoSuchClient)
+}
+
+async fn known_resource(server: &AuthServer, resource: &str) -> Result<ResourceId, Failure> {
+    let id = ResourceId::parse(resource).map_err(|_| Failure::NoSuchResource)?;
+    let found = server.store.resource(&id).await?;
+    found.map(|_| id).ok_or(Failure::NoSuchResource)
 }
 
 async fn add(server: &AuthServer, revoked: Revoked, event: &Event) -> Result<(), StoreError> {

@@ -90,6 +90,21 @@ pub(crate) fn grants() -> BTreeMap<(ClientId, ResourceId), PolicyGrant> {
     BTreeMap::from([((admin(), audience()), grant)])
 }
 
+/// Whether nobody can change or remove this client.
+pub fn has_client(id: &ClientId) -> bool {
+    id.as_str() == ADMIN
+}
+
+/// Whether nobody can change or remove this resource.
+pub fn has_resource(id: &ResourceId) -> bool {
+    id.as_str() == AUDIENCE
+}
+
+/// Whether nobody can change or remove the grant of this client for this resource.
+pub fn has_grant(client: &ClientId, resource: &ResourceId) -> bool {
+    has_client(client) && has_resource(resource)
+}
+
 fn audience() -> ResourceId {
     ResourceId::parse(AUDIENCE).expect("this is a resource's name")
 }

@@ -11,23 +11,22 @@ use serde::Deserialize;
 use crate::resource::{ResourceId, TokenFormat};
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
-/// changes, since some clients form-encode Basic credentials and some send them raw.
+/// changes, since some clients form-encode Basic credentials and some send them raw. `.` and `..` are no names: a URL
+/// with them means another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ClientId(String);
 
 /// A text that cannot be a client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ -, and not . or ..")]
+#[error("a client id is 1 to 128 characters of A-Z a-z 0-9 . _ ~ - and not . or ..")]
 pub struct InvalidClientId;
 
 impl ClientId {
     pub fn parse(text: &str) -> Result<Self, InvalidClientId> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        if (1..=128).contains(&text.len())
-            && text.bytes().all(unreserved)
-            && ![".", ".."].contains(&text)
-        {
+        let moves = matches!(text, "." | "..");
+        if (1..=128).contains(&text.len()) && text.bytes().all(unreserved) && !moves {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidClientId)
@@ -156,8 +155,15 @@ impl ClientRecord {
         self.grants.iter().any(|grant| {
             grant.resource.as_str() == resource
                 && grant.scopes.contains(scope)
-                && grant.expires_at.is_none_or(|end| now < end)
+                && grant.is_alive(now)
         })
+    }
+
+    /// Whether any credential lives with which the client could prove who it is.
+    pub fn can_authenticate(&self, now: u64) -> bool {
+        let mut credentials = self.credentials.iter();
+        self.status == ClientStatus::Active
+            && credentials.any(|credential| credential.is_alive(now))
     }
 }
 
@@ -172,8 +178,12 @@ pub struct Credential {
 }
 
 impl Credential {
+    fn is_alive(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+
     fn accepts(&self, presented: &SecretHash, now: u64) -> bool {
-        self.expires_at.is_none_or(|end| now < end) && self.secret.matches(presented)
+        self.is_alive(now) && self.secret.matches(presented)
     }
 }
 
@@ -189,6 +199,13 @@ pub struct Grant {
     pub signing_alg: Algorithm,
     /// From this second on the grant is void.
     pub expires_at: Option<u64>,
+}
+
+impl Grant {
+    /// Whether it has not ended yet.
+    pub fn is_alive(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
 }
 
 /// A client secret in the clear: it exists while it is made, shown once, or presented.
@@ -307,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_client_id_survives_every_encoding() {
-        for good in ["assistant", "m1", "a.b_c~d-E9", &"x".repeat(128)] {
+        for good in ["assistant", "m1", "a.b_c~d-E9", "...", &"x".repeat(128)] {
             assert_eq!(ClientId::parse(good).unwrap().as_str(), good);
         }
         for bad in [
@@ -319,6 +336,8 @@ mod tests {
             "é",
             "a\n",
             "a/b",
+            ".",
+            "..",
             &"x".repeat(129),
         ] {
             assert_eq!(ClientId::parse(bad), Err(InvalidClientId), "{bad:?}");

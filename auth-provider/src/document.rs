@@ -1,4 +1,4 @@
-//! A JSON document that many ask for and that seldom changes: the key set, the metadata.
+//! A text that many ask for and that seldom changes: the key set, the metadata, the description of the admin API.
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -16,6 +16,7 @@ use crate::{
     keys::KeyError,
     limits::Exhausted,
     policy::Refusal,
+    resource::ResourceId,
     storage::StoreError,
 };
 
@@ -67,9 +68,16 @@ pub struct OAuthError {
     request_id: String,
     client: Option<ClientId>,
     /// What the caller must not learn: a finer code, and why it was refused in a sentence.
-    why: Option<Box<(&'static str, String)>>,
+    why: Option<Box<Why>>,
     source: Option<Box<dyn Error + Send + Sync>>,
     exhausted: Option<Box<Exhausted>>,
+}
+
+#[derive(Debug)]
+struct Why {
+    reason: &'static str,
+    explanation: String,
+    resource: Option<ResourceId>,
 }
 
 impl OAuthError {
@@ -117,7 +125,20 @@ impl OAuthError {
     /// Says why, for administrators only.
     #[must_use]
     pub fn because(mut self, reason: &'static str, explanation: impl Into<String>) -> Self {
-        self.why = Some(Box::new((reason, explanation.into())));
+        self.why = Some(Box::new(Why {
+            reason,
+            explanation: explanation.into(),
+            resource: None,
+        }));
+        self
+    }
+
+    /// Says which resource it is about, for administrators only.
+    #[must_use]
+    pub fn about(mut self, resource: ResourceId) -> Self {
+        if let Some(why) = &mut self.why {
+            why.resource = Some(resource);
+        }
         self
     }
 
@@ -137,12 +158,13 @@ impl OAuthError {
             address,
             request_id: self.request_id.clone(),
         };
-        let (reason, explanation) = match self.why.as_deref() {
-            Some((reason, explanation)) => (*reason, explanation.as_str()),
+        let (reason, explanation) = match &self.why {
+            Some(why) => (why.reason, why.explanation.as_str()),
             None => (self.code.as_str(), &*self.description),
         };
         let mut event = Event::refused(action, at, &origin, reason, explanation);
         event.client.clone_from(&self.client);
+        event.resource = self.why.as_ref().and_then(|why| why.resource.clone());
         Some(event)
     }
 }

@@ -3,13 +3,14 @@
 //! Every way to ask for a token runs through the same three steps: *authenticate* ([`clients`]), *authorize*
 //! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
+pub mod cli;
 pub mod config;
-pub mod key_commands;
 pub mod startup;
 
 pub mod http;
 
 pub mod clients;
+pub mod explain;
 pub mod limits;
 pub mod policy;
 pub mod tokens;
@@ -32,6 +33,8 @@ pub mod resource;
 pub mod built_in;
 pub mod clients_file;
 pub mod policy_file;
+pub mod policy_plan;
+pub mod policy_view;
 pub mod registry;
 pub mod storage;
 pub mod texts;

@@ -1,13 +1,17 @@
 //! The program: reads the configuration, starts the server, waits for its end.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use auth_provider::{
+    cli::{self, AdminCommand},
     config::Settings,
-    key_commands::{self, KeyCommand},
     startup,
 };
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use m2m::{Clock, service::telemetry};
 
 /// Issues audience-scoped access tokens to the clients of a policy (OAuth 2.0 client credentials).
@@ -36,15 +40,15 @@ Further environment variables:
   LOG_FORMAT                `json` writes one JSON object a line
   NO_COLOR                  when set, the log has no colors
 
-Exit status: 0 after SIGTERM, 1 when the server cannot start, 2 for wrong arguments.";
+Exit status of the server: 0 after SIGTERM, 1 when it cannot start, 2 for wrong arguments. The commands that
+talk to a running provider say theirs in their own --help.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Print the configuration that is in force, secrets masked, and stop
     Config,
-    /// Show or change the signing keys of a running provider, as the client `admin` of clients.json
-    #[command(subcommand)]
-    Key(KeyCommand),
+    #[command(flatten)]
+    Admin(Box<AdminCommand>),
     /// Print a completion script for a shell and stop
     Completions { shell: clap_complete::Shell },
 }
@@ -52,33 +56,54 @@ enum Command {
 #[actix_web::main]
 async fn main() -> ExitCode {
     telemetry::init();
-    match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let matches = program().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let error = match run(cli).await {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    match error.downcast_ref::<cli::Failure>() {
+        Some(cli::Failure::Closed) => ExitCode::SUCCESS,
+        failure => {
             eprintln!("auth-provider: {error:#}");
-            ExitCode::FAILURE
+            failure.map_or(1, cli::Failure::code).into()
         }
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+fn program() -> clap::Command {
+    cli::with_help(Cli::command())
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(Command::Completions { shell }) = cli.command {
-        clap_complete::generate(
-            shell,
-            &mut Cli::command(),
-            "auth-provider",
-            &mut io::stdout(),
-        );
-        return Ok(());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut program(), "auth-provider", &mut script);
+        return print(&script);
     }
     let config = cli.settings.load(cli.config.as_deref())?;
-    if let Some(Command::Key(command)) = &cli.command {
-        return key_commands::run(command, &config.local_url(), &config.clients_file).await;
-    }
-    if let Some(Command::Config) = cli.command {
-        io::Write::write_all(&mut io::stdout(), config.to_toml().as_bytes())?;
-        return Ok(());
+    match cli.command {
+        Some(Command::Config) => return print(config.to_toml().as_bytes()),
+        Some(Command::Admin(command)) => {
+            let exit = cli::run(*command, &config).await?;
+            return Ok(exit.code().into());
+        }
+        Some(Command::Completions { .. }) | None => {}
     }
     startup::start(&config, Clock::System).await?.run().await?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &[u8]) -> anyhow::Result<ExitCode> {
+    let written = io::stdout().write_all(text);
+    written.map_err(cli::Failure::from)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::program().debug_assert();
+    }
 }

@@ -54,12 +54,7 @@ pub fn decide<'a>(
     wish: &'a Wish,
     now: u64,
 ) -> Result<Allowed<'a>, Refusal> {
-    let alive = || {
-        client
-            .grants
-            .iter()
-            .filter(|grant| grant.expires_at.is_none_or(|end| now < end))
-    };
+    let alive = || client.grants.iter().filter(|grant| grant.is_alive(now));
     let choices = || alive().map(|grant| grant.resource.clone()).collect();
 
     let mut grants = alive();
@@ -84,8 +79,14 @@ pub fn decide<'a>(
     Ok(Allowed { grant, scopes })
 }
 
+/// The grant of a client that has one only, and need not name a resource.
+pub fn only_grant(client: &ClientRecord, now: u64) -> Option<&Grant> {
+    let mut alive = client.grants.iter().filter(|grant| grant.is_alive(now));
+    alive.next().filter(|_| alive.next().is_none())
+}
+
 /// A few names, separated by commas; an answer stays readable when there are hundreds.
-fn list(names: &[impl std::fmt::Display]) -> String {
+pub(crate) fn list(names: &[impl std::fmt::Display]) -> String {
     const SHOWN: usize = 10;
     let shown = names
         .iter()

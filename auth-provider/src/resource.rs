@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 
 /// A resource's identifier: 1 to 256 printable ASCII characters, without the space, quote and backslash that
-/// an OAuth error description cannot repeat and without the fragment that RFC 8707 section 2 forbids.
+/// an OAuth error description cannot repeat and without the fragment that RFC 8707 section 2 forbids. `.` and `..` are
+/// no names: a URL with them means another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ResourceId(String);
@@ -13,17 +14,16 @@ pub struct ResourceId(String);
 /// A text that cannot name a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a resource is named by 1 to 256 printable ASCII characters without space, quote, backslash and #, and not by . or .."
+    "a resource is named by 1 to 256 printable ASCII characters without space, quote, backslash and #, \
+     and not by . or .."
 )]
 pub struct InvalidResourceId;
 
 impl ResourceId {
     pub fn parse(text: &str) -> Result<Self, InvalidResourceId> {
         let allowed = |b: u8| b.is_ascii_graphic() && !b"\"\\#".contains(&b);
-        if (1..=256).contains(&text.len())
-            && text.bytes().all(allowed)
-            && ![".", ".."].contains(&text)
-        {
+        let moves = matches!(text, "." | "..");
+        if (1..=256).contains(&text.len()) && text.bytes().all(allowed) && !moves {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidResourceId)
@@ -97,6 +97,8 @@ mod tests {
             "a\\b",
             "é",
             "a\0",
+            ".",
+            "..",
             &"x".repeat(257),
         ] {
             assert_eq!(ResourceId::parse(bad), Err(InvalidResourceId), "{bad:?}");

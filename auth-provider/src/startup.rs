@@ -33,6 +33,7 @@ use crate::{
     master_key::MasterKey,
     metrics::Metrics,
     policy_file::Policy,
+    registry::policy::apply_at_start,
     resource::TokenFormat,
     revocation::Revocations,
     server::AuthServer,
@@ -71,10 +72,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     if schedule.fast {
         warn!("fast_key_rotation is on: this is for tests, caches may miss a key");
     }
-    let policy = config.policy.as_deref();
-    let policy = policy
-        .map(|path| read_policy(path, &schedule))
-        .transpose()?;
+    let policy = read_policy(config.policy.as_deref(), &schedule)?;
     make_folder(&config.data_dir)?;
     let lock = lock(&config.database_url)?;
     let listeners = config.listen.bind()?;
@@ -99,11 +97,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         Arc::clone(&metrics),
     )
     .await?;
-    if let Some(policy) = &policy {
-        apply(policy, store.as_ref(), config, clock.now()).await?;
-    } else {
-        warn!("no policy file: clients and grants are those of the database");
-    }
+    apply(&policy, store.as_ref(), config, clock.now()).await?;
 
     for need in store.signing_needs().await? {
         schedule.allows_tokens_of(need.longest_token)?;
@@ -245,11 +239,15 @@ async fn warn_of_endings(server: Data<AuthServer>) {
     }
 }
 
-fn read_policy(path: &Path, schedule: &Schedule) -> anyhow::Result<Policy> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the policy file {}", path.display()))?;
-    let mut policy =
-        Policy::parse(&text).with_context(|| format!("policy file {}", path.display()))?;
+/// The policy file; without one, what is built in.
+fn read_policy(path: Option<&Path>, schedule: &Schedule) -> anyhow::Result<Policy> {
+    let shown = path.unwrap_or(Path::new("")).display();
+    let text = match path {
+        None => String::new(),
+        Some(path) => fs::read_to_string(path)
+            .with_context(|| format!("cannot read the policy file {shown}"))?,
+    };
+    let mut policy = Policy::parse(&text).with_context(|| format!("policy file {shown}"))?;
     for (id, resource) in &mut policy.resources {
         if resource.token_format == TokenFormat::Opaque {
             continue; // no key signs its tokens
@@ -317,11 +315,11 @@ async fn apply(
     config: &Config,
     now: u64,
 ) -> anyhow::Result<()> {
-    let changed = store.apply_policy(policy, now).await?;
-    let path = config.policy.as_deref().unwrap_or(Path::new("")).display();
-    match changed {
-        0 => info!("the policy is as {path} has it"),
-        changed => info!("applied {path}: {changed} changes"),
+    let changed = apply_at_start(store, policy, now).await?;
+    match (&config.policy, changed) {
+        (Some(path), 0) => info!("the policy is as {} has it", path.display()),
+        (Some(path), changed) => info!("applied {}: {changed} changes", path.display()),
+        (None, _) => warn!("no policy file: clients and grants are those of the database"),
     }
     clients_file::mend(&config.clients_file, store, policy.clients.keys(), now).await
 }

@@ -6,11 +6,12 @@ use tracing::debug;
 
 use crate::{
     audit::{Action, Event, Origin},
-    client::SecretHash,
+    client::{ClientRecord, SecretHash},
     clients::Authenticated,
     error::OAuthError,
     own_token::{self, OwnToken},
     policy::{self, Wish},
+    registry::explanations::explained,
     resource::TokenFormat,
     server::AuthServer,
 };
@@ -54,8 +55,10 @@ pub async fn issue(
 ) -> Result<Issued, OAuthError> {
     let now = server.clock.now();
     let client = &caller.client;
-    let allowed = policy::decide(client, wish, now)
-        .map_err(|refusal| OAuthError::from(refusal).of_client(&client.id))?;
+    let allowed = match policy::decide(client, wish, now) {
+        Ok(allowed) => allowed,
+        Err(refusal) => return Err(refused(server, client, wish, refusal).await?),
+    };
     let signer = match allowed.grant.token_format {
         TokenFormat::Jwt => Some(server.keys.signer(allowed.grant.signing_alg, now).await?),
         TokenFormat::Opaque => None,
@@ -96,6 +99,23 @@ pub async fn issue(
         scopes: token.scopes,
         expires_in,
     })
+}
+
+/// The refusal as the client reads it, with what only the audit log says.
+async fn refused(
+    server: &AuthServer,
+    client: &ClientRecord,
+    wish: &Wish,
+    refusal: policy::Refusal,
+) -> Result<OAuthError, OAuthError> {
+    let why = explained(server, Some(client), wish).await?;
+    let mut error = OAuthError::from(refusal)
+        .of_client(&client.id)
+        .because(why.code, why.sentence);
+    if let Some(resource) = why.resource {
+        error = error.about(resource);
+    }
+    Ok(error)
 }
 
 fn issued(token: &OwnToken, origin: &Origin) -> Event {

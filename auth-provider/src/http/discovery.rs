@@ -17,6 +17,8 @@ use crate::{document::Document, server::AuthServer};
 /// How long others may keep the metadata, in seconds.
 const METADATA_MAX_AGE: u32 = 300;
 
+const JSON: &str = "application/json";
+
 const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
 /// No RFC has a name for it, so it has one that nobody else will give to something else.
@@ -45,14 +47,19 @@ pub fn metadata(public_url: &Url) -> Document {
 }
 
 pub(super) async fn serve_metadata(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
-    serve(&server.metadata, &request)
+    serve(&server.metadata, JSON, &request)
 }
 
 pub(super) async fn serve_key_set(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
-    serve(server.keys.ring().published(), &request)
+    serve(server.keys.ring().published(), JSON, &request)
 }
 
-fn serve(document: &Document, request: &HttpRequest) -> HttpResponse {
+/// The document, or 304 for who has it.
+pub(super) fn serve(
+    document: &Document,
+    media_type: &'static str,
+    request: &HttpRequest,
+) -> HttpResponse {
     let etag = EntityTag::new_strong(document.etag.clone());
     let known = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
@@ -74,8 +81,6 @@ fn serve(document: &Document, request: &HttpRequest) -> HttpResponse {
     if known {
         answer.finish()
     } else {
-        answer
-            .content_type("application/json")
-            .body(document.body.clone())
+        answer.content_type(media_type).body(document.body.clone())
     }
 }

@@ -2,12 +2,15 @@
 
 mod address;
 mod admin;
+mod api_document;
+mod api_page;
 mod client_auth;
 mod discovery;
 mod feed;
 mod limited;
 mod metrics;
 mod oauth;
+mod openapi;
 mod params;
 
 use actix_web::{

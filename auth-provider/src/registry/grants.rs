@@ -142,7 +142,7 @@ pub async fn edit(
             Change::Graph { expected: graph },
             put(arrow.clone(), Some(before.version.clone())),
         ];
-        if narrows(&before.terms, &arrow.terms) {
+        if before.terms.allows_more_than(&arrow.terms) {
             changes.push(revocation(server, &arrow));
         }
         Ok(Draft {
@@ -165,12 +165,6 @@ fn apply(wish: &GrantChange, terms: &mut PolicyGrant) {
     if let Some(reason) = wish.reason {
         terms.reason = reason.into();
     }
-}
-
-/// Whether tokens that were issued under `before` may say more, or live longer, than `after` allows.
-pub fn narrows(before: &PolicyGrant, after: &PolicyGrant) -> bool {
-    let end = |terms: &PolicyGrant| terms.expires_at.unwrap_or(u64::MAX);
-    !before.scopes.is_subset(&after.scopes) || end(after) < end(before)
 }
 
 /// What no single value shows: whether it fits to the resource, and is the administrator's to give.

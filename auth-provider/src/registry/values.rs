@@ -7,12 +7,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{
     keys::algorithm,
-    policy_file::MAX_TOKEN_LIFETIME,
+    policy_file::{MAX_TIME, MAX_TOKEN_LIFETIME},
     texts::{check_description, check_label, check_metadata_entry, check_name},
 };
-
-/// The last second of the year 9999: later times have no RFC 3339 form.
-const LAST_SECOND: u64 = 253_402_300_799;
 
 /// How many scopes a resource may have.
 pub const MAX_SCOPES: usize = 100;
@@ -96,10 +93,10 @@ impl TryFrom<u64> for Time {
     type Error = String;
 
     fn try_from(seconds: u64) -> Result<Self, String> {
-        if seconds <= LAST_SECOND {
+        if seconds <= MAX_TIME {
             Ok(Self(seconds))
         } else {
-            Err(format!("write seconds since 1970, at most {LAST_SECOND}"))
+            Err(format!("write seconds since 1970, at most {MAX_TIME}"))
         }
     }
 }

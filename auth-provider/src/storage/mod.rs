@@ -19,7 +19,6 @@ use crate::{
     client::{ClientId, ClientRecord, SecretHash},
     keys::{KeyChange, StoredKey},
     own_token::OwnToken,
-    policy_file::Policy,
     revocation::Revocation,
 };
 
@@ -30,15 +29,11 @@ pub trait Store: RegistryStore + AuditStore {
     /// A client with its credentials and grants.
     async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError>;
 
-    /// Brings resources, clients and grants to what the policy says and leaves alone what it does not name.
-    /// Returns how many rows that changed: none, when the policy was applied before.
-    async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError>;
-
     /// All signing keys, by algorithm and in the order in which they were made.
     async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;
 
-    /// Adds keys and changes others, together with the events that tell of it, or nothing of it. False, and nothing is done, when another server
-    /// added one with the same number: look again what there is.
+    /// Adds keys and changes others, together with the events that tell of it, or nothing of it. False, and
+    /// nothing is done, when another server added one with the same number: look again what there is.
     async fn change_keys(
         &self,
         made: &[StoredKey],

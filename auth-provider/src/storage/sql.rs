@@ -26,7 +26,6 @@ use crate::{
     policy_file::Policy,
     registry::{
         Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
-        Version,
         change::{Change, Committed},
     },
     resource::ResourceId,
@@ -47,43 +46,6 @@ const GRANTS: &str = "
     WHERE g.client_id = $1 ORDER BY g.resource_id";
 
 const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
-
-const PUT_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format, version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (id) DO UPDATE
-    SET version = excluded.version, name = excluded.name, token_lifetime = excluded.token_lifetime,
-        signing_alg = excluded.signing_alg, owner = excluded.owner,
-        token_format = excluded.token_format
-    WHERE resource.name IS DISTINCT FROM excluded.name
-       OR resource.signing_alg IS DISTINCT FROM excluded.signing_alg
-       OR resource.owner IS DISTINCT FROM excluded.owner
-       OR resource.token_format IS DISTINCT FROM excluded.token_format
-       OR resource.token_lifetime IS DISTINCT FROM excluded.token_lifetime";
-
-const PUT_SCOPE: &str = "
-    INSERT INTO resource_scope (resource_id, name, description) VALUES ($1, $2, $3)
-    ON CONFLICT (resource_id, name) DO UPDATE SET description = excluded.description
-    WHERE resource_scope.description IS DISTINCT FROM excluded.description";
-
-const PUT_CLIENT: &str = "
-    INSERT INTO client (id, name, description, status, created_at, updated_at, version)
-    VALUES ($1, $2, $3, 'active', $4, $4, $5)
-    ON CONFLICT (id) DO UPDATE SET version = excluded.version, name = excluded.name, description = excluded.description
-    WHERE client.name IS DISTINCT FROM excluded.name
-       OR client.description IS DISTINCT FROM excluded.description";
-
-const PUT_GRANT: &str = "
-    INSERT INTO client_grant (client_id, resource_id, scopes, token_lifetime, expires_at, reason,
-                              version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (client_id, resource_id) DO UPDATE
-    SET version = excluded.version, scopes = excluded.scopes, token_lifetime = excluded.token_lifetime,
-        expires_at = excluded.expires_at, reason = excluded.reason
-    WHERE client_grant.scopes IS DISTINCT FROM excluded.scopes
-       OR client_grant.token_lifetime IS DISTINCT FROM excluded.token_lifetime
-       OR client_grant.expires_at IS DISTINCT FROM excluded.expires_at
-       OR client_grant.reason IS DISTINCT FROM excluded.reason";
 
 const SIGNING_KEYS: &str = "
     SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
@@ -181,59 +143,6 @@ macro_rules! sql_store {
                     grants: grants.iter().map(grant).collect::<Result<_, _>>()?,
                     owns: owned.iter().map(resource_id).collect::<Result<_, _>>()?,
                 }))
-            }
-
-            async fn apply_policy(&self, policy: &Policy, now: u64) -> Result<u64, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
-                let mut changed = 0;
-                for (id, client) in &policy.clients {
-                    changed += sqlx::query(PUT_CLIENT)
-                        .bind(id.as_str())
-                        .bind(&client.name)
-                        .bind(&client.description)
-                        .bind(number(now))
-                        .bind(Version::generate().as_str().to_owned())
-                        .execute(&mut *tx)
-                        .await?
-                        .rows_affected();
-                }
-                for (id, resource) in &policy.resources {
-                    changed += sqlx::query(PUT_RESOURCE)
-                        .bind(id.as_str())
-                        .bind(&resource.name)
-                        .bind(number(resource.token_lifetime))
-                        .bind(resource.signing_alg.name())
-                        .bind(resource.owner.as_ref().map(ClientId::as_str))
-                        .bind(resource.token_format.as_str())
-                        .bind(Version::generate().as_str().to_owned())
-                        .execute(&mut *tx)
-                        .await?
-                        .rows_affected();
-                    for (scope, description) in &resource.scopes {
-                        changed += sqlx::query(PUT_SCOPE)
-                            .bind(id.as_str())
-                            .bind(scope)
-                            .bind(description)
-                            .execute(&mut *tx)
-                            .await?
-                            .rows_affected();
-                    }
-                }
-                for ((client, resource), grant) in &policy.grants {
-                    changed += sqlx::query(PUT_GRANT)
-                        .bind(client.as_str())
-                        .bind(resource.as_str())
-                        .bind(grant.scopes.to_string())
-                        .bind(grant.token_lifetime.map(number))
-                        .bind(grant.expires_at.map(number))
-                        .bind(&grant.reason)
-                        .bind(Version::generate().as_str().to_owned())
-                        .execute(&mut *tx)
-                        .await?
-                        .rows_affected();
-                }
-                tx.commit().await?;
-                Ok(changed)
             }
 
             async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {

@@ -41,12 +41,12 @@ struct Log<'a> {
 impl<'a> Log<'a> {
     async fn of(server: &'a Server) -> Self {
         let mut log = Self { server, seen: 0 };
-        log.new().await;
+        log.news().await;
         log
     }
 
     /// What came since it was asked last, in order.
-    async fn new(&mut self) -> Vec<Event> {
+    async fn news(&mut self) -> Vec<Event> {
         self.server.auth.journal.settle().await.unwrap();
         let mut events = all(self.server.auth.store.as_ref()).await;
         events.retain(|event| event.number > self.seen);
@@ -56,7 +56,7 @@ impl<'a> Log<'a> {
 
     /// The one event that came.
     async fn only(&mut self, row: &str) -> Event {
-        let mut events = self.new().await;
+        let mut events = self.news().await;
         assert_eq!(events.len(), 1, "{row}: {events:#?}");
         events.remove(0)
     }
@@ -191,7 +191,7 @@ async fn every_refusal_of_a_token_is_found_by_its_request_id() {
     let event = log.only("feed").await;
     assert_eq!(event.action, Action::AuthenticationFailed);
     server.about("/oauth/introspect", "bot", "").await;
-    assert_eq!(log.new().await, []);
+    assert_eq!(log.news().await, []);
 }
 
 #[actix_web::test]
@@ -201,7 +201,7 @@ async fn what_a_limit_refuses_leaves_no_event() {
     server.token("bot", "notes").await;
     let mut log = Log::of(&server).await;
     assert_eq!(server.ask("bot", &[]).await.status(), 429);
-    assert_eq!(log.new().await, []);
+    assert_eq!(log.news().await, []);
 }
 
 #[actix_web::test]
@@ -268,7 +268,7 @@ async fn who_probes_and_who_revokes_is_named() {
         assert_eq!(text(event.client.as_ref()), "bot");
         assert!(event.jti.is_some());
         server.revoke(client, &token).await;
-        assert_eq!(log.new().await, [], "it is revoked already");
+        assert_eq!(log.news().await, [], "it is revoked already");
     }
 }
 
@@ -551,7 +551,7 @@ async fn every_change_leaves_its_event_and_what_changes_nothing_leaves_none() {
             names.push((format!("{{{credentials}}}"), id.to_owned()));
             credentials += 1;
         }
-        let events = log.new().await;
+        let events = log.news().await;
         let actions: Vec<_> = events.iter().map(|event| event.action).collect();
         assert_eq!(actions, step.leaves, "{row}: {answer}");
         for event in events {
@@ -606,7 +606,7 @@ async fn a_creation_that_is_asked_for_twice_leaves_one_event() {
             .json(&json!({"client_id": "new"}));
         assert_eq!(request.send().await.unwrap().status(), 201);
     }
-    assert_eq!(log.new().await.len(), 2, "the client and its credential");
+    assert_eq!(log.news().await.len(), 2, "the client and its credential");
 }
 
 #[actix_web::test]

@@ -195,7 +195,7 @@ fn keys_rotate_by_themselves_and_by_command() {
         let (output, errors) = key(&["list", "--json"]);
         assert!(output.status.success(), "{errors}");
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        answer["keys"].as_array().unwrap().clone()
+        answer.as_array().unwrap().clone()
     };
     let first = list()[0]["kid"].clone();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -209,7 +209,7 @@ fn keys_rotate_by_themselves_and_by_command() {
     let keys = list();
     let active = keys.iter().find(|key| key["state"] == "active").unwrap();
     let kid = active["kid"].as_str().unwrap();
-    let (output, errors) = key(&["compromised", kid]);
+    let (output, errors) = key(&["compromised", kid, "--yes"]);
     assert!(output.status.success(), "{errors}");
     let told = String::from_utf8(output.stdout).unwrap();
     let line = told.lines().find(|line| line.starts_with(kid)).unwrap();
@@ -229,7 +229,7 @@ fn keys_rotate_by_themselves_and_by_command() {
             "the provider refused: no resource uses PS256",
         ),
         (
-            &["compromised", "-unknown"],
+            &["compromised", "-unknown", "--yes"],
             "there is no key with this kid",
         ),
         (

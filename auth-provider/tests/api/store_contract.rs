@@ -14,6 +14,7 @@ use auth_provider::{
     own_token::OwnToken,
     policy_file::Policy,
     registry::change::{Change, Committed},
+    registry::policy::apply_at_start,
     resource::ResourceId,
     revocation::Revoked,
     storage::{self, DatabaseUrl, Store},
@@ -76,8 +77,13 @@ fn id(text: &str) -> ClientId {
 async fn a_policy_is_applied_once() {
     let policy = Policy::parse(POLICY).unwrap();
     for (store, _folder) in stores().await {
-        assert!(store.apply_policy(&policy, NOW).await.unwrap() > 0);
-        assert_eq!(store.apply_policy(&policy, NOW + 1).await.unwrap(), 0);
+        assert!(apply_at_start(store.as_ref(), &policy, NOW).await.unwrap() > 0);
+        assert_eq!(
+            apply_at_start(store.as_ref(), &policy, NOW + 1)
+                .await
+                .unwrap(),
+            0
+        );
         let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
         assert_eq!(bot.status, ClientStatus::Active);
         let grants: Vec<_> = bot
@@ -112,11 +118,11 @@ async fn a_changed_policy_changes_what_it_names_and_nothing_else() {
         "[resources.calendar]\ntoken_lifetime = '1m'\nscopes = { 'calendar.read' = 'Read' }";
     let after = Policy::parse(after).unwrap();
     for (store, _folder) in stores().await {
-        store.apply_policy(&before, NOW).await.unwrap();
-        let changed = store.apply_policy(&after, NOW).await.unwrap();
+        apply_at_start(store.as_ref(), &before, NOW).await.unwrap();
+        let changed = apply_at_start(store.as_ref(), &after, NOW).await.unwrap();
         assert_eq!(
-            changed, 2,
-            "the resource's lifetime and the scope's description"
+            changed, 1,
+            "the resource, its lifetime and a scope's description"
         );
         let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
         assert_eq!(bot.grants.len(), 2);
@@ -290,8 +296,7 @@ async fn the_algorithms_in_use_are_those_of_the_resources() {
     for (store, _folder) in stores().await {
         let needs = store.signing_needs().await.unwrap();
         assert_eq!(needs, []);
-        store
-            .apply_policy(&Policy::parse(policy).unwrap(), NOW)
+        apply_at_start(store.as_ref(), &Policy::parse(policy).unwrap(), NOW)
             .await
             .unwrap();
         let needs = store.signing_needs().await.unwrap();
@@ -305,7 +310,10 @@ async fn the_algorithms_in_use_are_those_of_the_resources() {
 
         let changed = policy.replace("RS256", "EdDSA");
         let changed = Policy::parse(&changed).unwrap();
-        assert_eq!(store.apply_policy(&changed, NOW).await.unwrap(), 1);
+        assert_eq!(
+            apply_at_start(store.as_ref(), &changed, NOW).await.unwrap(),
+            1
+        );
         let bot = store.client_record(&id("bot")).await.unwrap().unwrap();
         assert_eq!(bot.grants[0].signing_alg, Algorithm::EdDSA);
     }
@@ -315,7 +323,7 @@ async fn the_algorithms_in_use_are_those_of_the_resources() {
 async fn writers_at_once_wait_for_each_other() {
     let policy = Policy::parse(POLICY).unwrap();
     for (store, _folder) in stores().await {
-        let apply = || store.apply_policy(&policy, NOW);
+        let apply = || apply_at_start(store.as_ref(), &policy, NOW);
         let done = tokio::join!(apply(), apply(), apply(), apply(), apply(), apply());
         let changed = [done.0, done.1, done.2, done.3, done.4, done.5].map(Result::unwrap);
         assert_eq!(

@@ -25,9 +25,12 @@ const ASCII_LIKE: [&str; 4] = ["utf-8", "utf8", "us-ascii", "iso-8859-1"];
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// More than [`MAX_BODY`] bytes.
-    #[error("the body is larger than 64 KiB: send a smaller one")]
-    TooLarge,
+    /// More bytes than are read.
+    #[error("the body is larger than {max} bytes: send a smaller one")]
+    TooLarge {
+        /// How many are read.
+        max: usize,
+    },
     /// Not all of it came within ten seconds.
     #[error("the body did not arrive within 10 seconds: send it in one go")]
     TooSlow,
@@ -43,7 +46,7 @@ impl BodyError {
     /// 413, 408 or 400.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Broken => StatusCode::BAD_REQUEST,
@@ -56,6 +59,18 @@ impl BodyError {
 /// # Errors
 /// When it is too large, too slow, or breaks off.
 pub async fn read_body(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, BodyError> {
+    read_body_of(request, payload, MAX_BODY).await
+}
+
+/// Reads the whole body, of at most `max` bytes: for the few places where more than [`MAX_BODY`] makes sense.
+///
+/// # Errors
+/// When it is too large, too slow, or breaks off.
+pub async fn read_body_of(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    max: usize,
+) -> Result<Bytes, BodyError> {
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         return Err(BodyError::Encoded);
     }
@@ -63,15 +78,15 @@ pub async fn read_body(request: &HttpRequest, payload: &mut Payload) -> Result<B
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(BodyError::TooLarge);
+    if announced.is_some_and(|length| length > max as u64) {
+        return Err(BodyError::TooLarge { max });
     }
     let collect = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| BodyError::Broken)?;
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(BodyError::TooLarge);
+            if body.len() + chunk.len() > max {
+                return Err(BodyError::TooLarge { max });
             }
             body.extend_from_slice(&chunk);
         }

@@ -7,6 +7,7 @@ mod from_admin;
 mod grants;
 mod keys;
 mod listing;
+mod policy;
 mod resources;
 mod revocations;
 
@@ -15,17 +16,32 @@ use actix_web::{
     error::PathError,
     http::header::{self, HeaderName},
     middleware::{DefaultHeaders, from_fn},
-    web::{self, PathConfig, ServiceConfig, delete, get, patch, post},
+    web::{self, PathConfig, ServiceConfig, delete, get, head, patch, post},
 };
 use m2m::service::{Problem, method_not_allowed};
 
-use super::limited;
+use super::{api_document, limited};
 
 /// Adds the routes.
+#[expect(clippy::too_many_lines, reason = "the whole surface on one screen")]
 pub(super) fn routes(cfg: &mut ServiceConfig) {
+    api_document::prepare();
     let no_store = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     let scope = web::scope("/admin/v1")
         .app_data(PathConfig::default().error_handler(no_such_path))
+        .service(at(
+            "/openapi.json",
+            "GET, HEAD",
+            [
+                get().to(api_document::document),
+                head().to(api_document::document),
+            ],
+        ))
+        .service(at(
+            "/docs",
+            "GET, HEAD",
+            [get().to(api_document::page), head().to(api_document::page)],
+        ))
         .service(at(
             "/clients",
             "GET, POST",
@@ -105,6 +121,11 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
                 delete().to(grants::remove),
             ],
         ))
+        .service(at("/policy", "GET", [get().to(policy::export)]))
+        .service(at("/policy/graph", "GET", [get().to(policy::graph)]))
+        .service(at("/policy/plan", "POST", [post().to(policy::plan)]))
+        .service(at("/policy/apply", "POST", [post().to(policy::apply)]))
+        .service(at("/explain", "POST", [post().to(policy::explain)]))
         .service(at("/audit", "GET", [get().to(audit::list)]))
         .service(at("/keys", "GET", [get().to(keys::list)]))
         .service(at("/keys/rotate", "POST", [post().to(keys::rotate)]))

@@ -1,74 +1,28 @@
-//! The policy file: resources, clients and grants as TOML, checked as a whole before any of it counts.
+//! Reading a policy file. An error says in one line what is wrong and where.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use m2m::{ScopeSet, verify::Algorithm};
-use serde::Deserialize;
+use m2m::{
+    ScopeSet,
+    service::{TextError, redacted},
+};
+use serde::{Deserialize, Deserializer, de};
 
+use super::{
+    DEFAULT_TOKEN_LIFETIME, MAX_TIME, MAX_TOKEN_LIFETIME, Policy, PolicyClient, PolicyError,
+    PolicyGrant, PolicyResource,
+};
 use crate::{
     built_in,
     client::{ClientId, ClientStatus},
     keys::{DEFAULT_ALGORITHM, algorithm},
     resource::{ResourceId, TokenFormat},
+    texts,
 };
 
-/// The life of a resource's tokens where the policy says nothing, in seconds.
-pub const DEFAULT_TOKEN_LIFETIME: u64 = 3600;
-
-/// The longest life that a policy may give a token, in seconds: a bearer token that leaks is good for
-/// whoever holds it until it ends.
-pub const MAX_TOKEN_LIFETIME: u64 = 24 * 3600;
-
-/// A policy in which every name that is used is also defined, with what is [built in](crate::built_in).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    pub resources: BTreeMap<ResourceId, PolicyResource>,
-    pub clients: BTreeMap<ClientId, PolicyClient>,
-    pub grants: BTreeMap<(ClientId, ResourceId), PolicyGrant>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyResource {
-    pub name: String,
-    /// Scope and what it allows, in words.
-    pub scopes: BTreeMap<String, String>,
-    /// In seconds.
-    pub token_lifetime: u64,
-    pub signing_alg: Algorithm,
-    /// The client that the resource server authenticates as.
-    pub owner: Option<ClientId>,
-    pub token_format: TokenFormat,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyClient {
-    pub name: String,
-    pub description: String,
-    /// `None` leaves it as it is: what an operator deactivated does not come alive because a file is applied.
-    pub status: Option<ClientStatus>,
-    /// `None` leaves it as it is.
-    pub metadata: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyGrant {
-    pub scopes: ScopeSet,
-    /// In seconds; `None` takes the resource's.
-    pub token_lifetime: Option<u64>,
-    /// Seconds since the epoch.
-    pub expires_at: Option<u64>,
-    pub reason: String,
-}
-
-/// What is wrong with a policy file, in one line.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    #[error("line {line}: {message}")]
-    Syntax { line: usize, message: String },
-    #[error("{0}")]
-    Meaning(String),
-}
+/// The longest error, in characters.
+const MAX_ERROR: usize = 500;
 
 /// The file as it is written; a misspelled key is an error, not a silently missing rule.
 #[derive(Deserialize)]
@@ -90,7 +44,7 @@ struct FileResource {
     #[serde(default)]
     scopes: BTreeMap<String, String>,
     #[serde(default)]
-    token_lifetime: Option<SignedDuration>,
+    token_lifetime: Option<Life>,
     #[serde(default)]
     signing_alg: Option<String>,
     #[serde(default)]
@@ -106,6 +60,10 @@ struct FileClient {
     name: Option<String>,
     #[serde(default)]
     description: String,
+    #[serde(default)]
+    status: Option<ClientStatus>,
+    #[serde(default)]
+    metadata: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -116,11 +74,53 @@ struct FileGrant {
     #[serde(default)]
     scopes: Vec<String>,
     #[serde(default)]
-    token_lifetime: Option<SignedDuration>,
+    token_lifetime: Option<Life>,
     #[serde(default)]
-    expires_at: Option<Timestamp>,
+    expires_at: Option<End>,
     #[serde(default)]
     reason: String,
+}
+
+/// The life of a token, in seconds, written as `1h` or `15m`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Life(u64);
+
+impl<'de> Deserialize<'de> for Life {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        let life = String::deserialize(value)?.parse::<SignedDuration>().ok();
+        life.filter(|life| life.subsec_nanos() == 0)
+            .and_then(|life| u64::try_from(life.as_secs()).ok())
+            .filter(|seconds| (1..=MAX_TOKEN_LIFETIME).contains(seconds))
+            .map(Self)
+            .ok_or_else(|| {
+                de::Error::custom(
+                    "token_lifetime must lie between 1s and 24h, in whole seconds, as in `1h` or `15m`",
+                )
+            })
+    }
+}
+
+/// When a grant ends, in seconds since the epoch, written as RFC 3339 has it, with or without quotes.
+struct End(u64);
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        let written = match toml::Value::deserialize(value)? {
+            toml::Value::String(text) => text,
+            toml::Value::Datetime(time) => time.to_string(),
+            _ => String::new(),
+        };
+        let end: Timestamp = written.parse().map_err(|_| {
+            de::Error::custom(
+                "expires_at must be a time with its zone, as in `2027-01-01T00:00:00Z`",
+            )
+        })?;
+        u64::try_from(end.as_second())
+            .ok()
+            .filter(|end| *end <= MAX_TIME)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("expires_at must lie between the years 1970 and 9999"))
+    }
 }
 
 impl Policy {
@@ -136,25 +136,17 @@ impl Policy {
             grants: built_in::grants(),
         };
         for (id, client) in file.clients {
-            let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
+            let key = ClientId::parse(&id)
+                .map_err(|e| meaning(format!("client `{}`: {e}", shown(&id))))?;
             if policy.clients.contains_key(&key) {
                 return Err(meaning(format!(
                     "client `{id}` is built in: leave out [clients.{id}]"
                 )));
             }
-            let name = client.name.unwrap_or(id);
-            policy.clients.insert(
-                key,
-                PolicyClient {
-                    name,
-                    description: client.description,
-                    status: None,
-                    metadata: None,
-                },
-            );
+            policy.clients.insert(key, client.check(&id)?);
         }
         for (id, resource) in file.resources {
-            let (id, resource) = resource.check(id, &policy)?;
+            let (id, resource) = resource.check(&id, &policy)?;
             if policy.resources.contains_key(&id) {
                 return Err(meaning(format!(
                     "resource `{id}` is built in: grants can name it, but not change it"
@@ -179,25 +171,42 @@ impl Policy {
         ClientId::parse(client)
             .ok()
             .filter(|id| self.clients.contains_key(id))
-            .ok_or_else(|| format!("there is no [clients.{client}] in this file"))
+            .ok_or_else(|| format!("there is no [clients.{}] in this file", shown(client)))
+    }
+}
+
+impl FileClient {
+    fn check(self, id: &str) -> Result<PolicyClient, PolicyError> {
+        let wrong = |what: String| meaning(format!("client `{id}`: {what}"));
+
+        let name = self.name.unwrap_or_else(|| texts::default_name(id));
+        texts::check_name(&name).map_err(|e| wrong(of_field("name", e)))?;
+        texts::check_description(&self.description)
+            .map_err(|e| wrong(of_field("description", e)))?;
+        if let Some(metadata) = &self.metadata {
+            texts::check_metadata(metadata).map_err(|e| wrong(format!("metadata: {e}")))?;
+        }
+        Ok(PolicyClient {
+            name,
+            description: self.description,
+            status: self.status,
+            metadata: self.metadata,
+        })
     }
 }
 
 impl FileResource {
-    fn check(
-        self,
-        id: String,
-        policy: &Policy,
-    ) -> Result<(ResourceId, PolicyResource), PolicyError> {
-        let wrong = |what: String| meaning(format!("resource `{id}`: {what}"));
+    fn check(self, id: &str, policy: &Policy) -> Result<(ResourceId, PolicyResource), PolicyError> {
+        let wrong = |what: String| meaning(format!("resource `{}`: {what}", shown(id)));
 
-        let key = ResourceId::parse(&id).map_err(|error| wrong(error.to_string()))?;
+        let key = ResourceId::parse(id).map_err(|error| wrong(error.to_string()))?;
         ScopeSet::from_tokens(self.scopes.keys()).map_err(|error| wrong(error.to_string()))?;
-        let token_lifetime = self
-            .token_lifetime
-            .map(seconds)
-            .transpose()
-            .map_err(wrong)?;
+        for (scope, words) in &self.scopes {
+            texts::check_description(words)
+                .map_err(|e| wrong(of_field(&format!("scope {scope}"), e)))?;
+        }
+        let name = self.name.unwrap_or_else(|| texts::default_name(id));
+        texts::check_name(&name).map_err(|e| wrong(of_field("name", e)))?;
         let owner = self
             .owner
             .map(|owner| policy.defined(&owner).map_err(wrong))
@@ -211,10 +220,12 @@ impl FileResource {
         let resource = PolicyResource {
             signing_alg,
             scopes: self.scopes,
-            token_lifetime: token_lifetime.unwrap_or(DEFAULT_TOKEN_LIFETIME),
+            token_lifetime: self
+                .token_lifetime
+                .map_or(DEFAULT_TOKEN_LIFETIME, |Life(seconds)| seconds),
             owner,
             token_format: self.token_format,
-            name: self.name.unwrap_or(id),
+            name,
         };
         Ok((key, resource))
     }
@@ -225,13 +236,19 @@ impl FileGrant {
         let Self {
             client, resource, ..
         } = &self;
-        let wrong = |what: String| meaning(format!("grant {client} -> {resource}: {what}"));
+        let described = format!("grant {} -> {}", shown(client), shown(resource));
+        let wrong = |what: String| meaning(format!("{described}: {what}"));
 
         let client_id = policy.defined(client).map_err(wrong)?;
         let (resource_id, defined) = ResourceId::parse(resource)
             .ok()
             .and_then(|id| policy.resources.get_key_value(&id))
-            .ok_or_else(|| wrong(format!("there is no [resources.{resource}] in this file")))?;
+            .ok_or_else(|| {
+                wrong(format!(
+                    "there is no [resources.{}] in this file",
+                    shown(resource)
+                ))
+            })?;
         let known: BTreeSet<&str> = defined.scopes.keys().map(String::as_str).collect();
         if let Some(scope) = self
             .scopes
@@ -240,53 +257,57 @@ impl FileGrant {
         {
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(wrong(format!(
-                "{resource} has no scope `{scope}`, it has: {known}"
+                "{resource} has no scope `{}`, it has: {known}",
+                shown(scope)
             )));
         }
         let scopes = ScopeSet::from_tokens(&self.scopes).map_err(|e| wrong(e.to_string()))?;
-        let token_lifetime = self
-            .token_lifetime
-            .map(seconds)
-            .transpose()
-            .map_err(wrong)?;
+        texts::check_description(&self.reason).map_err(|e| wrong(of_field("reason", e)))?;
+        let token_lifetime = self.token_lifetime.map(|Life(seconds)| seconds);
         if token_lifetime > Some(defined.token_lifetime) {
             return Err(wrong(format!(
                 "token_lifetime is longer than the resource's, {} s: a grant can only shorten it",
                 defined.token_lifetime
             )));
         }
-        let expires_at = match self.expires_at {
-            None => None,
-            Some(end) => Some(
-                u64::try_from(end.as_second())
-                    .map_err(|_| wrong("expires_at lies before 1970".to_owned()))?,
-            ),
-        };
         let grant = PolicyGrant {
             scopes,
             token_lifetime,
-            expires_at,
+            expires_at: self.expires_at.map(|End(second)| second),
             reason: self.reason,
         };
         Ok(((client_id, resource_id.clone()), grant))
     }
 }
 
-fn meaning(what: String) -> PolicyError {
-    PolicyError::Meaning(what)
+fn meaning(what: impl AsRef<str>) -> PolicyError {
+    PolicyError::Meaning(one_line(what.as_ref()))
 }
 
-fn seconds(life: SignedDuration) -> Result<u64, String> {
-    u64::try_from(life.as_secs())
-        .ok()
-        .filter(|seconds| (1..=MAX_TOKEN_LIFETIME).contains(seconds))
-        .ok_or_else(|| "token_lifetime must lie between 1s and 24h, as in `1h` or `15m`".to_owned())
+/// A name as an error repeats it, so that its place is found. What cannot be a name and is long may be a secret in the
+/// wrong place.
+fn shown(name: &str) -> &str {
+    if name.len() <= 32 || ResourceId::parse(name).is_ok() {
+        name
+    } else {
+        "…"
+    }
+}
+
+/// An error may repeat a name, and a name that is refused may be anything.
+fn one_line(message: &str) -> String {
+    let line = message.replace(char::is_control, " ");
+    line.chars().take(MAX_ERROR).collect()
+}
+
+fn of_field(field: &str, error: TextError) -> String {
+    format!("{field}: {error}")
 }
 
 fn syntax_error(text: &str, error: &toml::de::Error) -> PolicyError {
     PolicyError::Syntax {
         line: line_of(text, error),
-        message: error.message().replace('\n', " "),
+        message: one_line(&redacted(error.message())),
     }
 }
 
@@ -307,8 +328,11 @@ mod tests {
         [clients.bot]
         "#;
 
-    fn error_of(text: &str) -> String {
-        Policy::parse(text).unwrap_err().to_string()
+    fn assert_refused(text: &str, part: &str) {
+        let error = Policy::parse(text).unwrap_err().to_string();
+        assert!(error.contains(part), "{text}\n=> {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(!error.contains("m2m_secret"), "{error}");
     }
 
     #[test]
@@ -333,12 +357,40 @@ mod tests {
     }
 
     #[test]
+    fn what_the_file_does_not_say_of_a_client_is_left_as_it_is() {
+        let client = |text: &str| {
+            let policy = Policy::parse(&format!("[clients.bot]\n{text}")).unwrap();
+            policy.clients[&ClientId::parse("bot").unwrap()].clone()
+        };
+        let silent = client("");
+        assert_eq!((silent.status, silent.metadata), (None, None));
+        let told = client("status = 'inactive'\nmetadata = { team = 'blue', 'cost.centre' = '7' }");
+        assert_eq!(told.status, Some(ClientStatus::Inactive));
+        assert_eq!(told.metadata.unwrap()["cost.centre"], "7");
+    }
+
+    #[test]
+    fn a_time_may_stand_without_quotes() {
+        let policy = Policy::parse(&format!(
+            "{RESOURCE}\n[[grants]]\nclient = 'bot'\nresource = 'notes'\n\
+             expires_at = 2027-01-01T01:00:00+01:00"
+        ))
+        .unwrap();
+        let ends: Vec<_> = policy
+            .grants
+            .values()
+            .filter_map(|grant| grant.expires_at)
+            .collect();
+        assert_eq!(ends, [1_798_761_600]);
+    }
+
+    #[test]
     fn what_is_wrong_is_said_in_one_line_with_its_place() {
         let grant = |lines: &str| format!("{RESOURCE}\n[[grants]]\n{lines}");
         for (text, part) in [
             (
                 "[resources.a]\ntoken_format = 'paper'".to_owned(),
-                "line 2: unknown variant `paper`",
+                "line 2: unknown variant, expected `jwt` or `opaque`",
             ),
             ("clients = [".to_owned(), "line 1"),
             (
@@ -371,7 +423,7 @@ mod tests {
             ),
             (
                 "[resources.a]\ntoken_lifetime = 'soon'".to_owned(),
-                "line 2",
+                "line 2: token_lifetime must lie",
             ),
             (
                 "[resources.auth-provider]".to_owned(),
@@ -412,12 +464,61 @@ mod tests {
             ),
             (
                 grant("client = 'bot'\nresource = 'notes'\nexpires_at = '1960-01-01T00:00:00Z'"),
-                "before 1970",
+                "line 10: expires_at must lie between the years 1970 and 9999",
             ),
         ] {
-            let error = error_of(&text);
-            assert!(error.contains(part), "{text}\n=> {error}");
-            assert_eq!(error.lines().count(), 1, "{error}");
+            assert_refused(&text, part);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_refused_is_not_repeated() {
+        let grant = |lines: &str| format!("{RESOURCE}\n[[grants]]\n{lines}");
+        for (text, part) in [
+            (
+                grant("client = 'bot'\nresource = 'notes'\nexpires_at = 2027"),
+                "line 10: expires_at must be a time",
+            ),
+            (
+                grant("client = 'bot'\nresource = 'notes'\nreason = 'a\\u0007b'")
+                    .replace('\'', "\""),
+                "grant bot -> notes: reason: it has a control character",
+            ),
+            (
+                "[resources.a]\nname = ''".to_owned(),
+                "resource `a`: name: it is empty",
+            ),
+            (
+                "[resources.a]\nscopes = { x = \"a\\nb\" }".to_owned(),
+                "resource `a`: scope x: it has a control character",
+            ),
+            (
+                format!("[clients.a]\ndescription = '{}'", "x".repeat(1001)),
+                "client `a`: description: it is too long: write at most 1000 characters",
+            ),
+            (
+                "[clients.a]\nmetadata = { 'a b' = 'c' }".to_owned(),
+                "client `a`: metadata: a key is",
+            ),
+            (
+                "[clients.a]\nmetadata = { a = 1 }".to_owned(),
+                "line 2: invalid type, expected a string",
+            ),
+            (
+                "[clients.a]\nstatus = 'm2m_secret'".to_owned(),
+                "line 2: unknown variant, expected `active` or `inactive`",
+            ),
+            (
+                "[clients]\na = 'm2m_secret'".to_owned(),
+                "line 2: invalid type, expected",
+            ),
+            (
+                grant("client = \"a\\u0007b\\nc\"\nresource = 'notes'"),
+                "grant a b c -> notes: there is no [clients.a b c]",
+            ),
+            ("[clients.'..']".to_owned(), "client `..`: a client id is"),
+        ] {
+            assert_refused(&text, part);
         }
     }
 }
