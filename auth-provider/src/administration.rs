@@ -51,8 +51,11 @@ pub async fn revoke_all(
     let revoked = match (wish.client_id, wish.resource, wish.credential) {
         (Some(client), None, None) => Revoked::Client(known(server, &client).await?),
         (Some(client), Some(resource), None) => {
+            let resource = ResourceId::parse(&resource).map_err(|_| Failure::Unclear)?;
             let client = known(server, &client).await?;
-            Revoked::Grant(client, known_resource(server, &resource).await?)
+            let found = server.store.resource(&resource).await?;
+            found.ok_or(Failure::NoSuchResource)?;
+            Revoked::Grant(client, resource)
         }
         (None, None, Some(credential)) => {
             Revoked::Credential(CredentialId::parse(&credential).ok_or(Failure::Unclear)?)
@@ -96,12 +99,6 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
     let id = ClientId::parse(client).map_err(|_| Failure::NoSuchClient)?;
     let record = server.store.client_record(&id).await?;
     record.map(|_| id).ok_or(Failure::NoSuchClient)
-}
-
-async fn known_resource(server: &AuthServer, resource: &str) -> Result<ResourceId, Failure> {
-    let id = ResourceId::parse(resource).map_err(|_| Failure::NoSuchResource)?;
-    let found = server.store.resource(&id).await?;
-    found.map(|_| id).ok_or(Failure::NoSuchResource)
 }
 
 async fn add(server: &AuthServer, revoked: Revoked, event: &Event) -> Result<(), StoreError> {

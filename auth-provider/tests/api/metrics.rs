@@ -104,8 +104,8 @@ async fn what_happens_is_counted_by_kind_and_reason() {
     let after = metrics(&server).await;
     for (action, outcome, reason, more) in [
         ("token.issued", "success", "", 4.0),
-        ("token.refused", "refused", "invalid_target", 1.0),
-        ("token.refused", "refused", "invalid_scope", 1.0),
+        ("token.refused", "refused", "no_such_resource", 1.0),
+        ("token.refused", "refused", "scope_not_defined", 1.0),
         ("authentication.failed", "refused", "wrong_secret", 1.0),
         ("client.created", "success", "", 1.0),
         ("credential.created", "success", "", 1.0),
