@@ -2,6 +2,7 @@
 
 use std::slice::from_ref;
 
+use m2m::service::given;
 use serde::Deserialize;
 
 use crate::{
@@ -18,8 +19,11 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wish {
+    #[serde(deserialize_with = "given")]
     client_id: Option<String>,
+    #[serde(deserialize_with = "given")]
     resource: Option<String>,
+    #[serde(deserialize_with = "given")]
     credential: Option<String>,
 }
 

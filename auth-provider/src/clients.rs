@@ -14,19 +14,15 @@ use crate::{
     server::AuthServer,
 };
 
-/// How many clients are kept in memory at the most.
-const REMEMBERED: u64 = 10_000;
-
-/// How long a record is used before it is read again: a change that another replica made is seen within this
-/// time.
-const FRESH_FOR: Duration = Duration::from_secs(1);
-
 /// When a failed authentication is answered, at the earliest. It is longer than a read of the store takes, and short
 /// for who mistyped.
 const REFUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// Up to so much later: chance covers the microseconds by which the work before still shows.
 const SPREAD: Duration = Duration::from_millis(10);
+
+/// Of how many credentials it is remembered when their use was noted.
+const MOST_NOTED: u64 = 100_000;
 
 /// How often the use of a credential is noted that asks for no token, in seconds.
 const NOTED_EVERY: u64 = 60;
@@ -38,43 +34,23 @@ const PATIENCE: u32 = 10;
 /// The longest that a failed authentication waits for its answer.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// The clients that asked lately, so that a token costs no database read.
-pub struct Directory {
-    records: Cache<ClientId, Arc<ClientRecord>>,
-    /// When the use of a credential was noted.
-    noted: Cache<CredentialId, u64>,
-}
+/// Whose use was noted lately.
+pub struct Noted(Cache<CredentialId, u64>);
 
-impl Default for Directory {
+impl Default for Noted {
     fn default() -> Self {
-        Self {
-            records: Cache::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(FRESH_FOR)
-                .build(),
-            noted: Cache::new(REMEMBERED),
-        }
+        Self(Cache::new(MOST_NOTED))
     }
 }
 
-impl Directory {
-    /// Reads the client anew the next time: it was changed here.
-    pub fn forget(&self, client: &ClientId) {
-        self.records.invalidate(client);
-    }
-
-    /// Reads every client anew: something changed that each may be concerned by.
-    pub fn forget_all(&self) {
-        self.records.invalidate_all();
-    }
-
+impl Noted {
     /// Whether the use of a credential was noted within the last minute; if not, it is now.
-    fn noted_lately(&self, credential: &CredentialId, now: u64) -> bool {
-        let noted = self.noted.get(credential);
+    fn lately(&self, credential: &CredentialId, now: u64) -> bool {
+        let noted = self.0.get(credential);
         if noted.is_some_and(|at| now < at + NOTED_EVERY) {
             return true;
         }
-        self.noted.insert(credential.clone(), now);
+        self.0.insert(credential.clone(), now);
         false
     }
 }
@@ -139,21 +115,21 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
         OAuthError::invalid_client().because("no_such_client", why)
     };
     let id = ClientId::parse(id).map_err(|_| unknown())?;
-    if let Some(known) = server.directory.records.get(&id)
+    if let Some(known) = server.directory.known(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
         return Ok(authenticated);
     }
-    let Some(record) = server.store.client_record(&id).await?.map(Arc::new) else {
+    let Some(fresh) = server.directory.read(&id).await? else {
         return Err(unknown());
     };
-    let Some(authenticated) = Authenticated::by(&record, &presented, now) else {
-        let (reason, why) = record.refuses(&presented);
+    let Some(authenticated) = Authenticated::by(&fresh.record, &presented, now) else {
+        let (reason, why) = fresh.record.refuses(&presented);
         return Err(OAuthError::invalid_client()
             .of_client(&id)
             .because(reason, why));
     };
-    server.directory.records.insert(id, record);
+    server.directory.remember(&fresh);
     Ok(authenticated)
 }
 
@@ -178,7 +154,7 @@ pub async fn note_use(
     origin: &Origin,
 ) -> Result<(), Behind> {
     let now = server.clock.now();
-    if server.directory.noted_lately(&caller.credential, now) {
+    if server.noted.lately(&caller.credential, now) {
         return Ok(());
     }
     let mut event = Event::done(Action::CredentialUsed, now, origin)

@@ -225,6 +225,18 @@ pub struct Settings {
     )]
     rate_limit_failures: Option<RateLimit>,
 
+    /// Lets clients register themselves (RFC 7591), each time with an access token for auth-provider that has the scope
+    /// clients:register [default: false]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_DYNAMIC_REGISTRATION",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        global = true
+    )]
+    dynamic_registration: Option<bool>,
+
     #[arg(skip)]
     master_key: Option<SecretString>,
 }
@@ -251,6 +263,8 @@ pub struct Config {
     pub credential_warning: u64,
     /// How much one caller may ask for.
     pub rate_limits: Rates,
+    /// Whether clients may register themselves.
+    pub dynamic_registration: bool,
     pub master_key: Option<SecretString>,
 }
 
@@ -302,6 +316,7 @@ impl Settings {
             rate_limit_address: self.rate_limit_address.or(other.rate_limit_address),
             rate_limit_admin: self.rate_limit_admin.or(other.rate_limit_admin),
             rate_limit_failures: self.rate_limit_failures.or(other.rate_limit_failures),
+            dynamic_registration: self.dynamic_registration.or(other.dynamic_registration),
             master_key: self.master_key.or(other.master_key),
         }
     }
@@ -347,6 +362,7 @@ impl Settings {
                 admin: self.rate_limit_admin,
                 failures: self.rate_limit_failures,
             }),
+            dynamic_registration: self.dynamic_registration.unwrap_or(false),
             master_key: self.master_key,
         };
         ensure!(
@@ -427,6 +443,10 @@ impl Config {
         for (name, limit) in self.rate_limits.settings() {
             table.insert(name.into(), limit.to_string().into());
         }
+        table.insert(
+            "dynamic_registration".into(),
+            self.dynamic_registration.into(),
+        );
         if self.master_key.is_some() {
             table.insert("master_key".into(), "***".into());
         }
@@ -478,6 +498,7 @@ mod tests {
         );
         assert_eq!(config.clients_file, Path::new("clients.json"));
         assert!(config.to_toml().contains("master_key = \"***\""));
+        assert!(config.to_toml().contains("dynamic_registration = false"));
         assert!(
             config
                 .to_toml()

@@ -12,10 +12,12 @@ use tracing::{debug, error, info};
 use crate::{
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
+    directory::ReadError,
     journal::Behind,
     keys::KeyError,
     limits::Exhausted,
     policy::Refusal,
+    registry::commit,
     resource::ResourceId,
     storage::StoreError,
 };
@@ -31,6 +33,10 @@ pub enum ErrorCode {
     InvalidScope,
     /// RFC 8707 section 2.
     InvalidTarget,
+    /// RFC 7591 section 3.2.2, as the next two.
+    InvalidClientMetadata,
+    InvalidRedirectUri,
+    UnapprovedSoftwareStatement,
     /// As in RFC 6749 section 4.1.2.1: the server cannot answer just now.
     TemporarilyUnavailable,
 }
@@ -45,6 +51,9 @@ impl ErrorCode {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
@@ -147,6 +156,11 @@ impl OAuthError {
         self.code == ErrorCode::InvalidClient
     }
 
+    /// Whether it was refused before anybody was asked who it is.
+    pub fn is_of_a_stranger(&self) -> bool {
+        self.client.is_none() && self.why.is_none() && self.source.is_none()
+    }
+
     /// What the audit log keeps of it. `None` for what is the server's own fault: that is in its log. And `None` for what
     /// a limit refused: a flood must not fill the disk.
     pub fn event(&self, action: Action, at: u64, address: Option<IpAddr>) -> Option<Event> {
@@ -190,6 +204,35 @@ impl From<Exhausted> for OAuthError {
     }
 }
 
+/// What a client hears that registers, changes or removes itself.
+impl From<commit::Refusal> for OAuthError {
+    fn from(refusal: commit::Refusal) -> Self {
+        use commit::Refusal as R;
+        let changed =
+            "the client was changed or removed at the same moment: read it, and try again";
+        match refusal {
+            R::TooMuch { .. } => Self::new(ErrorCode::InvalidClientMetadata, refusal.to_string()),
+            R::NotFound { .. } | R::Conflict { .. } | R::Changed => {
+                Self::invalid_request(changed).status(StatusCode::CONFLICT)
+            }
+            R::KeyReused => {
+                Self::invalid_request(refusal.to_string()).status(StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            R::Forbidden(_) => {
+                Self::invalid_request(refusal.to_string()).status(StatusCode::FORBIDDEN)
+            }
+            R::Store(source) => source.into(),
+            R::Journal(source) => source.into(),
+            R::Busy | R::Sealed => {
+                let description = "the server cannot keep this just now: try again in a moment";
+                let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
+                error.source = Some(Box::new(refusal));
+                error
+            }
+        }
+    }
+}
+
 impl From<KeyError> for OAuthError {
     fn from(source: KeyError) -> Self {
         let description = "the server has no key to sign with just now: try again in a moment";
@@ -201,6 +244,18 @@ impl From<KeyError> for OAuthError {
 
 impl From<StoreError> for OAuthError {
     fn from(source: StoreError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl From<ReadError> for OAuthError {
+    fn from(source: ReadError) -> Self {
+        Self::without_data(source)
+    }
+}
+
+impl OAuthError {
+    fn without_data(source: impl Error + Send + Sync + 'static) -> Self {
         let description = "the server cannot reach its data just now: try again in a moment";
         let mut error = Self::new(ErrorCode::TemporarilyUnavailable, description);
         error.source = Some(Box::new(source));

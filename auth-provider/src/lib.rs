@@ -10,6 +10,7 @@ pub mod startup;
 pub mod http;
 
 pub mod clients;
+pub mod directory;
 pub mod explain;
 pub mod limits;
 pub mod policy;
@@ -22,6 +23,7 @@ pub mod introspection;
 pub mod journal;
 pub mod metrics;
 pub mod own_token;
+pub mod registration;
 pub mod revocation;
 
 pub mod address;

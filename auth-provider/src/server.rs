@@ -6,9 +6,9 @@ use m2m::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    clients::Directory, document::Document, expiry::Watch, journal::Journal, keys::SigningKeys,
-    limits::Limits, master_key::MasterKey, metrics::Metrics, revocation::Revocations,
-    storage::Store,
+    clients::Noted, directory::Directory, document::Document, expiry::Watch, journal::Journal,
+    keys::SigningKeys, limits::Limits, master_key::MasterKey, metrics::Metrics,
+    revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -18,9 +18,13 @@ pub struct AuthServer {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Directory,
+    /// Which credentials were seen in use.
+    pub noted: Noted,
     pub limits: Limits,
     /// Whether a proxy in front says whose request it is.
     pub behind_tls_proxy: bool,
+    /// Whether clients may register themselves.
+    pub dynamic_registration: bool,
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,

@@ -23,9 +23,10 @@ use url::Url;
 
 use crate::{
     built_in,
-    clients::Directory,
+    clients::Noted,
     clients_file,
     config::Config,
+    directory::Directory,
     expiry, http,
     journal::Journal,
     keys::{Schedule, SigningKeys},
@@ -114,13 +115,15 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
-        metadata: http::metadata(&public_url),
+        metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
         clock,
+        directory: Directory::new(Arc::clone(&store)),
         store,
-        directory: Directory::default(),
+        noted: Noted::default(),
         limits: Limits::new(config.rate_limits, &metrics),
         behind_tls_proxy: config.behind_tls_proxy,
+        dynamic_registration: config.dynamic_registration,
         keys,
         revocations,
         journal,

@@ -125,6 +125,7 @@ fn issued(token: &OwnToken, origin: &Origin) -> Event {
         .credential(&token.credential);
     event.jti = Some(token.jti.clone());
     event.ends_at = Some(token.exp);
+    event.request_id = None; // the token's own name is the one that its client knows
     event
 }
 

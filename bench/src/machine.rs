@@ -2,6 +2,8 @@
 
 use std::{fs, io};
 
+use serde::Serialize;
+
 /// Linux counts processor time for `/proc` in hundredths of a second, whatever the kernel's own
 /// tick is.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -93,6 +95,34 @@ fn parse_process_stat(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
+/// What of a process lies in memory, in MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Memory {
+    pub resident: f64,
+    /// The most that it ever was.
+    pub highest: f64,
+}
+
+impl Memory {
+    pub fn of(pid: u32) -> io::Result<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status"))?)
+            .ok_or_else(|| io::Error::other(format!("cannot make sense of /proc/{pid}/status")))
+    }
+
+    /// The lines `VmRSS:     1234 kB` and `VmHWM:`.
+    fn parse(status: &str) -> Option<Self> {
+        let mebibytes = |name| {
+            let figure = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kibibytes: f64 = figure.trim().strip_suffix(" kB")?.parse().ok()?;
+            Some(kibibytes / 1024.0)
+        };
+        Some(Self {
+            resident: mebibytes("VmRSS:")?,
+            highest: mebibytes("VmHWM:")?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +144,18 @@ mod tests {
         assert_eq!(parse("0-1"), Some(vec![0, 1]));
         assert_eq!(parse("2,4-6"), Some(vec![2, 4, 5, 6]));
         assert_eq!(parse("many"), None);
+    }
+
+    #[test]
+    fn memory_is_what_is_resident_and_what_was() {
+        let status = "Name:\ta\nVmHWM:\t    2048 kB\nVmRSS:\t    1536 kB\n";
+        let expected = Memory {
+            resident: 1.5,
+            highest: 2.0,
+        };
+        assert_eq!(Memory::parse(status), Some(expected));
+        assert_eq!(Memory::parse("Name:\ta\n"), None);
+        assert!(Memory::of(std::process::id()).is_ok());
     }
 
     #[test]

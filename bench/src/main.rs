@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{bail, ensure};
 use bench::{
-    floor, revoke,
+    clients, floor, revoke,
     run::{self, Plan},
 };
 use clap::{Parser, Subcommand};
@@ -52,6 +52,21 @@ enum Command {
         #[arg(long, default_value = "demo/policy.toml")]
         policy: PathBuf,
     },
+    /// Measure what a million clients cost. Goals that are missed are an error.
+    Clients {
+        /// How many clients the database has.
+        #[arg(long, default_value_t = 1_000_000)]
+        clients: u32,
+        /// Fewer and shorter rounds.
+        #[arg(long)]
+        quick: bool,
+        /// Print JSON instead of the table.
+        #[arg(long)]
+        json: bool,
+        /// The policy that auth-provider starts with.
+        #[arg(long, default_value = "demo/policy.toml")]
+        policy: PathBuf,
+    },
     /// Be the floor server (`run` starts one itself).
     Floor {
         #[arg(long)]
@@ -78,9 +93,19 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             json,
             policy,
         } => {
-            let plan = if quick { Plan::QUICK } else { Plan::FULL };
-            let report = unless_interrupted(run::run(plan, &policy)).await?;
+            let report = unless_interrupted(run::run(plan(quick), &policy)).await?;
             print(&report, json)?;
+        }
+        Command::Clients {
+            clients,
+            quick,
+            json,
+            policy,
+        } => {
+            let work = clients::run(clients, plan(quick), &policy);
+            let report = unless_interrupted(work).await?;
+            print(&report, json)?;
+            ensure!(report.is_good(), "a goal was missed");
         }
         Command::Revoke {
             rounds,
@@ -93,6 +118,10 @@ async fn obey(command: Command) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn plan(quick: bool) -> Plan {
+    if quick { Plan::QUICK } else { Plan::FULL }
 }
 
 /// However a measurement ends, dropping its future stops every process that it started.

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{run::Plan, wrk::CONNECTIONS};
+use crate::{
+    run::Plan,
+    wrk::{CONNECTIONS, Summary},
+};
 
 /// The part of its core that a server under full load uses. With less, something else was the limit.
 const FULL_LOAD: f64 = 0.9;
@@ -18,12 +21,30 @@ pub struct Sample {
     pub cpu_microseconds: f64,
 }
 
+impl Sample {
+    /// `used` are the seconds of processor time that the server spent on it.
+    pub fn of(summary: &Summary, used: f64) -> Self {
+        Self {
+            requests_per_second: summary.requests_per_second(),
+            p99_milliseconds: summary.p99_microseconds / 1e3,
+            cpu_microseconds: used * 1e6 / summary.requests,
+        }
+    }
+}
+
 /// A route's samples, one for each round.
 pub struct Measured {
     pub name: &'static str,
     /// The least ratio of the product's speed to this one's that is wanted.
     pub goal: Option<f64>,
     pub samples: Vec<Sample>,
+}
+
+impl Measured {
+    /// The median of the server's processor time per request.
+    pub fn cpu_microseconds(&self) -> f64 {
+        median(self.samples.iter().map(|sample| sample.cpu_microseconds))
+    }
 }
 
 /// All figures of a run.
@@ -73,6 +94,11 @@ impl Report {
 
     pub fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
+    }
+
+    /// Whether every goal was met.
+    pub fn is_good(&self) -> bool {
+        self.ratios.iter().all(|ratio| ratio.met != Some(false))
     }
 
     /// Adds routes that took turns: the first is compared with each of the others.

@@ -1,7 +1,7 @@
 //! What is measured, and how: every figure is a ratio of two routes that are put under load one
 //! right after the other, again and again, so that whatever else the machine does falls on both.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
@@ -127,23 +127,8 @@ impl Servers {
     /// Starts the programs that were built beside this one, each with one worker.
     pub(crate) async fn start(setting: &Setting, policy: &Path) -> anyhow::Result<Self> {
         let this = std::env::current_exe()?;
-        let policy = fs::canonicalize(policy)
-            .with_context(|| format!("there is no policy at {}", policy.display()))?;
         let place = setting.place(setting.server_core);
-
-        // Data folder, master key and clients.json have their default places below `place.folder`.
-        let mut provider = Server::start(
-            "auth-provider",
-            &this.with_file_name("auth-provider"),
-            place,
-            |command, address| {
-                command
-                    .env("AUTH_PROVIDER_LISTEN", address.to_string())
-                    .env("AUTH_PROVIDER_PUBLIC_URL", format!("http://{address}"))
-                    .env("AUTH_PROVIDER_POLICY", policy)
-                    .env("AUTH_PROVIDER_WORKERS", "1")
-            },
-        )?;
+        let mut provider = provider(setting, policy)?;
         let issuer = provider.url("/auth");
         let mut calendar = Server::start(
             "calendar-service",
@@ -230,14 +215,37 @@ impl Servers {
     }
 }
 
-/// The credentials of the demo's client, as auth-provider wrote them at its first start.
+/// Starts the auth-provider that was built beside this program, with one worker. Data folder, master key and
+/// clients.json have their default places below the setting's folder.
+pub(crate) fn provider(setting: &Setting, policy: &Path) -> anyhow::Result<Server> {
+    let policy = fs::canonicalize(policy)
+        .with_context(|| format!("there is no policy at {}", policy.display()))?;
+    Server::start(
+        "auth-provider",
+        &std::env::current_exe()?.with_file_name("auth-provider"),
+        setting.place(setting.server_core),
+        |command, address| {
+            command
+                .env("AUTH_PROVIDER_LISTEN", address.to_string())
+                .env("AUTH_PROVIDER_PUBLIC_URL", format!("http://{address}"))
+                .env("AUTH_PROVIDER_POLICY", policy)
+                .env("AUTH_PROVIDER_WORKERS", "1")
+        },
+    )
+}
+
+/// The credentials of the demo's client.
 pub(crate) fn assistant(folder: &Path) -> anyhow::Result<ClientEntry> {
-    #[derive(Deserialize)]
-    struct Clients {
-        assistant: ClientEntry,
-    }
+    entry(folder, "assistant")
+}
+
+/// A client's credentials, as auth-provider wrote them at its first start.
+pub(crate) fn entry(folder: &Path, client: &str) -> anyhow::Result<ClientEntry> {
     let text = fs::read_to_string(folder.join("clients.json")).context("no clients.json")?;
-    Ok(serde_json::from_str::<Clients>(&text)?.assistant)
+    let mut entries: HashMap<String, ClientEntry> = serde_json::from_str(&text)?;
+    entries
+        .remove(client)
+        .with_context(|| format!("clients.json has no {client}"))
 }
 
 /// Puts some routes under load in turn, round after round.
@@ -267,14 +275,9 @@ async fn measure(setting: &Setting, routes: &[Route<'_>]) -> anyhow::Result<Vec<
 /// Loads one route for some seconds.
 async fn sample(setting: &Setting, route: &Route<'_>, seconds: u32) -> anyhow::Result<Sample> {
     let before = route.server.processor_seconds()?;
-    let load = setting.place(setting.load_core);
-    let summary = route.request.repeat(seconds, load).await?;
+    let summary = route.request.repeat(seconds, setting.load()).await?;
     let used = route.server.processor_seconds()? - before;
-    Ok(Sample {
-        requests_per_second: summary.requests_per_second(),
-        p99_milliseconds: summary.p99_microseconds / 1e3,
-        cpu_microseconds: used * 1e6 / summary.requests,
-    })
+    Ok(Sample::of(&summary, used))
 }
 
 impl Setting {
@@ -296,6 +299,11 @@ impl Setting {
     /// Where the servers keep their files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where the load is made.
+    pub(crate) fn load(&self) -> Place<'_> {
+        self.place(self.load_core)
     }
 
     fn place(&self, core: u32) -> Place<'_> {

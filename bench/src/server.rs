@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep};
 
-use crate::machine;
+use crate::machine::{self, Memory};
 
 /// How long a server may take until it is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,6 +91,12 @@ impl Server {
     /// The processor time that the server has used so far.
     pub fn processor_seconds(&self) -> anyhow::Result<f64> {
         machine::processor_seconds_of(self.process.id())
+            .with_context(|| format!("{} is gone:\n{}", self.name, self.last_words()))
+    }
+
+    /// How much memory the server uses.
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        Memory::of(self.process.id())
             .with_context(|| format!("{} is gone:\n{}", self.name, self.last_words()))
     }
 

@@ -37,6 +37,8 @@ pub struct Request {
     url: String,
     headers: Vec<(&'static str, String)>,
     body: &'static str,
+    /// Lua that makes each request anew.
+    maker: String,
 }
 
 /// What one run of the load came to.
@@ -58,6 +60,7 @@ impl Request {
             url,
             headers: Vec::new(),
             body: "",
+            maker: String::new(),
         }
     }
 
@@ -70,12 +73,18 @@ impl Request {
                 "application/x-www-form-urlencoded".to_owned(),
             )],
             body: form,
+            maker: String::new(),
         }
     }
 
     pub fn basic_auth(self, id: &str, secret: &str) -> Self {
         let credentials = STANDARD.encode(format!("{id}:{secret}"));
         self.authorization(format!("Basic {credentials}"))
+    }
+
+    /// When it is repeated, each one is made by the Lua function `request` in `maker`.
+    pub fn made_by(self, maker: String) -> Self {
+        Self { maker, ..self }
     }
 
     pub fn bearer(self, token: &str) -> Self {
@@ -149,7 +158,7 @@ impl Request {
         if !self.body.is_empty() {
             writeln!(script, "wrk.body = {}", lua(self.body)).expect("a string takes any text");
         }
-        script + SUMMARY
+        script + &self.maker + SUMMARY
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     params::{Params, form_decode},
 };
 use crate::{
+    address::CallerAddress,
     audit::{Action, Origin},
     client::ClientRecord,
     clients::{self, Authenticated},
@@ -57,10 +58,10 @@ impl<F: Form + 'static> FromRequest for FromClient<F> {
             let server = request
                 .app_data::<Data<AuthServer>>()
                 .expect("the routes are added together with the server");
-            let address = Some(caller_address(&request, server).ip());
+            let address = caller_address(&request, server);
             match read::<F>(server, &request, &mut payload).await {
                 Ok((caller, form)) => {
-                    let origin = Origin::of(Some(caller.client.id.clone()), address);
+                    let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
                     if !F::IS_NOTED {
                         clients::note_use(server, &caller, &origin).await?;
                     }
@@ -88,9 +89,24 @@ async fn read<F: Form>(
     Ok((caller, form))
 }
 
+/// Puts a refusal into the audit log. Strangers cannot fill it: they have no more refusals than a guesser has.
+pub(super) async fn refused(
+    server: &AuthServer,
+    address: CallerAddress,
+    action: Option<Action>,
+    error: OAuthError,
+) -> OAuthError {
+    if error.is_of_a_stranger()
+        && let Err(exhausted) = server.limits.failures.count_stranger(address.network())
+    {
+        return exhausted.into();
+    }
+    audited(server, Some(address.ip()), action, error).await
+}
+
 /// Puts a refusal into the audit log: as `action`, or as a failed authentication if it is one. When the log takes nothing
 /// just now, that is the answer.
-pub(super) async fn refused(
+pub(super) async fn audited(
     server: &AuthServer,
     address: Option<IpAddr>,
     action: Option<Action>,
@@ -116,14 +132,14 @@ pub(super) async fn client_of(
     server: &AuthServer,
     request: &HttpRequest,
 ) -> Result<Arc<ClientRecord>, OAuthError> {
-    let address = Some(caller_address(request, server).ip());
+    let address = caller_address(request, server);
     let outcome = async {
         let credentials = credentials(request.headers(), &mut Params::default())?;
         authenticate(server, request, &credentials).await
     };
     match outcome.await {
         Ok(caller) => {
-            let origin = Origin::of(Some(caller.client.id.clone()), address);
+            let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
             clients::note_use(server, &caller, &origin).await?;
             Ok(caller.client)
         }

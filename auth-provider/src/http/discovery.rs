@@ -8,7 +8,7 @@ use actix_web::{
     },
     web::Data,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::below_issuer;
@@ -24,10 +24,10 @@ const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 /// No RFC has a name for it, so it has one that nobody else will give to something else.
 const REVOCATIONS_ENDPOINT: &str = "urn:m2m:oauth:revocations_endpoint";
 
-/// The metadata of the server that is reached at `public_url`.
-pub fn metadata(public_url: &Url) -> Document {
+/// The metadata of the server that is reached at `public_url`. Where to register it says only if clients may.
+pub fn metadata(public_url: &Url, dynamic_registration: bool) -> Document {
     let at = |path| below_issuer(public_url, path);
-    let metadata = json!({
+    let mut metadata = json!({
         "issuer": at(""),
         "token_endpoint": at("/oauth/token"),
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
@@ -43,6 +43,9 @@ pub fn metadata(public_url: &Url) -> Document {
         "authorization_endpoint": at("/oauth/authorize"),
         "response_types_supported": ["none"],
     });
+    if dynamic_registration {
+        metadata["registration_endpoint"] = Value::from(at("/clients/register"));
+    }
     Document::new(metadata.to_string(), METADATA_MAX_AGE)
 }
 

@@ -12,6 +12,7 @@ mod metrics;
 mod oauth;
 mod openapi;
 mod params;
+mod registration;
 
 use actix_web::{
     FromRequest, Handler, Responder, ResponseError, Route,
@@ -56,6 +57,9 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         for base in ["", ISSUER_PATH] {
             let scope = web::scope(&format!("{base}/oauth")).configure(oauth_routes);
             cfg.service(scope.wrap(from_fn(limited::oauth)));
+            if server.dynamic_registration {
+                cfg.service(registration::routes(base));
+            }
         }
         for path in METADATA {
             get(cfg, path, discovery::serve_metadata);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    client_auth::{Form, FromClient, refused},
+    client_auth::{Form, FromClient, audited},
     params::Params,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) async fn issue_token(
     let issued = match tokens::issue(&server, &caller, &origin, &wish).await {
         Ok(issued) => issued,
         Err(error) => {
-            return Err(refused(&server, origin.address, TokenRequest::REFUSAL, error).await);
+            return Err(audited(&server, origin.address, TokenRequest::REFUSAL, error).await);
         }
     };
     Ok(HttpResponse::Ok()

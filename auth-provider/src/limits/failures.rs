@@ -60,6 +60,14 @@ impl Failures {
         Ok(before.saturating_add(1))
     }
 
+    /// Counts a refusal of somebody who named no client at all.
+    ///
+    /// # Errors
+    /// When too many come from there.
+    pub fn count_stranger(&self, network: Network) -> Result<(), Exhausted> {
+        self.networks.take(&network).map(drop)
+    }
+
     /// The right secret was presented: what failed before no longer counts. Where nothing failed, it writes nothing.
     pub fn forgive(&self, id: &str, network: Network) {
         let key = self.key(id, network);

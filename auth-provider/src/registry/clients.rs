@@ -50,6 +50,17 @@ pub struct ClientChange {
     metadata: MetadataChange,
 }
 
+impl ClientChange {
+    /// Another name, and this of the metadata: `None` removes the key.
+    pub fn of(name: Name, metadata: BTreeMap<String, Option<String>>) -> Self {
+        Self {
+            name: Some(name),
+            metadata: MetadataChange(metadata),
+            ..Self::default()
+        }
+    }
+}
+
 /// The client of this id, as a path has it.
 ///
 /// # Errors

@@ -51,7 +51,8 @@ pub enum Refusal {
     TooMuch { field: &'static str, why: String },
     /// The version that the caller knows is not the last one.
     #[error(
-        "this was changed since you read it: read it again, and send If-Match with the new ETag"
+        "If-Match is not the ETag of what is there: it was changed since you read it. Read it again, and send the ETag \
+         that you are given, in its quotes"
     )]
     Changed,
     #[error("{0}")]
@@ -112,8 +113,9 @@ impl Expected {
     /// [`Refusal::Changed`] when `version` is not among them.
     pub fn check(&self, version: &Version) -> Result<(), Refusal> {
         match self {
-            Self::OneOf(versions) if !versions.contains(version) => Err(Refusal::Changed),
-            _ => Ok(()),
+            Self::Any => Ok(()),
+            Self::OneOf(versions) if versions.contains(version) => Ok(()),
+            Self::OneOf(_) => Err(Refusal::Changed),
         }
     }
 }

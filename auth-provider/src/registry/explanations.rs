@@ -1,14 +1,15 @@
 //! Why something is allowed or not: what the registry knows, put before [`explain`].
 
-use m2m::ScopeSet;
+use m2m::{ScopeSet, service::given};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::views::GrantView;
+use super::{values::ScopeList, views::GrantView};
 use crate::{
     client::{ClientId, ClientRecord},
     explain::{Explanation, KnownResource, explain, resource_in_question},
     policy::Wish,
+    resource::ResourceId,
     server::AuthServer,
     storage::StoreError,
 };
@@ -17,12 +18,12 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    client_id: String,
-    #[serde(default)]
-    resource: Option<String>,
+    client_id: ClientId,
+    #[serde(default, deserialize_with = "given")]
+    resource: Option<ResourceId>,
     /// Separated by spaces, as in a token request.
-    #[serde(default)]
-    scope: Option<ScopeSet>,
+    #[serde(default, deserialize_with = "given")]
+    scope: Option<ScopeList>,
 }
 
 /// The answer.
@@ -40,13 +41,10 @@ pub struct Answer {
 /// # Errors
 /// When the store does not answer.
 pub async fn answer(server: &AuthServer, question: Question) -> Result<Answer, StoreError> {
-    let record = match ClientId::parse(&question.client_id) {
-        Ok(id) => server.store.client_record(&id).await?,
-        Err(_) => None,
-    };
+    let record = server.store.client_record(&question.client_id).await?;
     let wish = Wish {
-        resource: question.resource,
-        scopes: question.scope,
+        resource: question.resource.map(|id| id.to_string()),
+        scopes: question.scope.map(|list| list.0),
     };
     let explanation = explained(server, record.as_ref(), &wish).await?;
     let arrow = match (&record, &explanation.resource) {

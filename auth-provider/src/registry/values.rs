@@ -1,9 +1,13 @@
 //! The values that administrators send, checked while they are read: whoever holds one need not check it again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use m2m::{ScopeSet, service::TextError, verify::Algorithm};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::Number;
 
 use crate::{
     keys::algorithm,
@@ -84,15 +88,41 @@ impl<T> Patch<T> {
     }
 }
 
+/// A whole number from 0 on. JSON has one kind of number, and some programs write 900 as `900.0`.
+#[derive(Clone, Copy)]
+pub struct Whole(pub u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(number: D) -> Result<Self, D::Error> {
+        let number = Number::deserialize(number)?;
+        let whole = number.as_u64().or_else(|| whole(number.as_f64()?));
+        whole
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("write a whole number"))
+    }
+}
+
+/// Beyond 2^53 a float does not say which whole number is meant.
+fn whole(float: f64) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = float.fract() == 0.0 && (0.0..=EXACT).contains(&float);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole, not negative, and exact"
+    )]
+    is_whole.then_some(float as u64)
+}
+
 /// A time, in seconds since the epoch, up to the year 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
+#[serde(try_from = "Whole")]
 pub struct Time(pub u64);
 
-impl TryFrom<u64> for Time {
+impl TryFrom<Whole> for Time {
     type Error = String;
 
-    fn try_from(seconds: u64) -> Result<Self, String> {
+    fn try_from(Whole(seconds): Whole) -> Result<Self, String> {
         if seconds <= MAX_TIME {
             Ok(Self(seconds))
         } else {
@@ -103,13 +133,13 @@ impl TryFrom<u64> for Time {
 
 /// The life of a token in seconds, from one second to a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
+#[serde(try_from = "Whole")]
 pub struct Lifetime(pub u64);
 
-impl TryFrom<u64> for Lifetime {
+impl TryFrom<Whole> for Lifetime {
     type Error = String;
 
-    fn try_from(seconds: u64) -> Result<Self, String> {
+    fn try_from(Whole(seconds): Whole) -> Result<Self, String> {
         if (1..=MAX_TOKEN_LIFETIME).contains(&seconds) {
             Ok(Self(seconds))
         } else {
@@ -120,7 +150,7 @@ impl TryFrom<u64> for Lifetime {
 
 /// How long a replaced credential goes on working, in seconds: up to 90 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
+#[serde(try_from = "Whole")]
 pub struct Grace(pub u64);
 
 impl Default for Grace {
@@ -129,10 +159,10 @@ impl Default for Grace {
     }
 }
 
-impl TryFrom<u64> for Grace {
+impl TryFrom<Whole> for Grace {
     type Error = &'static str;
 
-    fn try_from(seconds: u64) -> Result<Self, &'static str> {
+    fn try_from(Whole(seconds): Whole) -> Result<Self, &'static str> {
         if seconds <= 90 * 24 * 3600 {
             Ok(Self(seconds))
         } else {
@@ -230,6 +260,23 @@ impl TryFrom<Vec<String>> for ScopeNames {
         }
         let set = ScopeSet::from_tokens(&names).map_err(|error| error.to_string())?;
         Ok(Self(set))
+    }
+}
+
+/// Scopes as in a token request, with single spaces between them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ScopeList(pub ScopeSet);
+
+impl TryFrom<String> for ScopeList {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if !(1..=4096).contains(&text.len()) {
+            return Err("write 1 to 4096 characters, or leave it out".to_owned());
+        }
+        let set = ScopeSet::from_str(&text);
+        set.map(Self).map_err(|error| error.to_string())
     }
 }
 

@@ -114,7 +114,9 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 // In WAL mode only FULL has a commit on disk before it is acknowledged.
-                .synchronous(SqliteSynchronous::Full);
+                .synchronous(SqliteSynchronous::Full)
+                // All rows of a read of many clients: SQLite's thread need not wait for the reader in between.
+                .row_buffer_size(256);
             open_sqlite(options, 4).await
         }
         // Each connection to `:memory:` is a database of its own: there may be only one.
@@ -146,6 +148,8 @@ async fn open_sqlite(
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A question to a thread of this process; it would cost as much as the read that follows it.
+        .test_before_acquire(false)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
     let steps = [

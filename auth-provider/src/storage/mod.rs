@@ -2,10 +2,13 @@
 
 mod audit;
 mod connect;
+mod records;
 mod registry;
 mod rows;
 mod sql;
 mod steps;
+
+use std::slice::from_ref;
 
 use async_trait::async_trait;
 use m2m::verify::Algorithm;
@@ -26,8 +29,14 @@ use crate::{
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
 pub trait Store: RegistryStore + AuditStore {
-    /// A client with its credentials and grants.
-    async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError>;
+    /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
+    /// has is left out.
+    async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;
+
+    /// One client with its credentials and grants.
+    async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError> {
+        Ok(self.client_records(from_ref(id)).await?.pop())
+    }
 
     /// All signing keys, by algorithm and in the order in which they were made.
     async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;

@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use super::{
     SigningNeed, Store, StoreError,
     audit::{self, AuditStore, audit_store},
+    records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
-        Columns, algorithm_of, arrow, client, credential, credential_info, ending, grant, hash,
-        number, opaque_token, recorded, resource, resource_id, revocation, status_of, stored_key,
-        time, with_scopes,
+        Columns, algorithm_of, arrow, client, credential_info, ending, hash, number, opaque_token,
+        recorded, resource, revocation, stored_key, time, with_scopes,
     },
     steps::{Value, steps},
 };
@@ -31,21 +31,6 @@ use crate::{
     resource::ResourceId,
     revocation::Revocation,
 };
-
-const CLIENT_STATUS: &str = "SELECT status FROM client WHERE id = $1";
-
-const CREDENTIALS: &str =
-    "SELECT id, label, secret_hash, expires_at FROM credential WHERE client_id = $1 ORDER BY label";
-
-// A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
-const GRANTS: &str = "
-    SELECT g.resource_id, g.scopes, g.expires_at, r.signing_alg, r.token_format,
-           CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
-                ELSE r.token_lifetime END AS token_lifetime
-    FROM client_grant g JOIN resource r ON r.id = g.resource_id
-    WHERE g.client_id = $1 ORDER BY g.resource_id";
-
-const OWNED: &str = "SELECT id AS resource_id FROM resource WHERE owner = $1 ORDER BY id";
 
 const SIGNING_KEYS: &str = "
     SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
@@ -109,40 +94,20 @@ macro_rules! sql_store {
 
         #[async_trait]
         impl Store for $store {
-            async fn client_record(
+            async fn client_records(
                 &self,
-                id: &ClientId,
-            ) -> Result<Option<ClientRecord>, StoreError> {
-                let mut connection = self.0.acquire().await?;
-                let status = sqlx::query(CLIENT_STATUS)
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                let credentials = sqlx::query(CREDENTIALS)
-                    .bind(id.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let grants = sqlx::query(GRANTS)
-                    .bind(id.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let owned = sqlx::query(OWNED)
-                    .bind(id.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let Some(status) = status else {
-                    return Ok(None);
-                };
-                Ok(Some(ClientRecord {
-                    id: id.clone(),
-                    status: status_of(&status)?,
-                    credentials: credentials
-                        .iter()
-                        .map(credential)
-                        .collect::<Result<_, _>>()?,
-                    grants: grants.iter().map(grant).collect::<Result<_, _>>()?,
-                    owns: owned.iter().map(resource_id).collect::<Result<_, _>>()?,
-                }))
+                ids: &[ClientId],
+            ) -> Result<Vec<ClientRecord>, StoreError> {
+                let mut found = Vec::new();
+                for ids in ids.chunks(records::MOST) {
+                    let mut query = sqlx::query(records::statement_for(ids.len()));
+                    for id in records::filled_up(ids) {
+                        query = query.bind(id.as_str());
+                    }
+                    let rows = query.fetch_all(&self.0).await?;
+                    found.extend(records::records(&rows)?);
+                }
+                Ok(found)
             }
 
             async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {

@@ -107,6 +107,8 @@ const SURFACE: &[Place] = &[
     place("/auth/jwt/jwks.json", &[], &[], &[]),
     place("/auth/.well-known/jwks.json", &[], &[], &[]),
     place("/metrics", &[], &[], &[]),
+    place("/clients/register", METADATA, METADATA, &[]),
+    place("/clients/register/{client_id}", METADATA, METADATA, &[]),
     place("/health", &[], &[], &[]),
     place("/ready", &[], &[], &[]),
     place("/{nothing}", &[], &[], &[]),
@@ -176,8 +178,6 @@ const ADMINISTRATION: &[Place] = &[
         &[],
         &[],
     ),
-    place("/clients/register", METADATA, METADATA, &[]),
-    place("/clients/register/{client_id}", METADATA, METADATA, &[]),
     place(
         "/resources",
         &[
@@ -296,8 +296,10 @@ fn every_route_is_among_the_places() {
         .collect();
     for path in found {
         let in_oauth = format!("/oauth{path}");
+        let in_registration = format!("/clients/register{path}");
         let is_known = known.contains(&path.as_str())
             || known.contains(&in_oauth.as_str())
+            || known.contains(&in_registration.as_str())
             || PARTS.contains(&path.as_str());
         assert!(is_known, "{path} is new: add it to the places of this test");
     }
@@ -316,6 +318,7 @@ impl Program {
         let folder = folder();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = in_folder(folder.path())
+            .args(["--dynamic-registration", "--rate-limit-failures=off"])
             .env("RUST_LOG", "info,auth_provider=trace,m2m=trace")
             .stdout(log.try_clone().unwrap())
             .stderr(Stdio::from(log))
@@ -701,6 +704,17 @@ async fn use_secrets(program: &Program, watch: &mut Watch, token: &str) {
     let grant = json!({"client_id": "made", "resource": "made", "scopes": ["use"], "reason": SAID});
     call(Method::POST, "/grants", grant, "six").await;
 
+    let request = program.request(&Method::POST, "/clients/register");
+    let request = request
+        .bearer_auth(token)
+        .json(&json!({"client_name": SAID}));
+    let registered = request.send().await.unwrap();
+    assert_eq!(registered.status(), 201);
+    let registered: Value = registered.json().await.unwrap();
+    for member in ["client_secret", "registration_access_token"] {
+        secrets.push(registered[member].as_str().unwrap().to_owned());
+    }
+
     for (client, resource) in [
         ("bot", "notes"),
         ("courier", "lab"),
@@ -761,7 +775,11 @@ async fn what_nobody_may_see_again_is_not_seen_again() {
     };
     let mut requests = vec![];
     for place in SURFACE {
-        for who in [&bot, &Caller::Nobody] {
+        for who in [&bot, &admin, &Caller::Nobody] {
+            let registers = place.path.starts_with("/clients/register");
+            if registers != (who.name() == "admin") {
+                continue;
+            }
             requests.extend(attacks(&program, place, "", who));
         }
         requests.extend(headers(

@@ -17,6 +17,7 @@ mod opaque;
 mod openapi;
 mod policy;
 mod process;
+mod registration;
 mod rotation;
 mod startup;
 mod store_contract;

@@ -69,6 +69,7 @@ async fn what_happens_is_counted_by_kind_and_reason() {
     let limits = "rate_limit_failures = '1/h'";
     let server = Server::start_with(POLICY, limits).await;
     let admin = Administrator::of(&server).await;
+    let root = server.token("root", "auth-provider").await;
     let before = metrics(&server).await;
     for _ in 0..3 {
         server.token("bot", "notes").await;
@@ -96,7 +97,8 @@ async fn what_happens_is_counted_by_kind_and_reason() {
         .await;
     let token = server.token("bot", "calendar").await;
     server.revoke("bot", &token).await;
-    server.get("/admin/v1/keys").send().await.unwrap();
+    let keys = server.get("/admin/v1/keys").bearer_auth(&root);
+    assert_eq!(keys.send().await.unwrap().status(), 403);
     let kid = admin.get("/keys").await["keys"][0]["kid"].take();
     let path = format!("/keys/{}/compromised", kid.as_str().unwrap());
     admin.call(Method::POST, &path, None).await;
@@ -112,7 +114,7 @@ async fn what_happens_is_counted_by_kind_and_reason() {
         ("client.changed", "success", "", 1.0),
         ("tokens.revoked", "success", "", 2.0),
         ("token.revoked", "success", "", 1.0),
-        ("admin.refused", "refused", "no_token", 1.0),
+        ("admin.refused", "refused", "insufficient_scope", 1.0),
         ("key.compromised", "success", "", 1.0),
     ] {
         let found =

@@ -56,6 +56,7 @@ fn help_is_the_reference_of_the_configuration() {
         "RATE_LIMIT_ADDRESS",
         "RATE_LIMIT_ADMIN",
         "RATE_LIMIT_FAILURES",
+        "DYNAMIC_REGISTRATION",
         "CONFIG",
     ] {
         assert!(
@@ -72,7 +73,8 @@ fn config_prints_what_is_in_force_with_secrets_masked() {
     let (output, _) = output(
         in_folder(folder.path())
             .args(["config", "--database-url", url])
-            .env("AUTH_PROVIDER_MASTER_KEY", "hunter3"),
+            .env("AUTH_PROVIDER_MASTER_KEY", "hunter3")
+            .env("AUTH_PROVIDER_DYNAMIC_REGISTRATION", "true"),
     );
     let printed = String::from_utf8(output.stdout).unwrap();
     let table: toml::Table = printed.parse().unwrap();
@@ -81,6 +83,7 @@ fn config_prints_what_is_in_force_with_secrets_masked() {
         Some("postgres://bob:***@db/auth")
     );
     assert_eq!(table["listen"].as_str(), Some("127.0.0.1:0"));
+    assert_eq!(table["dynamic_registration"].as_bool(), Some(true));
     assert!(!printed.contains("hunter"), "{printed}");
     assert!(
         !folder.path().join("data").exists(),

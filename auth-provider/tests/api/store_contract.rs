@@ -9,11 +9,11 @@ use std::{
 };
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, CredentialId, SecretHash, random_id},
+    client::{ClientId, ClientRecord, ClientStatus, CredentialId, Secret, SecretHash, random_id},
     keys::{KeyChange, KeyRecord, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
-    registry::change::{Change, Committed},
+    registry::change::{Change, Committed, NewCredential},
     registry::policy::apply_at_start,
     resource::ResourceId,
     revocation::Revoked,
@@ -108,6 +108,57 @@ async fn a_policy_is_applied_once() {
         let ending = store.client_record(&id("ending")).await.unwrap().unwrap();
         assert_eq!(ending.grants[0].expires_at, Some(NOW + 600));
         assert!(store.client_record(&id("unknown")).await.unwrap().is_none());
+    }
+}
+
+#[actix_web::test]
+async fn many_clients_are_read_in_one_step() {
+    let client = |n| format!("[clients.c{n:03}]\n[[grants]]\nclient = 'c{n:03}'\nresource = 'b'\n");
+    let mut policy = "[resources.a]\nowner = 'c000'\n[resources.b]\nowner = 'c000'\n".to_owned();
+    policy.extend((0..150).map(client));
+    policy += "[[grants]]\nclient = 'c007'\nresource = 'a'\n[clients.bare]\n";
+    let policy = Policy::parse(&policy).unwrap();
+    let clients: Vec<_> = (0..150).map(|n| id(&format!("c{n:03}"))).collect();
+    let with_two = [Secret::generate(), Secret::generate()];
+    for (store, _folder) in stores().await {
+        assert_eq!(store.client_records(&[]).await.unwrap().len(), 0);
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        for (label, secret) in ["one", "two"].into_iter().zip(&with_two) {
+            let new = NewCredential::of(&clients[7], label, secret, NOW);
+            let added = store
+                .commit(&[Change::AddCredential(new)], &[])
+                .await
+                .unwrap();
+            assert_eq!(added, Committed::Done);
+        }
+        for asked in [1, 2, 3, 63, 64, 65, 129, 150] {
+            let mut found = store.client_records(&clients[..asked]).await.unwrap();
+            found.sort_by(|a, b| a.id.cmp(&b.id));
+            assert!(found.iter().map(|r| &r.id).eq(&clients[..asked]), "{asked}");
+        }
+        let [bare, unknown] = ["bare", "unknown"].map(id);
+        let mixed = [&bare, &clients[0], &unknown, &clients[7]].map(ClientId::clone);
+        let mut found = store.client_records(&mixed).await.unwrap();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        let [bare, first, seventh] = &found[..] else {
+            panic!("one is unknown: {found:?}");
+        };
+        let granted = |record: &ClientRecord| {
+            let names = record.grants.iter().map(|g| g.resource.to_string());
+            names.collect::<String>()
+        };
+        assert_eq!(bare.status, ClientStatus::Active);
+        assert_eq!((bare.credentials.len(), bare.owns.len()), (0, 0));
+        assert_eq!(
+            (granted(bare), granted(first), granted(seventh)),
+            (String::new(), "b".into(), "ab".into())
+        );
+        let owned: Vec<_> = first.owns.iter().map(ResourceId::as_str).collect();
+        assert_eq!(owned, ["a", "b"]);
+        assert_eq!(seventh.credentials.len(), 2);
+        for secret in &with_two {
+            assert!(seventh.accepts(&secret.hash(), NOW).is_some());
+        }
     }
 }
 
@@ -408,6 +459,30 @@ async fn numbers_become_visible_in_their_order() {
             seen,
             "none came late"
         );
+    }
+}
+
+#[actix_web::test]
+async fn a_registration_goes_with_its_client() {
+    let policy = Policy::parse(POLICY).unwrap();
+    for (store, _folder) in stores().await {
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        let bot = id("bot");
+        assert!(store.registration(&bot).await.unwrap().is_none());
+        for token in ["first", "second"] {
+            let token = SecretHash::of(token);
+            let client = bot.clone();
+            let register = [Change::Register { client, token }];
+            let done = store.commit(&register, &[]).await.unwrap();
+            assert_eq!(done, Committed::Done);
+            let kept = store.registration(&bot).await.unwrap().unwrap();
+            assert!(kept.matches(&token));
+        }
+        let expected = store.client(&bot).await.unwrap().unwrap().version;
+        let id = bot.clone();
+        let remove = [Change::RemoveClient { id, expected }];
+        store.commit(&remove, &[]).await.unwrap();
+        assert!(store.registration(&bot).await.unwrap().is_none());
     }
 }
 

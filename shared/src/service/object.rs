@@ -55,10 +55,15 @@ pub fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 /// name that looks like a member's is left, so that a slip of the pen is found.
 pub fn redacted(text: &str) -> String {
     for what in ["invalid type", "invalid value", "unknown variant"] {
-        if text.starts_with(what)
-            && let Some((_, expected)) = text.rsplit_once(", expected ")
+        if let Some(rest) = text.strip_prefix(what)
+            && let Some((sent, expected)) = rest.rsplit_once(", expected ")
         {
-            return format!("{what}, expected {expected}");
+            // Its kind comes first, then the value in quotes.
+            let kind = sent.split(['"', '`']).next().unwrap_or_default();
+            return format!(
+                "{what}{}, expected {expected}",
+                kind.trim_end_matches([':', ' '])
+            );
         }
     }
     let Some(rest) = text.strip_prefix("unknown field `") else {
@@ -150,7 +155,7 @@ mod tests {
             (
                 r#"{"name": 1}"#,
                 Some("name"),
-                "invalid type, expected a string",
+                "invalid type: integer, expected a string",
             ),
             (r#"{"name": null}"#, Some("name"), "expected a string"),
             (r#"{"name": "a", "size": 256}"#, Some("size"), "expected u8"),

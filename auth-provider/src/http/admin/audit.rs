@@ -6,13 +6,17 @@ use serde_json::json;
 
 use super::{
     from_admin::FromAdmin,
-    listing::{Query, number, text},
+    listing::{Query, number},
 };
 use crate::{
     audit::{Action, Filter, Outcome, Recorded},
     built_in::AuditRead,
     client::ClientId,
-    registry::{commit::Refusal, values::Time, views::EventView},
+    registry::{
+        commit::Refusal,
+        values::{Time, Whole},
+        views::EventView,
+    },
     resource::ResourceId,
     server::AuthServer,
 };
@@ -47,10 +51,19 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(query.page("events", &rows, view, position)))
 }
 
+fn request_id(text: String) -> Result<String, &'static str> {
+    let known = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    if (1..=128).contains(&text.len()) && text.bytes().all(known) {
+        Ok(text)
+    } else {
+        Err("write the request_id that a refusal named")
+    }
+}
+
 fn filter(query: &mut Query) -> Result<Filter, Problem> {
     let time = |text: String| {
         let seconds = number(&text).ok_or("write seconds since 1970".to_owned())?;
-        Time::try_from(seconds).map(|time| time.0)
+        Time::try_from(Whole(seconds)).map(|time| time.0)
     };
     Ok(Filter {
         client: query.filter("client_id", |text| ClientId::parse(&text))?,
@@ -61,7 +74,7 @@ fn filter(query: &mut Query) -> Result<Filter, Problem> {
         outcome: query.filter("outcome", |text| {
             Outcome::parse(&text).ok_or("write success or refused")
         })?,
-        request_id: query.filter("request_id", text(128))?,
+        request_id: query.filter("request_id", request_id)?,
         since: query.filter("since", time)?,
         until: query.filter("until", time)?,
     })

@@ -43,18 +43,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A caller whose token is for this server and has the scope `S`, and what is asked. It can only be had from a request.
 #[non_exhaustive]
-pub(super) struct FromAdmin<S: Scope, B = NoBody> {
-    pub(super) admin: Admin,
+pub(in crate::http) struct FromAdmin<S: Scope, B = NoBody> {
+    pub(in crate::http) admin: Admin,
     /// From `If-Match`.
     pub(super) expected: Expected,
     /// From `Idempotency-Key`.
-    pub(super) idempotency: Option<Idempotency>,
-    pub(super) body: B,
+    pub(in crate::http) idempotency: Option<Idempotency>,
+    pub(in crate::http) body: B,
     scope: PhantomData<fn() -> S>,
 }
 
 /// A body that a handler understands.
-pub(super) trait Body: Sized {
+pub(in crate::http) trait Body: Sized {
     /// Reads it, and says what was read.
     fn read(
         request: &HttpRequest,
@@ -63,10 +63,13 @@ pub(super) trait Body: Sized {
 }
 
 /// What is sent is not looked at.
-pub(super) struct NoBody;
+pub(in crate::http) struct NoBody;
 
 /// A JSON object.
 pub(super) struct Json<T>(pub(super) T);
+
+/// JSON that is read elsewhere.
+pub(in crate::http) struct JsonText(pub(in crate::http) Bytes);
 
 /// A JSON object, or nothing at all, which is the empty object.
 pub(super) struct MaybeJson<T>(pub(super) T);
@@ -79,7 +82,7 @@ impl<S: Scope, B: Body + 'static> FromRequest for FromAdmin<S, B> {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let admin = admit::<S>(&request).await?;
-            let expected = expected(&request)?;
+            let expected = expected(&request);
             let (body, bytes) = B::read(&request, &mut payload).await?;
             Ok(Self {
                 expected,
@@ -115,6 +118,11 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<Admin, Problem> {
         }
         Err(refusal) => (None, refusal),
     };
+    if let TokenError::Invalid(_) = &refusal {
+        let network = caller_address(request, server).network();
+        let counted = server.limits.failures.count_stranger(network);
+        counted.map_err(limited::problem)?;
+    }
     info!("refused an administrator: {refusal}");
     note(server, Origin::of(client, address), &refusal).await?;
     Err(refused(refusal, AUDIENCE))
@@ -134,12 +142,12 @@ async fn authenticated(
         .ok_or(TokenError::Invalid(NOT_OURS))
 }
 
-/// Who came without a good token leaves a trace, too.
+/// Who came with a token that is not good enough leaves a trace, too.
 async fn note(server: &AuthServer, origin: Origin, refusal: &TokenError) -> Result<(), Problem> {
     let reason = match refusal {
         TokenError::InsufficientScope { .. } => "insufficient_scope",
-        TokenError::IssuerUnavailable => return Ok(()), // not the caller's doing
-        TokenError::Missing => "no_token",
+        // Nobody tried anything, or it is not the caller's doing.
+        TokenError::Missing | TokenError::IssuerUnavailable => return Ok(()),
         _ => "invalid_token",
     };
     let now = server.clock.now();
@@ -154,37 +162,25 @@ async fn note(server: &AuthServer, origin: Origin, refusal: &TokenError) -> Resu
     noted.map_err(|behind| Refusal::from(behind).into())
 }
 
-/// `If-Match` (RFC 9110 section 13.1.1): a list of entity tags, of which weak ones never match, or `*`.
-fn expected(request: &HttpRequest) -> Result<Expected, Problem> {
-    let malformed = || {
-        let detail = "write If-Match as the ETag that you were given, in its quotes, or as *";
-        Problem::bad_request(detail).field("If-Match")
-    };
-    let mut versions = None;
-    for value in request.headers().get_all(header::IF_MATCH) {
-        let text = value.to_str().map_err(|_| malformed())?;
-        if text == "*" {
-            return Ok(Expected::Any);
-        }
-        let versions = versions.get_or_insert_with(Vec::new);
-        for tag in text.split(',') {
-            let tag = tag.trim_matches([' ', '\t']);
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let version = strong
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'))
-                .filter(|version| {
-                    version
-                        .bytes()
-                        .all(|b| b == b'!' || (b'#'..=b'~').contains(&b))
-                })
-                .ok_or_else(malformed)?;
-            if strong == tag {
-                versions.push(Version::from_text(version));
-            }
-        }
+/// `If-Match` (RFC 9110 section 13.1.1): `*`, or a list of entity tags. A weak one, or what is none, matches nothing.
+fn expected(request: &HttpRequest) -> Expected {
+    let mut values = request.headers().get_all(header::IF_MATCH).peekable();
+    if values.peek().is_none() {
+        return Expected::Any;
     }
-    Ok(versions.map_or(Expected::Any, Expected::OneOf))
+    let mut versions = Vec::new();
+    for value in values {
+        if value == "*" {
+            return Expected::Any;
+        }
+        let tags = value.to_str().unwrap_or_default().split(',');
+        versions.extend(tags.filter_map(|tag| {
+            let tag = tag.trim_matches([' ', '\t']);
+            let version = tag.strip_prefix('"')?.strip_suffix('"')?;
+            Some(Version::from_text(version))
+        }));
+    }
+    Expected::OneOf(versions)
 }
 
 fn idempotency(
@@ -218,6 +214,13 @@ impl<T: DeserializeOwned> Body for Json<T> {
     async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
         let bytes = json(request, payload).await?;
         Ok((Self(read_object(&bytes)?), bytes))
+    }
+}
+
+impl Body for JsonText {
+    async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
+        let bytes = json(request, payload).await?;
+        Ok((Self(bytes.clone()), bytes))
     }
 }
 
@@ -256,7 +259,7 @@ async fn bytes(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Pr
 }
 
 /// `201`, with the place where the thing is.
-pub(super) fn created(created: &Created) -> HttpResponse {
+pub(in crate::http) fn created(created: &Created) -> HttpResponse {
     let mut answer = HttpResponse::Created();
     answer.insert_header((header::LOCATION, created.location.as_str()));
     if let Some(version) = &created.version {
