@@ -502,7 +502,7 @@ mod tests {
             ),
             (
                 "[clients.a]\nmetadata = { a = 1 }".to_owned(),
-                "line 2: invalid type, expected a string",
+                "line 2: invalid type: integer, expected a string",
             ),
             (
                 "[clients.a]\nstatus = 'm2m_secret'".to_owned(),
@@ -510,7 +510,7 @@ mod tests {
             ),
             (
                 "[clients]\na = 'm2m_secret'".to_owned(),
-                "line 2: invalid type, expected",
+                "line 2: invalid type: string, expected",
             ),
             (
                 grant("client = \"a\\u0007b\\nc\"\nresource = 'notes'"),
