@@ -704,6 +704,11 @@ async fn use_secrets(program: &Program, watch: &mut Watch, token: &str) {
     let grant = json!({"client_id": "made", "resource": "made", "scopes": ["use"], "reason": SAID});
     call(Method::POST, "/grants", grant, "six").await;
 
+    use_tokens(program, watch, token, secrets).await;
+}
+
+/// The rest of it: registration, tokens, and a secret where the client id should be.
+async fn use_tokens(program: &Program, watch: &mut Watch, token: &str, mut secrets: Vec<String>) {
     let request = program.request(&Method::POST, "/clients/register");
     let request = request
         .bearer_auth(token)
