@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use m2m::Clock;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     clients::Noted, directory::Directory, document::Document, expiry::Watch, journal::Journal,
@@ -33,6 +33,8 @@ pub struct AuthServer {
     pub endings: Watch,
     /// Seals what the store keeps and must not be able to read.
     pub master: Arc<MasterKey>,
+    /// Lets one change of the registry through at a time that somebody else was faster than.
+    pub second_tries: Mutex<()>,
     /// How many may follow the revocations at once.
     pub followers: Arc<Semaphore>,
     /// Turns true when the server is asked to stop: what would go on for ever ends then.

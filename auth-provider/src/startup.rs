@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use m2m::{Clock, service};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::{Mutex, Semaphore, watch},
 };
 use tracing::{info, warn};
 use url::Url;
@@ -130,6 +130,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         metrics,
         endings: expiry::Watch::new(config.credential_warning),
         master,
+        second_tries: Mutex::default(),
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         stopping: watch::Sender::new(false),
         audit_retention: config.audit_retention,

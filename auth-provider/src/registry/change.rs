@@ -36,14 +36,15 @@ pub enum Change {
         expected: Version,
     },
     AddCredential(NewCredential),
-    /// Fails when the credential is gone.
+    /// Fails when the credential is gone, or is not as `expected`. With `terms` that are the same, it only makes sure of
+    /// that.
     ChangeCredential {
         client: ClientId,
         id: CredentialId,
-        label: String,
-        expires_at: Option<u64>,
-        replaces: Option<CredentialId>,
+        expected: CredentialTerms,
+        terms: CredentialTerms,
     },
+    /// What was to replace it stays, and replaces nothing any more.
     RemoveCredential {
         client: ClientId,
         id: CredentialId,
@@ -78,13 +79,21 @@ pub enum Change {
         at: u64,
         until: u64,
     },
-    /// Keeps what a creation answers; fails when the key is taken.
+    /// Keeps what a creation answers; fails when the key is taken by an answer that is still remembered.
     Remember(Remembered),
     /// Lets a client administer itself with a token of this hash (RFC 7592).
     Register {
         client: ClientId,
         token: SecretHash,
     },
+}
+
+/// What can change of a credential. It has no version: this is little enough to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialTerms {
+    pub label: String,
+    pub expires_at: Option<u64>,
+    pub replaces: Option<CredentialId>,
 }
 
 /// A credential to be kept; the secret itself is not.
@@ -124,7 +133,10 @@ pub struct Remembered {
     pub request: SecretHash,
     /// Sealed: it may hold a secret.
     pub answer: Vec<u8>,
+    /// From this second on another answer may take its place.
     pub until: u64,
+    /// The second in which it was given.
+    pub at: u64,
 }
 
 /// How it ended.

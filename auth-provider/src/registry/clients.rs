@@ -167,7 +167,7 @@ pub async fn edit(
         if before.profile.status != client.profile.status
             && client.profile.status == ClientStatus::Active
         {
-            admin.may_empower(server, &client.id).await?;
+            admin.must_equal(server, &client.id).await?;
         }
         let now = server.clock.now();
         (client.version, client.updated_at) = (Version::generate(), now);
@@ -252,7 +252,7 @@ fn small(metadata: BTreeMap<String, String>) -> Result<BTreeMap<String, String>,
 /// Removes a client with its credentials and grants, and takes its tokens back.
 ///
 /// # Errors
-/// When it is not there, is built in, or was changed since the caller looked.
+/// When it is not there, is built in, may more than the administrator, or was changed since the caller looked.
 pub async fn remove(
     server: &AuthServer,
     admin: &Admin,
@@ -264,6 +264,9 @@ pub async fn remove(
         let client = read(server, id).await?;
         expected.check(&client.version)?;
         refuse_built_in(&client.id)?;
+        if admin.origin.actor.as_ref() != Some(&client.id) {
+            admin.must_equal(server, &client.id).await?;
+        }
         let now = server.clock.now();
         Ok(Draft {
             events: vec![Event::done(Action::ClientDeleted, now, &admin.origin).client(&client.id)],

@@ -10,7 +10,7 @@ use super::{
     change::{Change, Committed, Remembered},
 };
 use crate::{
-    audit::{Event, Origin},
+    audit::{Action, Event, Origin},
     built_in::AUDIENCE,
     client::{ClientId, SecretHash},
     journal::Behind,
@@ -122,11 +122,12 @@ impl Expected {
 
 impl Admin {
     /// Nobody hands out rights over this server that he does not hold: else the right to make secrets would be the right
-    /// to everything.
+    /// to everything. Nor does he take them away: he could give the client a secret of his own then, and wait until the
+    /// policy file gives the rights back. Who tries is noted.
     ///
     /// # Errors
     /// When one of `rights` is not the administrator's own.
-    pub fn may_hand_out(&self, rights: &ScopeSet) -> Result<(), Refusal> {
+    pub async fn must_hold(&self, server: &AuthServer, rights: &ScopeSet) -> Result<(), Refusal> {
         if rights.is_subset(&self.scopes) {
             return Ok(());
         }
@@ -134,21 +135,25 @@ impl Admin {
             .iter()
             .filter(|right| !self.scopes.contains(right))
             .collect();
-        Err(Refusal::Forbidden(format!(
-            "this would hand out rights over this server that your token does not have: {}",
+        let why = format!(
+            "this is about rights over this server that your token does not have: {}",
             missing.join(" ")
-        )))
+        );
+        let (now, origin) = (server.clock.now(), &self.origin);
+        let event = Event::refused(Action::AdminRefused, now, origin, "rights_not_held", &*why);
+        server.journal.note(event).await?;
+        Err(Refusal::Forbidden(why))
     }
 
     /// The same for whoever gets hold of the client.
     ///
     /// # Errors
-    /// As [`may_hand_out`](Self::may_hand_out), or when the store does not answer.
-    pub async fn may_empower(&self, server: &AuthServer, client: &ClientId) -> Result<(), Refusal> {
+    /// As [`must_hold`](Self::must_hold), or when the store does not answer.
+    pub async fn must_equal(&self, server: &AuthServer, client: &ClientId) -> Result<(), Refusal> {
         let own = ResourceId::parse(AUDIENCE).expect("this is a resource's name");
         match server.store.grant(client, &own).await? {
             None => Ok(()),
-            Some(arrow) => self.may_hand_out(&arrow.terms.scopes),
+            Some(arrow) => self.must_hold(server, &arrow.terms.scopes).await,
         }
     }
 }
@@ -168,6 +173,7 @@ pub async fn change<T>(
     server: &AuthServer,
     draft: impl AsyncFn() -> Result<Draft<T>, Refusal>,
 ) -> Result<T, Refusal> {
+    let mut turn = None;
     for _ in 0..ATTEMPTS {
         let Draft {
             changes,
@@ -181,6 +187,10 @@ pub async fn change<T>(
             server.metrics.count(&events);
             take_over(server, &changes).await?;
             return Ok(answer);
+        }
+        // Those who were not fast enough go on one by one: all at once, most would lose again and again.
+        if turn.is_none() {
+            turn = Some(server.second_tries.lock().await);
         }
     }
     Err(Refusal::Busy)
@@ -277,6 +287,7 @@ pub async fn create(
             request: idempotency.request,
             answer: server.master.seal(&answer, &place(idempotency)),
             until: now + REMEMBERED_FOR,
+            at: now,
         }));
         Ok(draft)
     })

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     CredentialInfo, Credentials,
-    change::{Change, NewCredential},
+    change::{Change, CredentialTerms, NewCredential},
     clients,
     commit::{Admin, Created, Draft, Idempotency, Refusal, change, create},
     values::{Grace, Label, Patch, Time},
@@ -55,6 +55,14 @@ pub struct Rotation {
 impl CredentialInfo {
     pub fn is_expired(&self, now: u64) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    fn terms(&self) -> CredentialTerms {
+        CredentialTerms {
+            label: self.label.clone(),
+            expires_at: self.expires_at,
+            replaces: self.replaces.clone(),
+        }
     }
 
     /// Since when nobody used it.
@@ -210,13 +218,11 @@ pub async fn rotate(
             "It takes the place of {}, which ends at {end}",
             old.id.as_str()
         ));
-        draft.changes.push(Change::ChangeCredential {
-            client: id,
-            id: old.id.clone(),
-            label: old.label.clone(),
+        let ending = CredentialInfo {
             expires_at: Some(end),
-            replaces: old.replaces.clone(),
-        });
+            ..old.clone()
+        };
+        draft.changes.push(put(&id, old, &ending));
         Ok(draft)
     })
     .await
@@ -285,24 +291,27 @@ pub async fn finish_rotation(
     change(server, async || {
         let (id, all) = list(server, client).await?;
         let (old, new) = under_way(&all, old)?;
-        keep_admin_reachable(&id, &all, old, server.clock.now())?;
+        let now = server.clock.now();
+        let staying = who_stays(&id, &all, old, now)?;
+        let before = new;
         let new = CredentialInfo {
             replaces: None,
             ..new.clone()
         };
-        let now = server.clock.now();
         let event = Event::done(Action::CredentialRotationFinished, now, &admin.origin)
             .client(&id)
             .credential(&new.id)
             .explained(format!("It took the place of {}", old.id.as_str()));
+        let mut changes = vec![
+            put(&id, before, &new),
+            Change::RemoveCredential {
+                client: id.clone(),
+                id: old.id.clone(),
+            },
+        ];
+        changes.splice(0..0, staying);
         Ok(Draft {
-            changes: vec![
-                Change::RemoveCredential {
-                    client: id.clone(),
-                    id: old.id.clone(),
-                },
-                put(&id, &new),
-            ],
+            changes,
             events: vec![event],
             answer: shown(&new, &without(&all, &old.id), now),
         })
@@ -323,14 +332,11 @@ pub async fn cancel_rotation(
     change(server, async || {
         let (id, all) = list(server, client).await?;
         let (_, new) = under_way(&all, old)?;
-        keep_admin_reachable(&id, &all, new, server.clock.now())?;
-        Ok(removal(
-            server,
-            admin,
-            &id,
-            new,
-            Action::CredentialRotationCancelled,
-        ))
+        let action = Action::CredentialRotationCancelled;
+        let mut draft = removal(server, admin, (&id, &all), new, action)?;
+        // Who finishes the rotation meanwhile keeps the new credential.
+        draft.changes.insert(0, put(&id, new, new));
+        Ok(draft)
     })
     .await
 }
@@ -364,10 +370,11 @@ pub async fn edit(
             });
         }
         if after.expires_at != before.expires_at {
-            admin.may_empower(server, &client).await?;
+            admin.must_equal(server, &client).await?;
         }
+        let mut changes = vec![put(&client, before, &after)];
         if after.expires_at.is_some() {
-            keep_admin_reachable(&client, &all, before, now)?;
+            changes.extend(who_stays(&client, &all, before, now)?);
         }
         let event = Event::done(Action::CredentialChanged, now, &admin.origin)
             .client(&client)
@@ -377,7 +384,7 @@ pub async fn edit(
                 None => "It has no end".to_owned(),
             });
         Ok(Draft {
-            changes: vec![put(&client, &after)],
+            changes,
             events: vec![event],
             answer,
         })
@@ -398,14 +405,8 @@ pub async fn remove(
     change(server, async || {
         let (client, all) = list(server, client).await?;
         let credential = find(&all, id)?;
-        keep_admin_reachable(&client, &all, credential, server.clock.now())?;
-        Ok(removal(
-            server,
-            admin,
-            &client,
-            credential,
-            Action::CredentialDeleted,
-        ))
+        let action = Action::CredentialDeleted;
+        removal(server, admin, (&client, &all), credential, action)
     })
     .await
 }
@@ -423,14 +424,8 @@ pub async fn compromised(
     change(server, async || {
         let (client, all) = list(server, client).await?;
         let credential = find(&all, id)?;
-        keep_admin_reachable(&client, &all, credential, server.clock.now())?;
-        let mut draft = removal(
-            server,
-            admin,
-            &client,
-            credential,
-            Action::CredentialCompromised,
-        );
+        let action = Action::CredentialCompromised;
+        let mut draft = removal(server, admin, (&client, &all), credential, action)?;
         let revoked = Revoked::Credential(credential.id.clone());
         draft.changes.push(revoked.at(server.clock.now()));
         Ok(draft)
@@ -441,30 +436,33 @@ pub async fn compromised(
 fn removal(
     server: &AuthServer,
     admin: &Admin,
-    client: &ClientId,
+    (client, all): (&ClientId, &Credentials),
     credential: &CredentialInfo,
     action: Action,
-) -> Draft<()> {
-    let event = Event::done(action, server.clock.now(), &admin.origin)
-        .client(client)
-        .credential(&credential.id);
-    Draft {
-        changes: vec![Change::RemoveCredential {
-            client: client.clone(),
-            id: credential.id.clone(),
-        }],
-        events: vec![event],
-        answer: (),
-    }
-}
-
-fn put(client: &ClientId, credential: &CredentialInfo) -> Change {
-    Change::ChangeCredential {
+) -> Result<Draft<()>, Refusal> {
+    let now = server.clock.now();
+    let mut changes = vec![Change::RemoveCredential {
         client: client.clone(),
         id: credential.id.clone(),
-        label: credential.label.clone(),
-        expires_at: credential.expires_at,
-        replaces: credential.replaces.clone(),
+    }];
+    changes.extend(who_stays(client, all, credential, now)?);
+    let event = Event::done(action, now, &admin.origin)
+        .client(client)
+        .credential(&credential.id);
+    Ok(Draft {
+        changes,
+        events: vec![event],
+        answer: (),
+    })
+}
+
+/// Both are the same: then it has to be as it was.
+fn put(client: &ClientId, before: &CredentialInfo, after: &CredentialInfo) -> Change {
+    Change::ChangeCredential {
+        client: client.clone(),
+        id: before.id.clone(),
+        expected: before.terms(),
+        terms: after.terms(),
     }
 }
 
@@ -474,22 +472,26 @@ fn without(all: &Credentials, id: &CredentialId) -> Credentials {
     all
 }
 
-/// Somebody must be able to come in: the built-in administrator keeps a credential without an end.
-fn keep_admin_reachable(
+/// Somebody must be able to come in: the built-in administrator keeps a credential without an end. The change makes sure
+/// of the one that stays, since of two that leave at once each would count on the other.
+fn who_stays(
     client: &ClientId,
     all: &Credentials,
     leaving: &CredentialInfo,
     now: u64,
-) -> Result<(), Refusal> {
-    let stays = |credential: &&CredentialInfo| {
-        credential.id != leaving.id && credential.expires_at.is_none()
-    };
-    let leaving_counts = leaving.expires_at.is_none() || !leaving.is_expired(now);
-    if client.as_str() == ADMIN && leaving_counts && !all.all.iter().any(|c| stays(&c)) {
-        let why = "this is the last credential of the administrator: make another one first";
-        return Err(Refusal::conflict(why));
+) -> Result<Option<Change>, Refusal> {
+    if client.as_str() != ADMIN || leaving.is_expired(now) {
+        return Ok(None);
     }
-    Ok(())
+    let staying = all
+        .all
+        .iter()
+        .find(|credential| credential.id != leaving.id && credential.expires_at.is_none());
+    let staying = staying.ok_or_else(|| {
+        let why = "this is the last credential of the administrator: make another one first";
+        Refusal::conflict(why)
+    })?;
+    Ok(Some(put(client, staying, staying)))
 }
 
 /// A credential that was just made, with its secret.
@@ -507,7 +509,7 @@ impl Made {
         client: &ClientId,
         others: &Credentials,
     ) -> Result<Self, Refusal> {
-        admin.may_empower(server, client).await?;
+        admin.must_equal(server, client).await?;
         if others.all.len() >= MOST {
             let why =
                 format!("the client has {MOST} credentials: remove those that it does not use");

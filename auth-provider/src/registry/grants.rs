@@ -136,6 +136,7 @@ pub async fn edit(
                 answer: arrow,
             });
         }
+        check_rights(server, admin, &before.resource, &before.terms).await?;
         check(server, admin, &arrow.resource, &arrow.terms).await?;
         arrow.version = Version::generate();
         let mut changes = vec![
@@ -174,9 +175,6 @@ async fn check(
     resource: &ResourceId,
     terms: &PolicyGrant,
 ) -> Result<(), Refusal> {
-    if resource.as_str() == AUDIENCE {
-        admin.may_hand_out(&terms.scopes)?;
-    }
     let Some(resource) = server.store.resource(resource).await? else {
         let why = "there is no resource with this id: make the resource first";
         return Err(Refusal::unknown("resource", why));
@@ -194,7 +192,19 @@ async fn check(
         );
         return Err(Refusal::does_not_fit("token_lifetime", why));
     }
-    Ok(())
+    check_rights(server, admin, &resource.id, terms).await
+}
+
+async fn check_rights(
+    server: &AuthServer,
+    admin: &Admin,
+    resource: &ResourceId,
+    terms: &PolicyGrant,
+) -> Result<(), Refusal> {
+    match resource.as_str() {
+        AUDIENCE => admin.must_hold(server, &terms.scopes).await,
+        _ => Ok(()),
+    }
 }
 
 /// Removes a grant, and takes the tokens back that were obtained with it.
@@ -212,6 +222,7 @@ pub async fn remove(
         let arrow = read(server, client, resource).await?;
         expected.check(&arrow.version)?;
         refuse_built_in(&arrow)?;
+        check_rights(server, admin, &arrow.resource, &arrow.terms).await?;
         Ok(Draft {
             events: vec![event(server, admin, Action::GrantDeleted, &arrow)],
             changes: vec![

@@ -37,7 +37,7 @@ pub async fn plan(
 /// Brings the registry to what `wanted` says; with `prune`, and removes everything else.
 ///
 /// # Errors
-/// When it would hand out more than the administrator has, or the tokens of a resource would outlive their keys.
+/// When it is about rights that the administrator does not have, or the tokens of a resource would outlive their keys.
 pub async fn apply(
     server: &AuthServer,
     admin: &Admin,
@@ -47,7 +47,7 @@ pub async fn apply(
     let applied = change(server, async || {
         let (plan, graph) = plan(server.store.as_ref(), wanted, prune).await?;
         for change in &plan.changes {
-            check(server, admin, change)?;
+            check(server, admin, change).await?;
         }
         Ok(draft(plan, &graph, &admin.origin, server.clock.now()))
     });
@@ -100,12 +100,19 @@ fn draft(plan: Plan, graph: &Graph, origin: &Origin, now: u64) -> Draft<Plan> {
 }
 
 /// What no file can check: whether it fits to this server and to who applies it.
-fn check(server: &AuthServer, admin: &Admin, change: &PlannedChange) -> Result<(), Refusal> {
+async fn check(server: &AuthServer, admin: &Admin, change: &PlannedChange) -> Result<(), Refusal> {
     match change {
-        PlannedChange::Grant(_, resource, Step::Add(terms) | Step::Change { after: terms, .. })
-            if resource.as_str() == AUDIENCE =>
+        PlannedChange::Grant(_, resource, step) if resource.as_str() == AUDIENCE => match step {
+            Step::Add(terms) | Step::Remove(terms) => admin.must_hold(server, &terms.scopes).await,
+            Step::Change { before, after } => {
+                admin.must_hold(server, &before.scopes).await?;
+                admin.must_hold(server, &after.scopes).await
+            }
+        },
+        PlannedChange::Client(id, Step::Change { before, after })
+            if before.status != after.status && after.status == Some(ClientStatus::Active) =>
         {
-            admin.may_hand_out(&terms.scopes)
+            admin.must_equal(server, id).await
         }
         PlannedChange::Resource(
             id,

@@ -66,7 +66,8 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
         alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
 
-// The gap before a use is the time since the use before it, be it in this step or an earlier one.
+// The gap before a use is the time since the use before it, be it in this step or an earlier one. What a removed client of
+// the same id did before is not this one's doing.
 pub(super) const SUM_UP_CLIENTS: &str = "
     INSERT INTO client_use (client_id, last_used_at, longest_gap)
     SELECT client_id, MAX(at), MAX(gap) FROM (
@@ -74,7 +75,7 @@ pub(super) const SUM_UP_CLIENTS: &str = "
             LAG(e.at) OVER (PARTITION BY e.client_id ORDER BY e.at, e.number),
             u.last_used_at, e.at) AS gap
         FROM audit_event e
-        JOIN client c ON c.id = e.client_id
+        JOIN client c ON c.id = e.client_id AND c.created_at <= e.at
         LEFT JOIN client_use u ON u.client_id = e.client_id
         WHERE e.number > $1 AND e.number <= $2 AND e.ends_at IS NOT NULL
     ) AS uses

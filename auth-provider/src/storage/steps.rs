@@ -7,7 +7,7 @@ use crate::{
     client::{ClientId, CredentialId},
     registry::{
         Profile, Version,
-        change::{Change, NewCredential, Remembered},
+        change::{Change, CredentialTerms, NewCredential, Remembered},
     },
     resource::ResourceId,
 };
@@ -46,17 +46,25 @@ const REMOVE_CREDENTIAL_USES: &str = "
     DELETE FROM credential_use
     WHERE credential_id IN (SELECT id FROM credential WHERE client_id = $1)";
 
+// A resource without its owner is another one than before: no version that was given out ends like this.
+const REMOVE_OWNER: &str =
+    "UPDATE resource SET owner = NULL, version = version || '-' WHERE owner = $1";
+
 const REMOVE_CLIENT: &str = "DELETE FROM client WHERE id = $1 AND version = $2";
 
 const ADD_CREDENTIAL: &str = "
     INSERT INTO credential (id, client_id, label, secret_hash, last_four, created_at, expires_at,
                             replaces)
-    SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM client WHERE id = $2
+    SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM client
+    WHERE id = $2 AND ($8 IS NULL OR $8 IN (SELECT id FROM credential WHERE client_id = $2))
     ON CONFLICT DO NOTHING";
 
 const CHANGE_CREDENTIAL: &str = "
     UPDATE credential SET label = $3, expires_at = $4, replaces = $5
-    WHERE id = $1 AND client_id = $2";
+    WHERE id = $1 AND client_id = $2 AND label = $6 AND expires_at IS NOT DISTINCT FROM $7
+      AND replaces IS NOT DISTINCT FROM $8";
+
+const END_ROTATION: &str = "UPDATE credential SET replaces = NULL WHERE replaces = $1";
 
 const REMOVE_CREDENTIAL_USE: &str = "DELETE FROM credential_use WHERE credential_id = $1";
 
@@ -102,7 +110,10 @@ const ADD_REVOCATION: &str = "
 const REMEMBER: &str = "
     INSERT INTO remembered_answer (key_hash, request_hash, sealed_answer, expires_at)
     VALUES ($1, $2, $3, $4)
-    ON CONFLICT DO NOTHING";
+    ON CONFLICT (key_hash) DO UPDATE
+    SET request_hash = excluded.request_hash, sealed_answer = excluded.sealed_answer,
+        expires_at = excluded.expires_at
+    WHERE remembered_answer.expires_at <= $5";
 
 const REGISTER: &str = "
     INSERT INTO client_registration (client_id, token_hash) VALUES ($1, $2)
@@ -136,6 +147,7 @@ pub(super) fn steps(change: &Change) -> Vec<Step<'_>> {
         Change::RemoveClient { id, expected } => vec![
             may(REMOVE_CLIENT_USE, vec![text(id.as_str())]),
             may(REMOVE_CREDENTIAL_USES, vec![text(id.as_str())]),
+            may(REMOVE_OWNER, vec![text(id.as_str())]),
             must(
                 REMOVE_CLIENT,
                 vec![text(id.as_str()), text(expected.as_str())],
@@ -145,21 +157,17 @@ pub(super) fn steps(change: &Change) -> Vec<Step<'_>> {
         Change::ChangeCredential {
             client,
             id,
-            label,
-            expires_at,
-            replaces,
-        } => vec![must(
-            CHANGE_CREDENTIAL,
-            vec![
-                text(id.as_str()),
-                text(client.as_str()),
-                text(label),
-                maybe_time(*expires_at),
-                maybe_text(replaces.as_ref().map(CredentialId::as_str)),
-            ],
-        )],
+            expected,
+            terms,
+        } => {
+            let mut values = vec![text(id.as_str()), text(client.as_str())];
+            values.extend(terms_columns(terms));
+            values.extend(terms_columns(expected));
+            vec![must(CHANGE_CREDENTIAL, values)]
+        }
         Change::RemoveCredential { client, id } => vec![
             may(REMOVE_CREDENTIAL_USE, vec![text(id.as_str())]),
+            may(END_ROTATION, vec![text(id.as_str())]),
             must(
                 REMOVE_CREDENTIAL,
                 vec![text(id.as_str()), text(client.as_str())],
@@ -283,12 +291,21 @@ fn credential_columns(new: &NewCredential) -> Vec<Value<'_>> {
     ]
 }
 
+fn terms_columns(terms: &CredentialTerms) -> [Value<'_>; 3] {
+    [
+        text(&terms.label),
+        maybe_time(terms.expires_at),
+        maybe_text(terms.replaces.as_ref().map(CredentialId::as_str)),
+    ]
+}
+
 fn answer_columns(answer: &Remembered) -> Vec<Value<'_>> {
     vec![
         Value::Bytes(answer.key.as_bytes()),
         Value::Bytes(answer.request.as_bytes()),
         Value::Bytes(&answer.answer),
         time(answer.until),
+        time(answer.at),
     ]
 }
 

@@ -30,7 +30,7 @@ use url::Url;
 use crate::support::{NOW, POLICY};
 
 /// A fresh store of each kind. The folder holds SQLite's file.
-async fn stores() -> Vec<(Arc<dyn Store>, Option<tempfile::TempDir>)> {
+pub(crate) async fn stores() -> Vec<(Arc<dyn Store>, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let file = DatabaseUrl::SqliteFile(folder.path().join("contract.db"));
     let mut stores = vec![

@@ -77,9 +77,9 @@ pub fn redacted(text: &str) -> String {
 }
 
 /// Letters and underscores, and not many: no secret of any kind looks like this.
-fn is_member_name(name: &str) -> bool {
+pub(super) fn is_member_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    (1..=32).contains(&name.len()) && name.bytes().all(fits)
+    name.len() <= 32 && name.bytes().all(fits)
 }
 
 /// The members in the order in which they came; one that came twice is here twice, for `T` to

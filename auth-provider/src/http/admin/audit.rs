@@ -5,7 +5,7 @@ use m2m::service::Problem;
 use serde_json::json;
 
 use super::{
-    from_admin::FromAdmin,
+    from_admin::{FromAdmin, OnlyQuery},
     listing::{Query, number},
 };
 use crate::{
@@ -33,7 +33,7 @@ const FILTERS: [&str; 7] = [
 
 /// The newest events first.
 pub(super) async fn list(
-    _: FromAdmin<AuditRead>,
+    _: FromAdmin<AuditRead, OnlyQuery>,
     server: Data<AuthServer>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

@@ -8,7 +8,7 @@ use m2m::service::Problem;
 
 use super::{
     etag,
-    from_admin::{FromAdmin, Json, created},
+    from_admin::{FromAdmin, Json, OnlyQuery, created},
     listing::{Query, text},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(super) async fn list(
-    _: FromAdmin<ClientsRead>,
+    _: FromAdmin<ClientsRead, OnlyQuery>,
     server: Data<AuthServer>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

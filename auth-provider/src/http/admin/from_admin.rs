@@ -24,6 +24,7 @@ use tracing::{error, info};
 use super::{
     super::{address::caller_address, limited},
     etag,
+    listing::parameters,
 };
 use crate::{
     audit::{Action, Event, Origin},
@@ -55,6 +56,9 @@ pub(in crate::http) struct FromAdmin<S: Scope, B = NoBody> {
 
 /// A body that a handler understands.
 pub(in crate::http) trait Body: Sized {
+    /// Whether the query is read, too. Where it is not, there must be none: it would be ignored without a word.
+    const WITH_QUERY: bool = false;
+
     /// Reads it, and says what was read.
     fn read(
         request: &HttpRequest,
@@ -64,6 +68,9 @@ pub(in crate::http) trait Body: Sized {
 
 /// What is sent is not looked at.
 pub(in crate::http) struct NoBody;
+
+/// The same of a list, whose handler reads the query.
+pub(super) struct OnlyQuery;
 
 /// A JSON object.
 pub(super) struct Json<T>(pub(super) T);
@@ -83,6 +90,9 @@ impl<S: Scope, B: Body + 'static> FromRequest for FromAdmin<S, B> {
         Box::pin(async move {
             let admin = admit::<S>(&request).await?;
             let expected = expected(&request);
+            if !B::WITH_QUERY {
+                no_query(&request)?;
+            }
             let (body, bytes) = B::read(&request, &mut payload).await?;
             Ok(Self {
                 expected,
@@ -183,6 +193,15 @@ fn expected(request: &HttpRequest) -> Expected {
     Expected::OneOf(versions)
 }
 
+fn no_query(request: &HttpRequest) -> Result<(), Problem> {
+    match parameters(request.query_string())?.into_iter().next() {
+        None => Ok(()),
+        Some((name, _)) => Err(
+            Problem::bad_request("there are no parameters in the query here").unknown_field(&name),
+        ),
+    }
+}
+
 fn idempotency(
     request: &HttpRequest,
     admin: &Admin,
@@ -205,6 +224,14 @@ fn idempotency(
 }
 
 impl Body for NoBody {
+    async fn read(_: &HttpRequest, _: &mut Payload) -> Result<(Self, Bytes), Problem> {
+        Ok((Self, Bytes::new()))
+    }
+}
+
+impl Body for OnlyQuery {
+    const WITH_QUERY: bool = true;
+
     async fn read(_: &HttpRequest, _: &mut Payload) -> Result<(Self, Bytes), Problem> {
         Ok((Self, Bytes::new()))
     }
@@ -275,7 +302,7 @@ impl From<Refusal> for Problem {
         let (status, field) = match refusal {
             Refusal::NotFound { field, .. } => (StatusCode::NOT_FOUND, field),
             Refusal::Conflict { field, .. } => (StatusCode::CONFLICT, field),
-            Refusal::TooMuch { field, .. } => (StatusCode::UNPROCESSABLE_ENTITY, Some(field)),
+            Refusal::TooMuch { field, .. } => (StatusCode::CONFLICT, Some(field)),
             Refusal::Changed => (StatusCode::PRECONDITION_FAILED, Some("If-Match")),
             Refusal::Forbidden(_) => (StatusCode::FORBIDDEN, None),
             Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, Some("Idempotency-Key")),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     etag,
-    from_admin::{FromAdmin, Json, created},
+    from_admin::{FromAdmin, Json, OnlyQuery, created},
     listing::Query,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 type Names = Path<(String, String)>;
 
 pub(super) async fn list(
-    _: FromAdmin<GrantsRead>,
+    _: FromAdmin<GrantsRead, OnlyQuery>,
     server: Data<AuthServer>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

@@ -34,6 +34,8 @@ pub(super) struct File {
 }
 
 impl Body for File {
+    const WITH_QUERY: bool = true;
+
     async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<(Self, Bytes), Problem> {
         let prune = prune(request)?;
         if media_type(request).as_deref() != Some("application/toml") {

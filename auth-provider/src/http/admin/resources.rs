@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     etag,
-    from_admin::{FromAdmin, Json, created},
+    from_admin::{FromAdmin, Json, OnlyQuery, created},
     listing::Query,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(super) async fn list(
-    _: FromAdmin<ResourcesRead>,
+    _: FromAdmin<ResourcesRead, OnlyQuery>,
     server: Data<AuthServer>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {

@@ -1,0 +1,176 @@
+//! A database that an earlier version made goes on, with all that is in it.
+
+use std::collections::BTreeSet;
+
+use auth_provider::{
+    client::{ClientId, ClientStatus, SecretHash},
+    registry::{ClientFilter, GrantFilter},
+    resource::{ResourceId, TokenFormat},
+    revocation::Revoked,
+    storage::{self, DatabaseUrl, Store},
+};
+use m2m::verify::Algorithm;
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
+};
+
+use crate::{store_contract::fresh_postgres_url, support::NOW};
+
+/// As the version before administration left it. `BYTES` stands for 32 bytes in the database's own way.
+const ROWS: &str = "
+    INSERT INTO client (id, name, description, status, created_at)
+    VALUES ('bot', 'The bot', 'asks', 'active', 1700000000), ('Off', 'Off', '', 'inactive', 1700000001);
+    INSERT INTO credential (id, client_id, label, secret_hash, created_at, expires_at)
+    VALUES ('c1', 'bot', 'clients.json', BYTES, 1700000000, NULL),
+           ('c2', 'bot', 'other', BYTES, 1700000002, 1900000000);
+    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
+    VALUES ('notes', 'Notes', 60, 'RS256', 'bot', 'opaque');
+    INSERT INTO resource_scope (resource_id, name, description) VALUES ('notes', 'read', 'Read');
+    INSERT INTO client_grant (client_id, resource_id, scopes, token_lifetime, expires_at, reason)
+    VALUES ('bot', 'notes', 'read', 30, NULL, 'asked');
+    INSERT INTO revocation (kind, client_id, revoked_at, expires_at)
+    VALUES ('client', 'bot', 1700000003, 1900000000);
+    INSERT INTO opaque_token (hash, client_id, resource_id, scopes, jti, issued_at, expires_at)
+    VALUES (BYTES, 'bot', 'notes', 'read', 'c1.1', 1700000004, 1900000000)";
+
+fn steps(sql: [&'static str; 4]) -> Migrator {
+    let names = ["registry", "key rotation", "revocation", "opaque token"];
+    let steps = (1..).zip(names).zip(sql).map(|((number, name), sql)| {
+        let sql = sql.into_sql_str();
+        Migration::new(number, name.into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(steps.collect())
+}
+
+async fn assert_all_is_there(store: &dyn Store) {
+    let bot = ClientId::parse("bot").unwrap();
+    let clients = store
+        .clients(&ClientFilter::default(), "", 10)
+        .await
+        .unwrap();
+    let ids: Vec<_> = clients.iter().map(|client| client.id.as_str()).collect();
+    assert_eq!(ids, ["Off", "bot"]);
+    assert_eq!(clients[0].profile.status, ClientStatus::Inactive);
+    let client = &clients[1];
+    assert_eq!(
+        (
+            client.profile.name.as_str(),
+            client.profile.description.as_str()
+        ),
+        ("The bot", "asks")
+    );
+    assert!(client.profile.metadata.is_empty());
+    assert_eq!(
+        (client.created_at, client.updated_at, client.last_used_at),
+        (1_700_000_000, 1_700_000_000, None)
+    );
+
+    let credentials = store.credentials(&bot).await.unwrap();
+    assert_eq!(credentials.longest_gap, 0);
+    let [one, two] = &credentials.all[..] else {
+        panic!("{credentials:?}")
+    };
+    assert_eq!(
+        (one.id.as_str(), one.label.as_str(), one.last_four.as_str()),
+        ("c1", "clients.json", "")
+    );
+    assert_eq!(
+        (one.expires_at, &one.replaces, one.usage),
+        (None, &None, None)
+    );
+    assert_eq!(
+        (two.created_at, two.expires_at),
+        (1_700_000_002, Some(1_900_000_000))
+    );
+    let secret = SecretHash::from_stored(&[7; 32]).unwrap();
+    let record = store.client_record(&bot).await.unwrap().unwrap();
+    assert!(record.accepts(&secret, NOW).is_some());
+
+    let notes = ResourceId::parse("notes").unwrap();
+    let resource = store.resource(&notes).await.unwrap().unwrap();
+    let settings = resource.settings;
+    assert_eq!(
+        (settings.token_lifetime, settings.signing_alg),
+        (60, Algorithm::RS256)
+    );
+    assert_eq!(
+        (settings.owner, settings.token_format),
+        (Some(bot.clone()), TokenFormat::Opaque)
+    );
+    assert_eq!(settings.scopes["read"], "Read");
+    let grants = store
+        .grants(&GrantFilter::default(), ("", ""), 10)
+        .await
+        .unwrap();
+    assert_eq!(grants.len(), 1);
+    assert_eq!(grants[0].terms.scopes.to_string(), "read");
+    assert_eq!(
+        (
+            grants[0].terms.token_lifetime,
+            grants[0].terms.reason.as_str()
+        ),
+        (Some(30), "asked")
+    );
+    let versions = [
+        &clients[0].version,
+        &clients[1].version,
+        &resource.version,
+        &grants[0].version,
+    ];
+    assert!(versions.iter().all(|version| version.as_str().len() == 32));
+    let different: BTreeSet<&str> = versions.iter().map(|version| version.as_str()).collect();
+    assert_eq!(different.len(), 4);
+
+    let revoked = store.revocations_after(0).await.unwrap();
+    assert_eq!(revoked.len(), 1);
+    assert_eq!(revoked[0].revoked, Revoked::Client(bot));
+    let token = store.opaque_token(&secret).await.unwrap().unwrap();
+    assert_eq!((token.jti.as_str(), token.exp), ("c1.1", 1_900_000_000));
+    assert_eq!(store.graph_version().await.unwrap(), 1);
+}
+
+#[actix_web::test]
+async fn all_that_was_there_before_administration_goes_on() {
+    let bytes = "07".repeat(32);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let mut sqlite = SqliteConnection::connect_with(&options).await.unwrap();
+    let old = steps([
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
+    ]);
+    old.run_direct(None, &mut sqlite, false).await.unwrap();
+    let rows = AssertSqlSafe(ROWS.replace("BYTES", &format!("x'{bytes}'")));
+    sqlite.execute(rows).await.unwrap();
+    sqlite.close().await.unwrap();
+    for _ in 0..2 {
+        let file = DatabaseUrl::SqliteFile(file.clone());
+        let store = storage::open(&file).await.unwrap();
+        assert_all_is_there(store.as_ref()).await;
+    }
+
+    let Some(url) = fresh_postgres_url().await else {
+        return;
+    };
+    let mut postgres = PgConnection::connect(&url).await.unwrap();
+    let old = steps([
+        include_str!("../../migrations/postgres/0001_registry.sql"),
+        include_str!("../../migrations/postgres/0002_key_rotation.sql"),
+        include_str!("../../migrations/postgres/0003_revocation.sql"),
+        include_str!("../../migrations/postgres/0004_opaque_token.sql"),
+    ]);
+    old.run_direct(None, &mut postgres, false).await.unwrap();
+    let rows = AssertSqlSafe(ROWS.replace("BYTES", &format!("'\\x{bytes}'")));
+    postgres.execute(rows).await.unwrap();
+    for _ in 0..2 {
+        let store = storage::open(&url.parse().unwrap()).await.unwrap();
+        assert_all_is_there(store.as_ref()).await;
+    }
+}
