@@ -1,5 +1,7 @@
 //! What an administrator takes back: all tokens of a client, a credential or a grant, or a signing key.
 
+use std::slice::from_ref;
+
 use m2m::service::given;
 use serde::Deserialize;
 
@@ -32,6 +34,8 @@ pub enum Failure {
     Unclear,
     #[error("there is no client with this id")]
     NoSuchClient,
+    #[error("there is no resource with this id")]
+    NoSuchResource,
     #[error("the key cannot be withdrawn")]
     Key(#[from] KeyError),
     #[error("the store did not answer")]
@@ -41,8 +45,8 @@ pub enum Failure {
 /// Takes back every token that fits the wish and was issued until now.
 ///
 /// # Errors
-/// When the wish is unclear, or it cannot be kept. A client has to exist, so that a slip of the pen is noticed; a
-/// credential need not any more.
+/// When the wish is unclear, or it cannot be kept. A client and a resource have to exist, so that a slip of the pen is
+/// noticed; a credential need not any more.
 pub async fn revoke_all(
     server: &AuthServer,
     origin: &Origin,
@@ -52,7 +56,10 @@ pub async fn revoke_all(
         (Some(client), None, None) => Revoked::Client(known(server, &client).await?),
         (Some(client), Some(resource), None) => {
             let resource = ResourceId::parse(&resource).map_err(|_| Failure::Unclear)?;
-            Revoked::Grant(known(server, &client).await?, resource)
+            let client = known(server, &client).await?;
+            let found = server.store.resource(&resource).await?;
+            found.ok_or(Failure::NoSuchResource)?;
+            Revoked::Grant(client, resource)
         }
         (None, None, Some(credential)) => {
             Revoked::Credential(CredentialId::parse(&credential).ok_or(Failure::Unclear)?)
@@ -79,10 +86,14 @@ pub async fn withdraw_key(
     origin: &Origin,
     kid: &str,
 ) -> Result<bool, Failure> {
-    let event = Event::done(Action::KeyCompromised, server.clock.now(), origin);
-    let found = server.keys.compromise(kid, &event).await?;
+    let event = |action| Event::done(action, server.clock.now(), origin);
+    // It is written only if there is such a key: until then the name is the caller's text.
+    let left = format!("The key {kid} left the key set and signs nothing more");
+    let compromised = event(Action::KeyCompromised).explained(left);
+    let found = server.keys.compromise(kid, &compromised).await?;
     if found {
-        let told = event.explained(format!("Verifiers are told that the key {kid} is void"));
+        let told = format!("Verifiers are told that all that the key {kid} signed is void");
+        let told = event(Action::TokensRevoked).explained(told);
         add(server, Revoked::Key(kid.to_owned()), &told).await?;
     }
     Ok(found)
@@ -97,5 +108,7 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
 async fn add(server: &AuthServer, revoked: Revoked, event: &Event) -> Result<(), StoreError> {
     let revocation = revoked.at(server.clock.now());
     let store = server.store.as_ref();
-    server.revocations.add(store, revocation, event).await
+    server.revocations.add(store, revocation, event).await?;
+    server.metrics.count(from_ref(event));
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! An event names things that the server knows. What a caller sent is not repeated: it may be a secret in the wrong place.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
     client::{ClientId, CredentialId, random_id},
@@ -133,8 +133,8 @@ pub struct Event {
     pub jti: Option<String>,
     /// When the token ends that was issued, in seconds since the epoch: until then its holder need not come back.
     pub ends_at: Option<u64>,
-    /// A code for programs.
-    pub reason: Option<String>,
+    /// A code for programs, a text of this one.
+    pub reason: Option<Cow<'static, str>>,
     /// The same for people, in a sentence.
     pub explanation: Option<String>,
     pub request_id: Option<String>,
@@ -187,12 +187,12 @@ impl Event {
         action: Action,
         at: u64,
         origin: &Origin,
-        reason: &str,
+        reason: &'static str,
         explanation: impl Into<String>,
     ) -> Self {
         Self {
             outcome: Outcome::Refused,
-            reason: Some(reason.to_owned()),
+            reason: Some(Cow::Borrowed(reason)),
             explanation: Some(explanation.into()),
             ..Self::done(action, at, origin)
         }

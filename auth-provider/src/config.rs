@@ -28,6 +28,9 @@ const DEMO_POLICY: &str = "demo/policy.toml";
 /// How long the audit log is kept where nothing else is said, in seconds.
 const DEFAULT_RETENTION: u64 = 90 * 24 * 3600;
 
+/// How long before its end a credential is told of where nothing else is said, in seconds.
+const DEFAULT_WARNING: u64 = 14 * 24 * 3600;
+
 /// Not a flag: a process list would show it.
 const MASTER_KEY_VARIABLE: &str = "AUTH_PROVIDER_MASTER_KEY";
 
@@ -174,6 +177,15 @@ pub struct Settings {
     )]
     audit_durability: Option<Durability>,
 
+    /// How long before a credential ends the log warns of it [default: 14d]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_CREDENTIAL_WARNING",
+        value_name = "TIME",
+        global = true
+    )]
+    credential_warning: Option<Period>,
+
     /// What one client may ask of the OAuth endpoints, as in 100/s, 600/min, 1000/20s or off
     /// [default: 100000/s]
     #[arg(
@@ -247,6 +259,8 @@ pub struct Config {
     /// How long the audit log is kept, in seconds.
     pub audit_retention: u64,
     pub audit_durability: Durability,
+    /// How long before a credential ends the log warns of it, in seconds.
+    pub credential_warning: u64,
     /// How much one caller may ask for.
     pub rate_limits: Rates,
     /// Whether clients may register themselves.
@@ -297,6 +311,7 @@ impl Settings {
             fast_key_rotation: self.fast_key_rotation.or(other.fast_key_rotation),
             audit_retention: self.audit_retention.or(other.audit_retention),
             audit_durability: self.audit_durability.or(other.audit_durability),
+            credential_warning: self.credential_warning.or(other.credential_warning),
             rate_limit_client: self.rate_limit_client.or(other.rate_limit_client),
             rate_limit_address: self.rate_limit_address.or(other.rate_limit_address),
             rate_limit_admin: self.rate_limit_admin.or(other.rate_limit_admin),
@@ -338,6 +353,9 @@ impl Settings {
                 .audit_retention
                 .map_or(DEFAULT_RETENTION, Period::seconds),
             audit_durability: self.audit_durability.unwrap_or_default(),
+            credential_warning: self
+                .credential_warning
+                .map_or(DEFAULT_WARNING, Period::seconds),
             rate_limits: Rates::from(limits::Wished {
                 client: self.rate_limit_client,
                 address: self.rate_limit_address,
@@ -420,6 +438,8 @@ impl Config {
             "audit_durability".into(),
             self.audit_durability.as_str().into(),
         );
+        let warning = Period::from(self.credential_warning).to_string();
+        table.insert("credential_warning".into(), warning.into());
         for (name, limit) in self.rate_limits.settings() {
             table.insert(name.into(), limit.to_string().into());
         }

@@ -78,6 +78,7 @@ pub async fn revoke(
             .revocations
             .add(server.store.as_ref(), Revoked::token(&token, now), &event)
             .await?;
+        server.metrics.count(&[event]);
         info!(client = %caller.id, jti = token.jti, "revoked a token");
     }
     Ok(())

@@ -1,22 +1,27 @@
 //! Events that come with each token are written in batches, away from the request that causes them.
 //!
-//! They wait in a bounded queue. A crash loses those of the last moment, at most [`GATHERING`] and one write; with
-//! [`Durability::Strict`] a request waits until its event is on disk. When the queue is full, because the database does
-//! not keep up or does not answer, requests wait for a while and are then refused: no token without its event.
+//! They wait in a bounded queue. A crash loses those of the last moment, less than 100 ms; with [`Durability::Strict`] a
+//! request waits until its event is on disk. When the database does not keep up or does not answer, requests wait for a
+//! while and are then refused: no token without its event.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, timeout},
 };
 use tracing::{error, info, warn};
 
-use crate::{audit::Event, storage::Store};
+use crate::{audit::Event, metrics::Metrics, storage::AuditStore};
 
 /// How long events are gathered before they are written together.
 const GATHERING: Duration = Duration::from_millis(25);
+
+/// When the writer has been at work for so long, no more events are taken until it is done. What a crash loses came while
+/// the last but one piece of work went on and while the last one did, or was gathered: twice this, or this and
+/// [`GATHERING`], and either is less than 100 ms.
+const LONGEST_WORK: Duration = Duration::from_millis(45);
 
 /// How many events may wait.
 const QUEUE: usize = 16_384;
@@ -24,15 +29,11 @@ const QUEUE: usize = 16_384;
 /// How many events are written in one step.
 const BATCH: usize = 2048;
 
-/// How long a request waits for a place in the queue.
+/// How long a request waits until its event is taken, and, where it must be, written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the uses of credentials are summed up when they are few …
+/// How often the uses of credentials are summed up.
 const SUM_UP: Duration = Duration::from_secs(2);
-const FEW: usize = 5_000;
-
-/// … and when they are many: the more are summed up together, the less each costs.
-const SUM_UP_MANY: Duration = Duration::from_secs(10);
 
 /// How long the writer waits before it tries again what the database did not take.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -73,18 +74,36 @@ enum Entry {
 pub struct Journal {
     queue: mpsc::Sender<Entry>,
     durability: Durability,
+    /// Since when the writer is at work.
+    at_work: watch::Receiver<Option<Instant>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Journal {
     /// Starts the writer. It ends when the last [`Journal`] is gone and everything is written.
-    pub fn open(store: Arc<dyn Store>, durability: Durability) -> Self {
+    pub fn open(store: Arc<dyn AuditStore>, durability: Durability, metrics: Arc<Metrics>) -> Self {
         let (queue, entries) = mpsc::channel(QUEUE);
         let gathering = match durability {
             Durability::Batched => GATHERING,
             Durability::Strict => Duration::ZERO,
         };
-        tokio::spawn(Writer::new(store, entries, gathering).run());
-        Self { queue, durability }
+        let (working, at_work) = watch::channel(None);
+        let writer = Writer {
+            store,
+            entries,
+            gathering,
+            working,
+            metrics: Arc::clone(&metrics),
+            summed_up: Instant::now(),
+            unsummed: 1, // what an earlier run left
+        };
+        tokio::spawn(writer.run());
+        Self {
+            queue,
+            durability,
+            at_work,
+            metrics,
+        }
     }
 
     /// Hands over an event.
@@ -93,17 +112,27 @@ impl Journal {
     /// When it cannot be taken in time: what it tells of should not happen then.
     pub async fn note(&self, event: Event) -> Result<(), Behind> {
         match self.durability {
-            Durability::Batched => self.put(Entry::Event(Box::new(event), None)).await,
+            Durability::Batched => {
+                in_time(async {
+                    self.keep_pace().await?;
+                    self.hand_over(event, None).await
+                })
+                .await
+            }
             Durability::Strict => {
                 let (written, wait) = oneshot::channel();
-                self.put(Entry::Event(Box::new(event), Some(written)))
-                    .await?;
-                timeout(PATIENCE, wait)
-                    .await
-                    .map_err(|_| Behind)?
-                    .map_err(|_| Behind)
+                in_time(async {
+                    self.hand_over(event, Some(written)).await?;
+                    wait.await.map_err(|_| Behind)
+                })
+                .await
             }
         }
+    }
+
+    /// How many events wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// Waits until what was handed over before is in the store, and summed up there.
@@ -112,52 +141,69 @@ impl Journal {
     /// When that takes too long.
     pub async fn settle(&self) -> Result<(), Behind> {
         let (settled, wait) = oneshot::channel();
-        self.put(Entry::Settle(settled)).await?;
-        timeout(PATIENCE, wait)
-            .await
-            .map_err(|_| Behind)?
-            .map_err(|_| Behind)
+        in_time(async {
+            let entry = Entry::Settle(settled);
+            self.queue.send(entry).await.map_err(|_| Behind)?;
+            wait.await.map_err(|_| Behind)
+        })
+        .await
     }
 
-    async fn put(&self, entry: Entry) -> Result<(), Behind> {
-        self.queue
-            .send_timeout(entry, PATIENCE)
-            .await
-            .map_err(|_| Behind)
+    async fn hand_over(
+        &self,
+        event: Event,
+        written: Option<oneshot::Sender<()>>,
+    ) -> Result<(), Behind> {
+        let place = self.queue.reserve().await.map_err(|_| Behind)?;
+        self.metrics.count(from_ref(&event));
+        place.send(Entry::Event(Box::new(event), written));
+        Ok(())
     }
+
+    /// Waits while the writer is held up: what is handed over meanwhile would be lost in a crash.
+    async fn keep_pace(&self) -> Result<(), Behind> {
+        let keeps_up =
+            |since: &Option<Instant>| since.is_none_or(|since| since.elapsed() < LONGEST_WORK);
+        if keeps_up(&self.at_work.borrow()) {
+            return Ok(());
+        }
+        let done = self.at_work.clone().wait_for(keeps_up).await.map(drop);
+        done.map_err(|_| Behind)
+    }
+}
+
+async fn in_time(done: impl Future<Output = Result<(), Behind>>) -> Result<(), Behind> {
+    timeout(PATIENCE, done).await.unwrap_or(Err(Behind))
 }
 
 /// The one task that writes.
 struct Writer {
-    store: Arc<dyn Store>,
+    store: Arc<dyn AuditStore>,
     entries: mpsc::Receiver<Entry>,
     gathering: Duration,
+    working: watch::Sender<Option<Instant>>,
+    metrics: Arc<Metrics>,
     /// When the uses were summed up for the last time, and how many events there are since.
     summed_up: Instant,
     unsummed: usize,
 }
 
 impl Writer {
-    fn new(store: Arc<dyn Store>, entries: mpsc::Receiver<Entry>, gathering: Duration) -> Self {
-        Self {
-            store,
-            entries,
-            gathering,
-            summed_up: Instant::now(),
-            unsummed: 1, // what an earlier run left
-        }
-    }
-
     async fn run(mut self) {
-        let mut batch = Vec::new();
+        let (mut batch, mut worked) = (Vec::new(), Duration::ZERO);
         loop {
             let more = timeout(SUM_UP, self.entries.recv_many(&mut batch, BATCH)).await;
             match more {
                 Ok(0) => break, // nobody is left who could hand over an event
-                Ok(_) => self.gather(&mut batch).await,
-                Err(_) => {} // nothing came for a while
+                // What came during a long piece of work was gathered by it.
+                Ok(_) if worked < GATHERING => self.gather(&mut batch).await,
+                Ok(_) | Err(_) => {}
             }
+            let begun = Instant::now();
+            self.working.send_replace(Some(begun));
             self.write(&mut batch).await;
+            worked = begun.elapsed();
+            self.working.send_replace(None);
         }
     }
 
@@ -189,21 +235,21 @@ impl Writer {
             self.insist(&events).await;
             self.unsummed += events.len();
         }
+        tell(written);
         if !settled.is_empty() {
             while self.sum_up().await {}
-        } else if self.is_to_sum_up() {
+        } else if self.unsummed > 0 && self.summed_up.elapsed() >= SUM_UP {
             self.sum_up().await; // one step: what has arrived meanwhile is to be written first
         }
-        for waiter in written.into_iter().chain(settled) {
-            let _ = waiter.send(()); // who asked may have given up
-        }
+        tell(settled);
     }
 
     /// Writes events, however long the database takes: they are the only trace of what has happened.
     async fn insist(&self, events: &[Event]) {
-        let mut failures = 0_u32;
+        let (mut failures, mut begun) = (0_u32, Instant::now());
         while let Err(failure) = self.store.add_events(events).await {
             failures += 1;
+            self.metrics.failed_to_write();
             if failures == 1 {
                 error!(
                     events = events.len(),
@@ -211,19 +257,12 @@ impl Writer {
                 );
             }
             sleep(PAUSE).await;
+            begun = Instant::now();
         }
+        self.metrics.wrote(events.len(), begun.elapsed());
         if failures > 0 {
             info!("the audit log is written again");
         }
-    }
-
-    fn is_to_sum_up(&self) -> bool {
-        let wait = match self.unsummed {
-            0 => return false,
-            1..=FEW => SUM_UP,
-            _ => SUM_UP_MANY,
-        };
-        self.summed_up.elapsed() >= wait
     }
 
     /// Does a step. True when there is more to do.
@@ -242,5 +281,211 @@ impl Writer {
                 false
             }
         }
+    }
+}
+
+fn tell(waiters: Vec<oneshot::Sender<()>>) {
+    for waiter in waiters {
+        let _ = waiter.send(()); // who asked may have given up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
+    use async_trait::async_trait;
+    use tokio::{sync::Semaphore, task::yield_now};
+
+    use super::*;
+    use crate::{
+        audit::{Action, Filter, Origin, Recorded},
+        storage::StoreError,
+    };
+
+    /// A store that does what it is told to.
+    struct Fake {
+        written: Mutex<Vec<Event>>,
+        writes: AtomicUsize,
+        sums: AtomicUsize,
+        fails: AtomicBool,
+        /// A write takes one of these, and waits for it.
+        allowed: Semaphore,
+    }
+
+    impl Fake {
+        fn new(allowed: usize) -> Arc<Self> {
+            Arc::new(Self {
+                written: Mutex::default(),
+                writes: AtomicUsize::new(0),
+                sums: AtomicUsize::new(0),
+                fails: AtomicBool::new(false),
+                allowed: Semaphore::new(allowed),
+            })
+        }
+
+        fn written(&self) -> Vec<u64> {
+            self.written
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|event| event.at)
+                .collect()
+        }
+
+        fn journal(self: &Arc<Self>, durability: Durability) -> Journal {
+            let store: Arc<dyn AuditStore> = self.clone();
+            Journal::open(store, durability, Arc::default())
+        }
+    }
+
+    #[async_trait]
+    impl AuditStore for Fake {
+        async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+            self.allowed.acquire().await.unwrap().forget();
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(StoreError::Corrupt { what: "test" });
+            }
+            self.written.lock().unwrap().extend_from_slice(events);
+            Ok(())
+        }
+
+        async fn events(&self, _: &Filter, _: u64, _: usize) -> Result<Vec<Recorded>, StoreError> {
+            Ok(vec![])
+        }
+
+        async fn sum_up_uses(&self) -> Result<bool, StoreError> {
+            self.sums.fetch_add(1, Ordering::SeqCst);
+            Ok(false)
+        }
+
+        async fn forget_events(&self, _: u64) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+    }
+
+    fn event(at: u64) -> Event {
+        Event::done(Action::TokenIssued, at, &Origin::server())
+    }
+
+    async fn until(what: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !what() {
+            assert!(Instant::now() < deadline, "it does not happen");
+            yield_now().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn events_are_written_in_their_order_and_many_at_once() {
+        let store = Fake::new(Semaphore::MAX_PERMITS);
+        let journal = store.journal(Durability::Batched);
+        for at in 0..5000 {
+            journal.note(event(at)).await.unwrap();
+        }
+        journal.settle().await.unwrap();
+        assert_eq!(store.written(), (0..5000).collect::<Vec<_>>());
+        let writes = store.writes.load(Ordering::SeqCst);
+        assert!(writes < 500, "{writes} writes for 5000 events");
+        assert!(
+            store.sums.load(Ordering::SeqCst) > 0,
+            "settled is summed up"
+        );
+        assert_eq!(journal.waiting(), 0);
+    }
+
+    #[actix_web::test]
+    async fn strict_answers_when_the_event_is_written() {
+        let store = Fake::new(0);
+        let journal = store.journal(Durability::Strict);
+        let noting = journal.note(event(1));
+        tokio::pin!(noting);
+        tokio::select! {
+            biased;
+            _ = &mut noting => panic!("answered before it was written"),
+            () = until(|| store.writes.load(Ordering::SeqCst) == 1) => {}
+        }
+        assert!(store.written().is_empty());
+        store.allowed.add_permits(1);
+        noting.await.unwrap();
+        assert_eq!(store.written(), [1]);
+    }
+
+    #[actix_web::test]
+    async fn while_the_database_hangs_events_are_refused_after_a_while_and_none_is_lost() {
+        for durability in [Durability::Batched, Durability::Strict] {
+            let store = Fake::new(0);
+            let journal = store.journal(durability);
+            let mut taken = vec![];
+            let begun = Instant::now();
+            for at in 0.. {
+                match journal.note(event(at)).await {
+                    Ok(()) => taken.push(at),
+                    Err(Behind) => break,
+                }
+            }
+            let refused_after = begun.elapsed();
+            assert!(refused_after >= PATIENCE, "{refused_after:?}");
+            assert!(durability == Durability::Batched || taken.is_empty());
+
+            store.allowed.add_permits(Semaphore::MAX_PERMITS);
+            journal
+                .note(event(u64::MAX))
+                .await
+                .expect("it answers again");
+            journal.settle().await.unwrap();
+            let written = store.written();
+            assert!(taken.iter().all(|at| written.contains(at)));
+            assert_eq!(written.last(), Some(&u64::MAX));
+        }
+    }
+
+    #[actix_web::test]
+    async fn who_waits_for_a_slow_database_is_served_when_it_is_done() {
+        let store = Fake::new(0);
+        let journal = store.journal(Durability::Batched);
+        journal.note(event(1)).await.unwrap();
+        until(|| {
+            let since = *journal.at_work.borrow();
+            since.is_some_and(|since| since.elapsed() >= LONGEST_WORK)
+        })
+        .await;
+        let late = journal.note(event(2));
+        tokio::pin!(late);
+        tokio::select! {
+            biased;
+            _ = &mut late => panic!("taken while the writer is held up"),
+            () = yield_now() => {}
+        }
+        store.allowed.add_permits(Semaphore::MAX_PERMITS);
+        late.await.unwrap();
+        journal.settle().await.unwrap();
+        assert_eq!(store.written(), [1, 2]);
+    }
+
+    #[actix_web::test]
+    async fn what_the_database_refuses_is_written_again_until_it_is_taken() {
+        let store = Fake::new(Semaphore::MAX_PERMITS);
+        store.fails.store(true, Ordering::SeqCst);
+        let journal = store.journal(Durability::Batched);
+        journal.note(event(7)).await.unwrap();
+        until(|| store.writes.load(Ordering::SeqCst) >= 2).await;
+        assert!(store.written().is_empty());
+        store.fails.store(false, Ordering::SeqCst);
+        journal.settle().await.unwrap();
+        assert_eq!(store.written(), [7], "once");
+    }
+
+    #[actix_web::test]
+    async fn what_waits_is_written_when_the_last_way_in_is_gone() {
+        let store = Fake::new(Semaphore::MAX_PERMITS);
+        let journal = store.journal(Durability::Batched);
+        journal.note(event(1)).await.unwrap();
+        drop(journal);
+        until(|| store.written() == [1]).await;
     }
 }

@@ -19,8 +19,10 @@ pub mod tokens;
 
 pub mod administration;
 pub mod audit;
+pub mod expiry;
 pub mod introspection;
 pub mod journal;
+pub mod metrics;
 pub mod own_token;
 pub mod registration;
 pub mod revocation;

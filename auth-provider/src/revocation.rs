@@ -230,6 +230,17 @@ impl Revocations {
                 ))
     }
 
+    /// How many entries the list has.
+    pub fn len(&self) -> usize {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        memory.entries.len()
+    }
+
+    /// Whether nothing is taken back.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The entries after `number`, in order, and the last number that this covers.
     pub fn after(&self, number: u64) -> (Vec<Arc<Revocation>>, u64) {
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,9 @@ use m2m::Clock;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    clients::Noted, directory::Directory, document::Document, journal::Journal, keys::SigningKeys,
-    limits::Limits, master_key::MasterKey, revocation::Revocations, storage::Store,
+    clients::Noted, directory::Directory, document::Document, expiry::Watch, journal::Journal,
+    keys::SigningKeys, limits::Limits, master_key::MasterKey, metrics::Metrics,
+    revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -27,6 +28,9 @@ pub struct AuthServer {
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,
+    pub metrics: Arc<Metrics>,
+    /// Which credentials end soon, and who was told of it.
+    pub endings: Watch,
     /// Seals what the store keeps and must not be able to read.
     pub master: Arc<MasterKey>,
     /// Lets one change of the registry through at a time that somebody else was faster than.

@@ -27,12 +27,13 @@ use crate::{
     clients_file,
     config::Config,
     directory::Directory,
-    http,
+    expiry, http,
     journal::Journal,
     keys::{Schedule, SigningKeys},
     known_clients::Freshness,
     limits::Limits,
     master_key::MasterKey,
+    metrics::Metrics,
     policy_file::Policy,
     registry::policy::apply_at_start,
     resource::TokenFormat,
@@ -52,6 +53,9 @@ const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often what no longer counts is forgotten.
 const SWEEP_SECONDS: u64 = 60;
+
+/// How often it is looked for credentials that end soon.
+const LOOK: Duration = Duration::from_hours(1);
 
 /// A server that listens.
 pub struct Running {
@@ -89,11 +93,13 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
     let master = Arc::new(master_key(config, store.as_ref()).await?);
+    let metrics = Arc::new(Metrics::default());
     let keys = SigningKeys::open(
         Arc::clone(&store),
         Arc::clone(&master),
         schedule,
         clock.clone(),
+        Arc::clone(&metrics),
     )
     .await?;
     apply(&policy, store.as_ref(), config, clock.now()).await?;
@@ -111,7 +117,11 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     } else {
         Freshness::UntilForgotten
     };
-    let journal = Journal::open(Arc::clone(&store), config.audit_durability);
+    let journal = Journal::open(
+        Arc::<dyn Store>::clone(&store),
+        config.audit_durability,
+        Arc::clone(&metrics),
+    );
 
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
@@ -121,12 +131,14 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         directory: Arc::new(Directory::new(Arc::clone(&store), freshness)),
         store,
         noted: Noted::default(),
-        limits: Limits::new(config.rate_limits),
+        limits: Limits::new(config.rate_limits, &metrics),
         behind_tls_proxy: config.behind_tls_proxy,
         dynamic_registration: config.dynamic_registration,
         keys,
         revocations,
         journal,
+        metrics,
+        endings: expiry::Watch::new(config.credential_warning),
         master,
         second_tries: Mutex::default(),
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
@@ -135,6 +147,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     });
     tokio::spawn(keep_in_step(Data::clone(&server)));
     tokio::spawn(tend_keys(Data::clone(&server), shared));
+    tokio::spawn(warn_of_endings(Data::clone(&server)));
     tokio::spawn(heed_sigterm(
         Data::clone(&server),
         signal(SignalKind::terminate())?,
@@ -217,6 +230,25 @@ async fn tend_keys(server: Data<AuthServer>, shared: bool) {
     tokio::select! {
         () = server.keys.run(shared) => {}
         _ = stopping.changed() => {}
+    }
+}
+
+/// Tells of credentials that end soon, at the start and each hour. A clock that is moved by hand wakes nobody: who moves
+/// it looks.
+async fn warn_of_endings(server: Data<AuthServer>) {
+    let Clock::System = server.clock else {
+        return;
+    };
+    let mut stopping = server.stopping.subscribe();
+    let mut looks = tokio::time::interval(LOOK);
+    while !*stopping.borrow() {
+        tokio::select! {
+            _ = looks.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        if let Err(error) = expiry::look(&server).await {
+            warn!("cannot look for credentials that end soon: {error}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod client_auth;
 mod discovery;
 mod feed;
 mod limited;
+mod metrics;
 mod oauth;
 mod openapi;
 mod params;
@@ -66,6 +67,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         for path in KEY_SET {
             get(cfg, path, discovery::serve_key_set);
         }
+        get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use m2m::ScopeSet;
+use m2m::{ScopeSet, service::redacted};
 use percent_encoding::percent_decode;
 use serde::{
     Deserialize, Deserializer,
@@ -43,7 +43,8 @@ impl Params {
     pub(super) fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
         serde_json::from_slice(body).map_err(|error| {
             OAuthError::invalid_request(format!(
-                "the body is no JSON object of parameters: {error}"
+                "the body is no JSON object of parameters: {}",
+                redacted(&error.to_string())
             ))
         })
     }

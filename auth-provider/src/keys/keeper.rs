@@ -16,7 +16,7 @@ use super::{
     life::{self, NewKey, Plan},
     schedule::KNOWN_WITHIN,
 };
-use crate::{audit::Event, master_key::MasterKey, storage::Store};
+use crate::{audit::Event, master_key::MasterKey, metrics::Metrics, storage::Store};
 
 /// What resources use whose policy names no algorithm, this server's own among them.
 pub const DEFAULT_ALGORITHM: Algorithm = Algorithm::ES256;
@@ -35,6 +35,7 @@ pub struct SigningKeys {
     ring: ArcSwap<KeyRing>,
     /// Lets one change through at a time, and is held while the store works.
     changing: Mutex<()>,
+    metrics: Arc<Metrics>,
     /// As many RSA signatures at once as there are cores, so that they do not crowd out all else.
     slow_signatures: Semaphore,
 }
@@ -49,6 +50,7 @@ impl SigningKeys {
         master: Arc<MasterKey>,
         schedule: Schedule,
         clock: Clock,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, KeyError> {
         let promise = KeyChange::Promise {
             announce_time: schedule.announce_time,
@@ -61,6 +63,7 @@ impl SigningKeys {
             schedule,
             clock,
             changing: Mutex::default(),
+            metrics,
             slow_signatures: Semaphore::new(
                 thread::available_parallelism().map_or(1, NonZero::get),
             ),
@@ -237,6 +240,7 @@ impl SigningKeys {
         if !self.store.change_keys(&made, &plan.change, events).await? {
             return Ok(());
         }
+        self.metrics.count(events);
         for StoredKey { record, .. } in &made {
             let (kid, alg, signs_from) = (&record.kid, record.algorithm.name(), record.signs_from);
             info!(kid, alg, signs_from, "made a signing key");

@@ -9,6 +9,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use moka::sync::Cache;
+use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
 
 use super::rate::{Rate, RateLimit};
@@ -28,6 +29,8 @@ type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformatio
 /// One limit: a bucket for each of its callers.
 pub struct Buckets<K> {
     name: &'static str,
+    /// How often it refused.
+    refusals: Counter,
     /// `None`: the limit is off.
     filled: Option<Filled<K>>,
 }
@@ -56,7 +59,7 @@ impl<K> Buckets<K>
 where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
 {
-    pub(super) fn new(name: &'static str, limit: RateLimit) -> Self {
+    pub(super) fn new(name: &'static str, limit: RateLimit, refusals: Counter) -> Self {
         let filled = limit.rate().map(|rate| {
             // After the rate's own time a bucket is full: that it is forgotten gives nothing away.
             let idle = Duration::from_secs(rate.seconds.get().into()).max(REMEMBERED_FOR);
@@ -69,7 +72,11 @@ where
                 telling: bucket(Quota::with_period(TELL_EVERY)),
             }
         });
-        Self { name, filled }
+        Self {
+            name,
+            refusals,
+            filled,
+        }
     }
 
     /// Takes one request out of the caller's bucket. `None`: the limit is off.
@@ -98,6 +105,7 @@ where
                 Ok(Some(standing(remaining, until_full)))
             }
             Err(not_until) => {
+                self.refusals.inc();
                 if filled.telling.check().is_ok() {
                     warn!(limit = self.name, caller = %caller, "refuses what goes beyond {rate}");
                 }
@@ -174,7 +182,7 @@ mod tests {
     }
 
     fn buckets(limit: &str) -> Buckets<Network> {
-        Buckets::new("address", limit.parse().unwrap())
+        Buckets::new("address", limit.parse().unwrap(), Counter::default())
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use moka::sync::Cache;
+use prometheus_client::metrics::counter::Counter;
 
 use super::{
     buckets::{Buckets, Exhausted, REMEMBERED},
@@ -31,14 +32,14 @@ pub struct Failures {
 }
 
 impl Failures {
-    pub(super) fn new(limit: RateLimit) -> Self {
+    pub(super) fn new(limit: RateLimit, refusals: Counter) -> Self {
         Self {
             counts: Cache::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_idle(REMEMBERED_FOR)
                 .build(),
             hash: RandomState::new(),
-            networks: Buckets::new("failures", limit),
+            networks: Buckets::new("failures", limit, refusals),
         }
     }
 
@@ -90,7 +91,7 @@ mod tests {
     }
 
     fn failures(limit: &str) -> Failures {
-        Failures::new(limit.parse().unwrap())
+        Failures::new(limit.parse().unwrap(), Counter::default())
     }
 
     #[test]

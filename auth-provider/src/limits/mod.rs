@@ -9,7 +9,9 @@ pub use buckets::{Buckets, Exhausted, Standing};
 pub use failures::Failures;
 pub use rate::{InvalidRateLimit, Rate, RateLimit};
 
-use crate::{address::Network, client::ClientId};
+use std::{fmt, hash::Hash};
+
+use crate::{address::Network, client::ClientId, metrics::Metrics};
 
 /// The limits of one server.
 pub struct Limits {
@@ -42,14 +44,22 @@ pub struct Rates {
 }
 
 impl Limits {
-    pub fn new(rates: Rates) -> Self {
+    /// What they refuse is counted by the limit's name.
+    pub fn new(rates: Rates, metrics: &Metrics) -> Self {
         Self {
-            addresses: Buckets::new("address", rates.address),
-            clients: Buckets::new("client", rates.client),
-            administrators: Buckets::new("admin", rates.admin),
-            failures: Failures::new(rates.failures),
+            addresses: buckets("address", rates.address, metrics),
+            clients: buckets("client", rates.client, metrics),
+            administrators: buckets("admin", rates.admin, metrics),
+            failures: Failures::new(rates.failures, metrics.limited("failures")),
         }
     }
+}
+
+fn buckets<K>(name: &'static str, limit: RateLimit, metrics: &Metrics) -> Buckets<K>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+{
+    Buckets::new(name, limit, metrics.limited(name))
 }
 
 impl From<Wished> for Rates {

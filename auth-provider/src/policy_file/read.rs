@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use m2m::{ScopeSet, service::TextError};
+use m2m::{
+    ScopeSet,
+    service::{TextError, redacted},
+};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
@@ -133,7 +136,8 @@ impl Policy {
             grants: built_in::grants(),
         };
         for (id, client) in file.clients {
-            let key = ClientId::parse(&id).map_err(|e| meaning(format!("client `{id}`: {e}")))?;
+            let key = ClientId::parse(&id)
+                .map_err(|e| meaning(format!("client `{}`: {e}", shown(&id))))?;
             if policy.clients.contains_key(&key) {
                 return Err(meaning(format!(
                     "client `{id}` is built in: leave out [clients.{id}]"
@@ -167,7 +171,7 @@ impl Policy {
         ClientId::parse(client)
             .ok()
             .filter(|id| self.clients.contains_key(id))
-            .ok_or_else(|| format!("there is no [clients.{client}] in this file"))
+            .ok_or_else(|| format!("there is no [clients.{}] in this file", shown(client)))
     }
 }
 
@@ -193,7 +197,7 @@ impl FileClient {
 
 impl FileResource {
     fn check(self, id: &str, policy: &Policy) -> Result<(ResourceId, PolicyResource), PolicyError> {
-        let wrong = |what: String| meaning(format!("resource `{id}`: {what}"));
+        let wrong = |what: String| meaning(format!("resource `{}`: {what}", shown(id)));
 
         let key = ResourceId::parse(id).map_err(|error| wrong(error.to_string()))?;
         ScopeSet::from_tokens(self.scopes.keys()).map_err(|error| wrong(error.to_string()))?;
@@ -232,13 +236,19 @@ impl FileGrant {
         let Self {
             client, resource, ..
         } = &self;
-        let wrong = |what: String| meaning(format!("grant {client} -> {resource}: {what}"));
+        let described = format!("grant {} -> {}", shown(client), shown(resource));
+        let wrong = |what: String| meaning(format!("{described}: {what}"));
 
         let client_id = policy.defined(client).map_err(wrong)?;
         let (resource_id, defined) = ResourceId::parse(resource)
             .ok()
             .and_then(|id| policy.resources.get_key_value(&id))
-            .ok_or_else(|| wrong(format!("there is no [resources.{resource}] in this file")))?;
+            .ok_or_else(|| {
+                wrong(format!(
+                    "there is no [resources.{}] in this file",
+                    shown(resource)
+                ))
+            })?;
         let known: BTreeSet<&str> = defined.scopes.keys().map(String::as_str).collect();
         if let Some(scope) = self
             .scopes
@@ -247,7 +257,8 @@ impl FileGrant {
         {
             let known = known.into_iter().collect::<Vec<_>>().join(", ");
             return Err(wrong(format!(
-                "{resource} has no scope `{scope}`, it has: {known}"
+                "{resource} has no scope `{}`, it has: {known}",
+                shown(scope)
             )));
         }
         let scopes = ScopeSet::from_tokens(&self.scopes).map_err(|e| wrong(e.to_string()))?;
@@ -273,6 +284,16 @@ fn meaning(what: impl AsRef<str>) -> PolicyError {
     PolicyError::Meaning(one_line(what.as_ref()))
 }
 
+/// A name as an error repeats it, so that its place is found. What cannot be a name and is long may be a secret in the
+/// wrong place.
+fn shown(name: &str) -> &str {
+    if name.len() <= 32 || ResourceId::parse(name).is_ok() {
+        name
+    } else {
+        "…"
+    }
+}
+
 /// An error may repeat a name, and a name that is refused may be anything.
 fn one_line(message: &str) -> String {
     let line = message.replace(char::is_control, " ");
@@ -286,20 +307,8 @@ fn of_field(field: &str, error: TextError) -> String {
 fn syntax_error(text: &str, error: &toml::de::Error) -> PolicyError {
     PolicyError::Syntax {
         line: line_of(text, error),
-        message: one_line(&without_value(error.message())),
+        message: one_line(&redacted(error.message())),
     }
-}
-
-/// serde repeats a value of the wrong type. The line is enough to find it, and it may be a secret in the wrong place.
-fn without_value(message: &str) -> String {
-    for what in ["invalid type", "invalid value", "unknown variant"] {
-        if let Some(rest) = message.strip_prefix(what)
-            && let Some((_, expected)) = rest.rsplit_once(", expected ")
-        {
-            return format!("{what}, expected {expected}");
-        }
-    }
-    message.to_owned()
 }
 
 /// The line of a TOML text at which it cannot be read.
@@ -493,7 +502,7 @@ mod tests {
             ),
             (
                 "[clients.a]\nmetadata = { a = 1 }".to_owned(),
-                "line 2: invalid type, expected a string",
+                "line 2: invalid type: integer, expected a string",
             ),
             (
                 "[clients.a]\nstatus = 'm2m_secret'".to_owned(),
@@ -501,7 +510,7 @@ mod tests {
             ),
             (
                 "[clients]\na = 'm2m_secret'".to_owned(),
-                "line 2: invalid type, expected",
+                "line 2: invalid type: string, expected",
             ),
             (
                 grant("client = \"a\\u0007b\\nc\"\nresource = 'notes'"),

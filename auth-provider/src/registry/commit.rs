@@ -212,11 +212,15 @@ async fn commit(
     events: Vec<Event>,
 ) -> Result<Committed, StoreError> {
     let (store, directory) = (Arc::clone(&server.store), Arc::clone(&server.directory));
+    let metrics = Arc::clone(&server.metrics);
     let committed = tokio::spawn(async move {
         let outcome = store.commit(&changes, &events).await;
         // After an error nobody knows whether it was committed.
         if !matches!(outcome, Ok(Committed::Conflict(_))) {
             forget(&directory, &changes);
+        }
+        if let Ok(Committed::Done) = outcome {
+            metrics.count(&events);
         }
         outcome
     });

@@ -97,6 +97,26 @@ pub struct Credentials {
     pub all: Vec<CredentialInfo>,
 }
 
+/// The end of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub client: ClientId,
+    pub credential: CredentialId,
+    /// In seconds since the epoch.
+    pub at: u64,
+}
+
+/// How many there are of what monitoring asks about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub active_clients: u64,
+    pub inactive_clients: u64,
+    /// Credentials that end soon.
+    pub ending_credentials: u64,
+    /// Credentials that have ended and are still there.
+    pub ended_credentials: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     pub id: ResourceId,

@@ -1,7 +1,7 @@
 //! The part of the store that administrators read and change: its statements, and the macro that makes both databases'
 //! code of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use async_trait::async_trait;
 
@@ -11,7 +11,7 @@ use crate::{
     client::{ClientId, SecretHash},
     policy_file::{Policy, PolicyClient},
     registry::{
-        Arrow, Client, ClientFilter, Credentials, GrantFilter, Graph, Resource,
+        Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},
     },
     resource::ResourceId,
@@ -74,14 +74,15 @@ pub trait RegistryStore: Send + Sync {
     /// The hash of the token by which a client that registered itself administers itself.
     async fn registration(&self, client: &ClientId) -> Result<Option<SecretHash>, StoreError>;
 
-    /// The client, label and end of at most `limit` credentials that end from `from` until before `until`, the first to
-    /// end first.
+    /// At most `limit` of the credentials that end in this span of seconds, the first to end first.
     async fn ending_credentials(
         &self,
-        from: u64,
-        until: u64,
+        span: Range<u64>,
         limit: usize,
-    ) -> Result<Vec<(ClientId, String, u64)>, StoreError>;
+    ) -> Result<Vec<Ending>, StoreError>;
+
+    /// Counts clients, credentials that end after `now` and up to `soon`, and those that have ended.
+    async fn census(&self, now: u64, soon: u64) -> Result<Census, StoreError>;
 }
 
 pub(super) const REMEMBERED: &str = "
@@ -94,8 +95,14 @@ pub(super) const REGISTRATION: &str =
     "SELECT token_hash FROM client_registration WHERE client_id = $1";
 
 pub(super) const ENDING_CREDENTIALS: &str = "
-    SELECT client_id, label, expires_at FROM credential
+    SELECT client_id, id, expires_at FROM credential
     WHERE expires_at >= $1 AND expires_at < $2 ORDER BY expires_at, id LIMIT $3";
+
+pub(super) const CENSUS: &str = "
+    SELECT (SELECT COUNT(*) FROM client WHERE status = 'active') AS active,
+           (SELECT COUNT(*) FROM client WHERE status = 'inactive') AS inactive,
+           (SELECT COUNT(*) FROM credential WHERE expires_at > $1 AND expires_at <= $2) AS ending,
+           (SELECT COUNT(*) FROM credential WHERE expires_at <= $1) AS ended";
 
 pub(super) const CLIENT: &str = "
     SELECT c.id, c.name, c.description, c.status, c.metadata, c.created_at, c.updated_at, c.version,
@@ -358,17 +365,30 @@ macro_rules! registry_store {
 
             async fn ending_credentials(
                 &self,
-                from: u64,
-                until: u64,
+                span: Range<u64>,
                 limit: usize,
-            ) -> Result<Vec<(ClientId, String, u64)>, StoreError> {
+            ) -> Result<Vec<Ending>, StoreError> {
                 let rows = sqlx::query(registry::ENDING_CREDENTIALS)
-                    .bind(number(from))
-                    .bind(number(until))
+                    .bind(number(span.start))
+                    .bind(number(span.end))
                     .bind(number(limit as u64))
                     .fetch_all(&self.0)
                     .await?;
                 rows.iter().map(ending).collect()
+            }
+
+            async fn census(&self, now: u64, soon: u64) -> Result<Census, StoreError> {
+                let row = sqlx::query(registry::CENSUS)
+                    .bind(number(now))
+                    .bind(number(soon))
+                    .fetch_one(&self.0)
+                    .await?;
+                Ok(Census {
+                    active_clients: time(&row, "active")?,
+                    inactive_clients: time(&row, "inactive")?,
+                    ending_credentials: time(&row, "ending")?,
+                    ended_credentials: time(&row, "ended")?,
+                })
             }
         }
     };

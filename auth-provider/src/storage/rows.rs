@@ -12,7 +12,7 @@ use crate::{
     keys::{KeyRecord, StoredKey, algorithm},
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
-    registry::{Arrow, Client, CredentialInfo, Profile, Resource, Usage, Version},
+    registry::{Arrow, Client, CredentialInfo, Ending, Profile, Resource, Usage, Version},
     resource::{ResourceId, TokenFormat},
     revocation::{Revocation, Revoked},
 };
@@ -113,13 +113,13 @@ pub(super) fn client(row: &impl Columns) -> Result<Client, StoreError> {
     })
 }
 
-/// The client, label and end of a credential.
-pub(super) fn ending(row: &impl Columns) -> Result<(ClientId, String, u64), StoreError> {
-    Ok((
-        client_id(row)?,
-        row.text("label")?,
-        time(row, "expires_at")?,
-    ))
+/// A credential that has an end.
+pub(super) fn ending(row: &impl Columns) -> Result<Ending, StoreError> {
+    Ok(Ending {
+        client: client_id(row)?,
+        credential: credential_id(&row.text("id")?)?,
+        at: time(row, "expires_at")?,
+    })
 }
 
 pub(super) fn credential_info(row: &impl Columns) -> Result<CredentialInfo, StoreError> {
@@ -205,7 +205,7 @@ pub(super) fn recorded(row: &impl Columns) -> Result<Recorded, StoreError> {
             credential: maybe_credential_id(row, "credential_id")?,
             jti: row.maybe_text("jti")?,
             ends_at: maybe_time(row, "ends_at")?,
-            reason: row.maybe_text("reason")?,
+            reason: row.maybe_text("reason")?.map(Into::into),
             explanation: row.maybe_text("explanation")?,
             request_id: row.maybe_text("request_id")?,
             address: maybe(address, str::parse)?,

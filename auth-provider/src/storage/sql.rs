@@ -3,7 +3,7 @@
 //! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
 //! nothing touches no row, so that the row counts say what changed.
 
-use std::fmt::Write;
+use std::{fmt::Write, ops::Range};
 
 use async_trait::async_trait;
 
@@ -25,7 +25,7 @@ use crate::{
     own_token::OwnToken,
     policy_file::Policy,
     registry::{
-        Arrow, Client, ClientFilter, Credentials, GrantFilter, Graph, Resource,
+        Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},
     },
     resource::ResourceId,

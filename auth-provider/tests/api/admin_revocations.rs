@@ -128,6 +128,11 @@ async fn what_is_unclear_or_not_allowed_is_refused_and_changes_nothing() {
             "name a client_id",
         ),
         (
+            json!({"client_id": "bot", "resource": "unknown"}),
+            404,
+            "no resource with this id",
+        ),
+        (
             json!({"client_id": "unknown"}),
             404,
             "no client with this id",

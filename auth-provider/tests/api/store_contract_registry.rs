@@ -7,7 +7,7 @@ use auth_provider::{
     client::{ClientId, ClientStatus, CredentialId, Secret, SecretHash},
     policy_file::{PolicyGrant, PolicyResource},
     registry::{
-        Profile, Version,
+        Ending, Profile, Version,
         change::{Change, Committed, CredentialTerms, NewCredential, Remembered},
     },
     resource::{ResourceId, TokenFormat},
@@ -329,19 +329,25 @@ async fn clients_and_credentials_are_what_the_last_change_made_of_them() {
         let record = store.client_record(&client("a")).await.unwrap().unwrap();
         assert!(record.accepts(&new.secret, NOW + 49).is_some());
         assert!(record.accepts(&new.secret, NOW + 50).is_none());
-        let ending = store
-            .ending_credentials(NOW + 50, NOW + 51, 10)
-            .await
-            .unwrap();
-        assert_eq!(ending, [(client("a"), "label".to_owned(), NOW + 50)]);
-        assert_eq!(
-            store.ending_credentials(NOW, NOW + 50, 10).await.unwrap(),
-            []
-        );
-        assert_eq!(
-            store.ending_credentials(NOW, NOW + 99, 0).await.unwrap(),
-            []
-        );
+        let ending = async |span, limit| store.ending_credentials(span, limit).await.unwrap();
+        let expected = Ending {
+            client: client("a"),
+            credential: new.id,
+            at: NOW + 50,
+        };
+        assert_eq!(ending(NOW + 50..NOW + 51, 10).await, [expected]);
+        assert_eq!(ending(NOW..NOW + 50, 10).await, []);
+        assert_eq!(ending(NOW..NOW + 99, 0).await, []);
+        for (now, soon, counted) in [
+            (NOW, NOW + 49, (0, 0)),
+            (NOW, NOW + 50, (1, 0)),
+            (NOW + 49, NOW + 99, (1, 0)),
+            (NOW + 50, NOW + 99, (0, 1)),
+        ] {
+            let census = store.census(now, soon).await.unwrap();
+            let found = (census.ending_credentials, census.ended_credentials);
+            assert_eq!(found, counted, "{now} {soon}");
+        }
         let registered = store.registration(&client("a")).await.unwrap().unwrap();
         assert!(registered.matches(&token));
 

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use serde::Serialize;
 
+use super::object::is_member_name;
+
 /// An error answer that says what is wrong and how to mend it.
 #[derive(Debug, Serialize)]
 pub struct Problem {
@@ -57,6 +59,17 @@ impl Problem {
     pub fn field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(name.into());
         self
+    }
+
+    /// As [`field`](Self::field), for a name that the caller made up: one that may be a secret in the wrong place is left
+    /// out.
+    #[must_use]
+    pub fn unknown_field(self, name: &str) -> Self {
+        if is_member_name(name) {
+            self.field(name.to_owned())
+        } else {
+            self
+        }
     }
 
     /// Adds the members `error` and `error_description`; the description is the problem's detail.

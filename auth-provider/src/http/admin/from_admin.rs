@@ -196,9 +196,9 @@ fn expected(request: &HttpRequest) -> Expected {
 fn no_query(request: &HttpRequest) -> Result<(), Problem> {
     match parameters(request.query_string())?.into_iter().next() {
         None => Ok(()),
-        Some((name, _)) => {
-            Err(Problem::bad_request("there are no parameters in the query here").field(name))
-        }
+        Some((name, _)) => Err(
+            Problem::bad_request("there are no parameters in the query here").unknown_field(&name),
+        ),
     }
 }
 

@@ -87,11 +87,11 @@ pub(super) async fn compromised(
     kid: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let admin = request.admin;
-    warn!(client = actor(&admin), kid = %*kid, "declares a signing key compromised");
-    let own = server.clone();
-    if to_the_end(async move { administration::withdraw_key(&own, &admin.origin, &kid).await })
-        .await?
-    {
+    let (own, origin) = (server.clone(), admin.origin.clone());
+    let name = kid.clone();
+    if to_the_end(async move { administration::withdraw_key(&own, &origin, &name).await }).await? {
+        // Only now it is known to be a name of a key.
+        warn!(client = actor(&admin), kid = %*kid, "declared a signing key compromised");
         Ok(listed(&server))
     } else {
         Err(Problem::not_found(

@@ -32,7 +32,7 @@ impl Query {
             if !["limit", "cursor"].contains(&name.as_str()) && !filters.contains(&name.as_str()) {
                 let known = [&["limit", "cursor"], filters].concat().join(", ");
                 let detail = format!("the query takes these parameters: {known}");
-                return Err(Problem::bad_request(detail).field(name));
+                return Err(Problem::bad_request(detail).unknown_field(&name));
             }
             if values.contains_key(&name) {
                 return Err(Problem::bad_request(format!("`{name}` comes twice")).field(name));

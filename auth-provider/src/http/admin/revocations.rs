@@ -33,6 +33,7 @@ pub(super) fn problem(failure: Failure) -> Problem {
     match failure {
         Failure::Unclear => Problem::bad_request(failure.to_string()),
         Failure::NoSuchClient => Problem::not_found(failure.to_string()).field("client_id"),
+        Failure::NoSuchResource => Problem::not_found(failure.to_string()).field("resource"),
         Failure::Key(_) | Failure::Store(_) => {
             error!("could not take back: {:#}", anyhow::Error::from(failure));
             let detail =
