@@ -26,11 +26,11 @@ SPREAD = 4.0
 TOKEN_LIFETIME = 3
 LONGEST = 100
 
-# In this rotation one client stays behind for so long, and asks for a token only when its last one has ended.
+# In this rotation one client stays behind for so long, and asks for a token only some time after its last one has ended.
 STRAGGLER = "requests-oauthlib 0"
 STRAGGLING_ROTATION = 4
-STRAGGLING_FOR = 20
-STRAGGLING_PACE = TOKEN_LIFETIME + 1
+STRAGGLING_FOR = 24
+STRAGGLING_PACE = 2 * TOKEN_LIFETIME + 1
 
 POLICY = f"""
 [resources.ledger]

@@ -635,17 +635,18 @@ mod tests {
                 10,
                 Ok("Another credential has been used since"),
             ),
+            // However short it lived.
             (
-                Some((9_983, 9_984)),
+                Some((9_983, 9_990)),
                 used(9_990),
                 0,
-                Err("look again in 5 s"),
+                Err("look again in 1 s"),
             ),
             (
                 Some((9_983, 9_989)),
                 used(9_990),
                 0,
-                Err("look again in 10 s"),
+                Ok("last used 17 s ago"),
             ),
             // The client takes its time.
             (used(9_000), used(9_990), 1_000, Err("look again in 1 s")),

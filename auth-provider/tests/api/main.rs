@@ -38,3 +38,4 @@ mod store_contract_registry;
 mod support;
 mod token;
 mod token_refusals;
+mod uses;
