@@ -1,7 +1,7 @@
 //! Random graphs, applied to a real server: what the token endpoint does, what explain says, what the audit log holds and
 //! what the reference model finds are the same.
 
-use std::{cell::RefCell, collections::BTreeMap, net::Ipv4Addr, thread};
+use std::{cell::RefCell, collections::BTreeMap, net::Ipv4Addr, thread, time::Duration};
 
 use auth_provider::{
     built_in::{ADMIN, AUDIENCE},
@@ -64,12 +64,15 @@ struct State {
 
 impl World {
     async fn start() -> Self {
-        let server = Server::start_with("", SETTINGS).await;
+        let mut server = Server::start_with("", SETTINGS).await;
         let caller = |number| {
             let address = Ipv4Addr::new(127, 0, 1, number);
             let caller = Client::builder().local_address(Some(address.into()));
+            // The server closes a connection after 5 s without a request; nobody may be about to use it then.
+            let caller = caller.pool_idle_timeout(Duration::from_secs(1));
             caller.no_proxy().build().unwrap()
         };
+        server.http = caller(0);
         Self {
             token: server.token(ADMIN, AUDIENCE).await,
             callers: (1..=ADDRESSES).map(caller).collect(),
