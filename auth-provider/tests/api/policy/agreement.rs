@@ -41,6 +41,15 @@ const SETTINGS: &str = "
     rate_limit_failures = 'off'
     ";
 
+/// A caller with an address of its own.
+fn caller(number: u8) -> Client {
+    let address = Ipv4Addr::new(127, 0, 1, number);
+    let caller = Client::builder().local_address(Some(address.into()));
+    // The server closes a connection after 5 s without a request; nobody may be about to use it then.
+    let caller = caller.pool_idle_timeout(Duration::from_secs(1));
+    caller.no_proxy().build().unwrap()
+}
+
 /// One server, which holds one graph after another.
 struct World {
     server: Server,
@@ -65,13 +74,6 @@ struct State {
 impl World {
     async fn start() -> Self {
         let mut server = Server::start_with("", SETTINGS).await;
-        let caller = |number| {
-            let address = Ipv4Addr::new(127, 0, 1, number);
-            let caller = Client::builder().local_address(Some(address.into()));
-            // The server closes a connection after 5 s without a request; nobody may be about to use it then.
-            let caller = caller.pool_idle_timeout(Duration::from_secs(1));
-            caller.no_proxy().build().unwrap()
-        };
         server.http = caller(0);
         Self {
             token: server.token(ADMIN, AUDIENCE).await,
