@@ -29,7 +29,7 @@ async fn a_gap_lies_between_two_uses_of_the_same_credential() {
     for (store, _folder) in stores().await {
         apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
         let (old, new) = (credential(), credential());
-        let (a, b) = (old.id.clone(), new.id.clone());
+        let (a, b) = (old.id, new.id);
         let add = [Change::AddCredential(old), Change::AddCredential(new)];
         store.commit(&add, &[]).await.unwrap();
         for (events, gap) in [

@@ -1,7 +1,7 @@
 //! Random graphs, applied to a real server: what the token endpoint does, what explain says, what the audit log holds and
 //! what the reference model finds are the same.
 
-use std::{cell::RefCell, collections::BTreeMap, net::Ipv4Addr, thread};
+use std::{cell::RefCell, collections::BTreeMap, net::Ipv4Addr, thread, time::Duration};
 
 use auth_provider::{
     built_in::{ADMIN, AUDIENCE},
@@ -41,6 +41,15 @@ const SETTINGS: &str = "
     rate_limit_failures = 'off'
     ";
 
+/// A caller with an address of its own.
+fn caller(number: u8) -> Client {
+    let address = Ipv4Addr::new(127, 0, 1, number);
+    let caller = Client::builder().local_address(Some(address.into()));
+    // The server closes a connection after 5 s without a request; nobody may be about to use it then.
+    let caller = caller.pool_idle_timeout(Duration::from_secs(1));
+    caller.no_proxy().build().unwrap()
+}
+
 /// One server, which holds one graph after another.
 struct World {
     server: Server,
@@ -64,12 +73,8 @@ struct State {
 
 impl World {
     async fn start() -> Self {
-        let server = Server::start_with("", SETTINGS).await;
-        let caller = |number| {
-            let address = Ipv4Addr::new(127, 0, 1, number);
-            let caller = Client::builder().local_address(Some(address.into()));
-            caller.no_proxy().build().unwrap()
-        };
+        let mut server = Server::start_with("", SETTINGS).await;
+        server.http = caller(0);
         Self {
             token: server.token(ADMIN, AUDIENCE).await,
             callers: (1..=ADDRESSES).map(caller).collect(),
