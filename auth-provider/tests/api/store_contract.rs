@@ -548,10 +548,10 @@ async fn uses_are_summed_up_in_any_number_of_steps() {
         no_use.ends_at = None;
         for (events, gap) in [
             (vec![used(&a, &of_a[0], 10), used(&a, &of_a[1], 25)], 15),
-            (vec![used(&a, &of_a[0], 65)], 40),
-            (vec![used(&a, &of_a[1], 75), used(&a, &of_a[0], 70)], 40),
-            (vec![used(&gone, &removed, 80), used(&b, &removed, 90)], 40),
-            (vec![no_use], 40),
+            (vec![used(&a, &of_a[0], 65)], 55),
+            (vec![used(&a, &of_a[1], 75), used(&a, &of_a[0], 70)], 55),
+            (vec![used(&gone, &removed, 80), used(&b, &removed, 90)], 55),
+            (vec![no_use], 55),
         ] {
             store.add_events(&events).await.unwrap();
             for _ in 0..2 {

@@ -23,8 +23,8 @@ const ROWS: &str = "
     INSERT INTO client (id, name, description, status, created_at)
     VALUES ('bot', 'The bot', 'asks', 'active', 1700000000), ('Off', 'Off', '', 'inactive', 1700000001);
     INSERT INTO credential (id, client_id, label, secret_hash, created_at, expires_at)
-    VALUES ('c1', 'bot', 'clients.json', BYTES, 1700000000, NULL),
-           ('c2', 'bot', 'other', BYTES, 1700000002, 1900000000);
+    VALUES ('c100000000000000000000', 'bot', 'clients.json', BYTES, 1700000000, NULL),
+           ('c200000000000000000000', 'bot', 'other', BYTES, 1700000002, 1900000000);
     INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
     VALUES ('notes', 'Notes', 60, 'RS256', 'bot', 'opaque');
     INSERT INTO resource_scope (resource_id, name, description) VALUES ('notes', 'read', 'Read');
@@ -33,7 +33,7 @@ const ROWS: &str = "
     INSERT INTO revocation (kind, client_id, revoked_at, expires_at)
     VALUES ('client', 'bot', 1700000003, 1900000000);
     INSERT INTO opaque_token (hash, client_id, resource_id, scopes, jti, issued_at, expires_at)
-    VALUES (BYTES, 'bot', 'notes', 'read', 'c1.1', 1700000004, 1900000000)";
+    VALUES (BYTES, 'bot', 'notes', 'read', 'c100000000000000000000.1', 1700000004, 1900000000)";
 
 fn steps(sql: [&'static str; 4]) -> Migrator {
     let names = ["registry", "key rotation", "revocation", "opaque token"];
@@ -74,7 +74,7 @@ async fn assert_all_is_there(store: &dyn Store) {
     };
     assert_eq!(
         (one.id.as_str(), one.label.as_str(), one.last_four.as_str()),
-        ("c1", "clients.json", "")
+        ("c100000000000000000000", "clients.json", "")
     );
     assert_eq!(
         (one.expires_at, &one.replaces, one.usage),
@@ -127,7 +127,10 @@ async fn assert_all_is_there(store: &dyn Store) {
     assert_eq!(revoked.len(), 1);
     assert_eq!(revoked[0].revoked, Revoked::Client(bot));
     let token = store.opaque_token(&secret).await.unwrap().unwrap();
-    assert_eq!((token.jti.as_str(), token.exp), ("c1.1", 1_900_000_000));
+    assert_eq!(
+        (token.jti.as_str(), token.exp),
+        ("c100000000000000000000.1", 1_900_000_000)
+    );
     assert_eq!(store.graph_version().await.unwrap(), 1);
 }
 
