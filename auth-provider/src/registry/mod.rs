@@ -9,6 +9,7 @@ pub mod explanations;
 pub mod grants;
 pub mod policy;
 pub mod resources;
+pub mod safe_to_remove;
 pub mod values;
 pub mod views;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 
-use super::{Arrow, Client, CredentialInfo, Credentials, Resource, credentials::safe_to_remove};
+use super::{Arrow, Client, CredentialInfo, Credentials, Resource, safe_to_remove::safe_to_remove};
 use crate::{
     audit::Recorded,
     built_in,
