@@ -28,7 +28,7 @@ const INACTIVE_EVERY: u32 = 1000;
 const SCOPES: &str = "records.read records.write";
 
 /// The Lua functions that make up a request for the client with a number, or for the one before it if that was switched
-/// off. They and [`name`], [`secret`], [`resource`] and [`INACTIVE_EVERY`] have to agree.
+/// off. They and `name`, `secret`, `resource` and `INACTIVE_EVERY` have to agree.
 pub const LUA: &str = r#"
 function form(number)
   if number % 1000 == 0 then number = number - 1 end
