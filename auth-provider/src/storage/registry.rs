@@ -110,12 +110,12 @@ pub(super) const CLIENT: &str = "
     FROM client c LEFT JOIN client_use u ON u.client_id = c.id
     WHERE c.id = $1";
 
-/// The beginning of a list of clients; each part of the filter that is given adds a line.
+/// The beginning of a list of clients; where it begins and each part of the filter that is given add a line.
 pub(super) const CLIENTS: &str = "
     SELECT c.id, c.name, c.description, c.status, c.metadata, c.created_at, c.updated_at, c.version,
            u.last_used_at
     FROM client c LEFT JOIN client_use u ON u.client_id = c.id
-    WHERE c.id > $1 ";
+    WHERE c.id ";
 
 pub(super) const CREDENTIALS_OF: &str = "
     SELECT c.id, c.label, c.last_four, c.created_at, c.expires_at, c.replaces, u.last_used_at,
@@ -207,10 +207,15 @@ macro_rules! registry_store {
                         filter.status.map(|status| status.as_str()),
                     ),
                     ("AND c.name = ", filter.name.as_deref()),
-                    ("AND c.id >= ", filter.prefix.as_deref()),
                     ("AND c.id < ", prefix_end.as_deref()),
                 ];
-                let (mut sql, values) = filtered(registry::CLIENTS, 1, &texts);
+                // Of two lower bounds, SQLite would seek one and read everything up to the other.
+                let (begin, after) = match filter.prefix.as_deref() {
+                    Some(prefix) if prefix > after => (">= $1 ", prefix),
+                    _ => ("> $1 ", after),
+                };
+                let base = format!("{}{begin}", registry::CLIENTS);
+                let (mut sql, values) = filtered(&base, 1, &texts);
                 let _ = write!(sql, "ORDER BY c.id LIMIT ${}", values.len() + 2);
                 let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(after);
                 for value in values {

@@ -14,6 +14,7 @@ use auth_provider::{
     keys::{KeyChange, KeyRecord, StoredKey},
     own_token::OwnToken,
     policy_file::Policy,
+    registry::ClientFilter,
     registry::change::{Change, Committed, NewCredential},
     registry::policy::apply_at_start,
     resource::ResourceId,
@@ -568,5 +569,30 @@ async fn uses_are_summed_up_in_any_number_of_steps() {
         }
         let b = store.client(&b).await.unwrap().unwrap();
         assert_eq!(b.last_used_at, Some(NOW + 90));
+    }
+}
+
+#[actix_web::test]
+async fn a_list_of_clients_begins_at_its_prefix_or_behind_the_last_page() {
+    let policy = "[clients.a]\n[clients.ab]\n[clients.ab1]\n[clients.ab2]\n[clients.b]\n";
+    let policy = Policy::parse(policy).unwrap();
+    for (store, _folder) in stores().await {
+        apply_at_start(store.as_ref(), &policy, NOW).await.unwrap();
+        for (prefix, after, expected) in [
+            ("ab", "", "ab ab1 ab2"),
+            ("ab", "a", "ab ab1 ab2"),
+            ("ab", "ab", "ab1 ab2"),
+            ("ab", "ab1", "ab2"),
+            ("ab", "b", ""),
+            ("a", "", "a ab ab1 ab2 admin"),
+        ] {
+            let filter = ClientFilter {
+                prefix: Some(prefix.to_owned()),
+                ..ClientFilter::default()
+            };
+            let found = store.clients(&filter, after, 10).await.unwrap();
+            let found: Vec<_> = found.iter().map(|client| client.id.as_str()).collect();
+            assert_eq!(found.join(" "), expected, "{prefix} after {after}");
+        }
     }
 }
