@@ -89,6 +89,18 @@ pub struct Usage {
     pub alive_until: u64,
 }
 
+impl Usage {
+    /// These uses and others.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            last_used_at: self.last_used_at.max(other.last_used_at),
+            count: self.count + other.count,
+            alive_until: self.alive_until.max(other.alive_until),
+        }
+    }
+}
+
 /// All credentials of one client, and its habits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {

@@ -51,7 +51,7 @@ pub(super) const SET_USED_UP_TO: &str = "UPDATE registry_state SET used_up_to = 
 
 /// How many events are summed up in one step. With very many clients each row lies on a page of its own, and a step takes
 /// some ten microseconds for each; nobody else can write meanwhile.
-pub(super) const SUMMED_UP: u64 = 4_000;
+pub(super) const SUMMED_UP: u64 = 1_500;
 
 // Sums come first, in the order of their keys, so that each page is looked for once. A credential that was removed in the
 // meantime has no uses any more.
@@ -96,6 +96,30 @@ pub(super) const SUM_UP_CLIENTS: &str = "
                             THEN client_use.last_used_at ELSE excluded.last_used_at END,
         longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
                            THEN client_use.longest_gap ELSE excluded.longest_gap END";
+
+// What is not summed up yet, for one client: with its sums it makes the whole truth, however far these lag behind.
+pub(super) const LATEST_USES: &str = "
+    SELECT credential_id AS id, MAX(at) AS last_used_at, COUNT(*) AS use_count,
+           MAX(ends_at) AS alive_until
+    FROM audit_event
+    WHERE client_id = $1 AND ends_at IS NOT NULL AND credential_id IS NOT NULL
+      AND number > (SELECT used_up_to FROM registry_state WHERE one = 1)
+    GROUP BY credential_id";
+
+pub(super) const LATEST_GAP: &str = "
+    SELECT MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
+           AS longest_gap
+    FROM (
+        SELECT a.client_id, a.credential_id, a.at,
+               LAG(a.at) OVER (PARTITION BY a.credential_id ORDER BY a.at, a.number) AS own_before,
+               LAG(a.at) OVER (ORDER BY a.at, a.number) AS any_before
+        FROM audit_event a
+        JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
+        WHERE a.client_id = $1 AND a.ends_at IS NOT NULL
+          AND a.number > (SELECT used_up_to FROM registry_state WHERE one = 1)
+    ) AS e
+    LEFT JOIN client_use u ON u.client_id = e.client_id
+    LEFT JOIN credential_use k ON k.credential_id = e.credential_id";
 
 pub(super) const FORGET_EVENTS: &str = "
     DELETE FROM audit_event WHERE number IN

@@ -152,7 +152,7 @@ pub(super) const GRANTS_LIST: &str = "
 pub(super) const GRAPH_VERSION: &str = "SELECT graph_version FROM registry_state WHERE one = 1";
 
 macro_rules! registry_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal) => {
         #[async_trait]
         impl RegistryStore for $store {
             async fn commit(
@@ -226,20 +226,23 @@ macro_rules! registry_store {
             }
 
             async fn credentials(&self, client: &ClientId) -> Result<Credentials, StoreError> {
-                let mut connection = self.0.acquire().await?;
-                let rows = sqlx::query(registry::CREDENTIALS_OF)
-                    .bind(client.as_str())
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let gap = sqlx::query(registry::LONGEST_GAP)
-                    .bind(client.as_str())
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                let gap = gap.map(|row| time(&row, "longest_gap")).transpose()?;
-                Ok(Credentials {
-                    longest_gap: gap.unwrap_or(0),
-                    all: rows.iter().map(credential_info).collect::<Result<_, _>>()?,
-                })
+                // One look at the database: no event may be summed up between its parts.
+                let mut tx = self.0.begin_with($snapshot).await?;
+                let mut answers = Vec::new();
+                for sql in [
+                    registry::CREDENTIALS_OF,
+                    audit::LATEST_USES,
+                    registry::LONGEST_GAP,
+                    audit::LATEST_GAP,
+                ] {
+                    let query = sqlx::query(sql).bind(client.as_str());
+                    answers.push(query.fetch_all(&mut *tx).await?);
+                }
+                tx.commit().await?;
+                let [rows, latest, gaps @ ..] = answers.as_slice() else {
+                    return Ok(Credentials::default()); // there are four
+                };
+                credentials_of(rows, latest, gaps)
             }
 
             async fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {

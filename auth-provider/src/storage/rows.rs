@@ -12,7 +12,9 @@ use crate::{
     keys::{KeyRecord, StoredKey, algorithm},
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
-    registry::{Arrow, Client, CredentialInfo, Ending, Profile, Resource, Usage, Version},
+    registry::{
+        Arrow, Client, CredentialInfo, Credentials, Ending, Profile, Resource, Usage, Version,
+    },
     resource::{ResourceId, TokenFormat},
     revocation::{Revocation, Revoked},
 };
@@ -122,15 +124,39 @@ pub(super) fn ending(row: &impl Columns) -> Result<Ending, StoreError> {
     })
 }
 
-pub(super) fn credential_info(row: &impl Columns) -> Result<CredentialInfo, StoreError> {
-    let usage = match maybe_time(row, "last_used_at")? {
-        None => None,
-        Some(last_used_at) => Some(Usage {
-            last_used_at,
-            count: time(row, "use_count")?,
-            alive_until: time(row, "alive_until")?,
-        }),
-    };
+/// The credentials of a client: what is summed up of their uses, and what came after.
+pub(super) fn credentials_of<R: Columns>(
+    rows: &[R],
+    latest: &[R],
+    gaps: &[Vec<R>],
+) -> Result<Credentials, StoreError> {
+    let mut all = Vec::new();
+    for row in rows {
+        all.push(credential_info(row)?);
+    }
+    for row in latest {
+        let (id, new) = (credential_id(&row.text("id")?)?, usage(row)?);
+        if let Some(credential) = all.iter_mut().find(|credential| credential.id == id) {
+            credential.usage = match (credential.usage, new) {
+                (Some(sum), Some(new)) => Some(sum.and(new)),
+                (sum, new) => new.or(sum),
+            };
+        }
+    }
+    let mut longest_gap = 0;
+    for row in gaps.iter().flatten() {
+        longest_gap = longest_gap.max(maybe_gap(row)?);
+    }
+    Ok(Credentials { longest_gap, all })
+}
+
+/// An event that came late may lie before the one that it follows: that is no gap.
+fn maybe_gap(row: &impl Columns) -> Result<u64, StoreError> {
+    let gap = row.maybe_number("longest_gap")?.unwrap_or(0);
+    Ok(u64::try_from(gap).unwrap_or(0))
+}
+
+fn credential_info(row: &impl Columns) -> Result<CredentialInfo, StoreError> {
     Ok(CredentialInfo {
         id: credential_id(&row.text("id")?)?,
         label: row.text("label")?,
@@ -138,8 +164,19 @@ pub(super) fn credential_info(row: &impl Columns) -> Result<CredentialInfo, Stor
         created_at: time(row, "created_at")?,
         expires_at: maybe_time(row, "expires_at")?,
         replaces: maybe_credential_id(row, "replaces")?,
-        usage,
+        usage: usage(row)?,
     })
+}
+
+fn usage(row: &impl Columns) -> Result<Option<Usage>, StoreError> {
+    let Some(last_used_at) = maybe_time(row, "last_used_at")? else {
+        return Ok(None);
+    };
+    Ok(Some(Usage {
+        last_used_at,
+        count: time(row, "use_count")?,
+        alive_until: time(row, "alive_until")?,
+    }))
 }
 
 /// A resource, its scopes still missing.

@@ -13,7 +13,7 @@ use super::{
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
-        Columns, algorithm_of, arrow, client, credential_info, ending, hash, number, opaque_token,
+        Columns, algorithm_of, arrow, client, credentials_of, ending, hash, number, opaque_token,
         recorded, resource, revocation, stored_key, time, with_scopes,
     },
     steps::{Value, steps},
@@ -242,18 +242,26 @@ macro_rules! sql_store {
     };
 }
 
+/// `$snapshot` begins a transaction whose reads all see the same moment.
 macro_rules! whole_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal) => {
         sql_store!($store, $database, $begin, $order);
-        registry_store!($store, $database, $begin, $order);
+        registry_store!($store, $database, $begin, $order, $snapshot);
         audit_store!($store, $database, $begin, $order);
     };
 }
 
-whole_store!(SqliteStore, sqlx::Sqlite, "BEGIN IMMEDIATE", "SELECT 1");
+whole_store!(
+    SqliteStore,
+    sqlx::Sqlite,
+    "BEGIN IMMEDIATE",
+    "SELECT 1",
+    "BEGIN DEFERRED"
+);
 whole_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
-    "LOCK TABLE audit_event IN SHARE ROW EXCLUSIVE MODE"
+    "LOCK TABLE audit_event IN SHARE ROW EXCLUSIVE MODE",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 );
