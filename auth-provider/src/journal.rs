@@ -66,7 +66,7 @@ pub struct Behind;
 
 enum Entry {
     Event(Box<Event>, Option<oneshot::Sender<()>>),
-    /// To be answered when all that came before is written and summed up.
+    /// To be answered when all that came before is written.
     Settle(oneshot::Sender<()>),
 }
 
@@ -96,7 +96,7 @@ impl Journal {
             working,
             metrics: Arc::clone(&metrics),
             summed_up: Instant::now(),
-            unsummed: 1, // what an earlier run left
+            unsummed: true, // what an earlier run left
         };
         tokio::spawn(writer.run());
         Self {
@@ -136,7 +136,7 @@ impl Journal {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// Waits until what was handed over before is in the store, and summed up there.
+    /// Waits until what was handed over before is in the store.
     ///
     /// # Errors
     /// When that takes too long.
@@ -184,9 +184,9 @@ struct Writer {
     gathering: Duration,
     working: watch::Sender<Option<Instant>>,
     metrics: Arc<Metrics>,
-    /// When the uses were summed up for the last time, and how many events there are since.
+    /// When a step of the summing up was made, and whether there are events that it left.
     summed_up: Instant,
-    unsummed: usize,
+    unsummed: bool,
 }
 
 impl Writer {
@@ -199,7 +199,8 @@ impl Writer {
                 // What came during a long piece of work was gathered by it.
                 Ok(_) if worked < GATHERING => self.gather(&mut batch).await,
                 Ok(_) => {}
-                Err(_) => while self.entries.is_empty() && self.sum_up().await {},
+                // It is quiet, and stays so for the database when nothing is left to do.
+                Err(_) => while self.unsummed && self.entries.is_empty() && self.sum_up().await {},
             }
             let begun = Instant::now();
             self.working.send_replace(Some(begun));
@@ -235,10 +236,10 @@ impl Writer {
         }
         if !events.is_empty() {
             self.insist(&events).await;
-            self.unsummed += events.len();
+            self.unsummed = true;
         }
         tell(written);
-        if !settled.is_empty() || (self.unsummed > 0 && self.summed_up.elapsed() >= SUM_UP) {
+        if !settled.is_empty() || (self.unsummed && self.summed_up.elapsed() >= SUM_UP) {
             self.sum_up().await; // one step: what has arrived meanwhile is to be written first
         }
         tell(settled);
@@ -271,7 +272,7 @@ impl Writer {
         match self.store.sum_up_uses().await {
             Ok(true) => true,
             Ok(false) => {
-                self.unsummed = 0;
+                self.unsummed = false;
                 false
             }
             Err(failure) => {

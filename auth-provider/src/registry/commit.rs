@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::ScopeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -330,7 +331,6 @@ pub async fn create(
 
 /// Where a sealed answer belongs: one that was moved to another key does not open.
 fn place(idempotency: &Idempotency) -> String {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let key = URL_SAFE_NO_PAD.encode(idempotency.key.as_bytes());
     format!("remembered answer {key}")
 }

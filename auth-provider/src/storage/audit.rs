@@ -72,8 +72,8 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
 
 // The gap before a use is the time since the use of the same credential before it, be it in this step or an earlier one:
-// where many share a client, the one who comes seldom shows only there. It is read before the credentials are summed up. What a removed client
-// of the same id did before is not this one's doing.
+// where many share a client, the one who comes seldom shows only there. It is read before the credentials are summed up.
+// What a removed client of the same id did before is not this one's doing.
 pub(super) const SUM_UP_CLIENTS: &str = "
     INSERT INTO client_use (client_id, last_used_at, longest_gap)
     SELECT e.client_id, MAX(e.at),
