@@ -1,0 +1,22 @@
+//! `token-vault`: custody of the tokens that users' accounts elsewhere were opened with.
+//!
+//! A backend that acts at GitHub or Slack for a user hands the user's tokens over once, and from then on asks for a good
+//! one whenever it needs one. The vault refreshes them ahead of their end, one request at a time over all replicas, and
+//! never loses one: what is about to happen to a refresh token is on disk before it happens.
+//!
+//! In reading order: [`connection`] (whose token for what), [`secret`] (tokens that do not print), [`envelope`] and [`kek`]
+//! (how they are sealed), [`storage`] (where they are kept).
+
+pub mod connection;
+
+pub mod secret;
+
+pub mod envelope;
+
+pub mod kek;
+
+pub mod audit;
+
+pub mod storage;
+
+mod random;

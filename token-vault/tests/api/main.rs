@@ -1,0 +1,5 @@
+//! The vault from outside: its store, its refreshing, its HTTP surface, its program.
+
+mod memory_store;
+mod store_contract;
+mod support;
