@@ -66,7 +66,7 @@ pub struct Event {
     pub key: ConnectionKey,
     /// For whom: the subject of the caller's access token. `None`: the vault itself.
     pub actor: Option<String>,
-    /// A text of this program.
+    /// A text of this program, or the fingerprint of a refresh token.
     pub reason: Option<String>,
 }
 
@@ -91,9 +91,9 @@ impl Event {
     }
 
     #[must_use]
-    pub fn because(self, reason: &'static str) -> Self {
+    pub fn because(self, reason: impl Into<String>) -> Self {
         Self {
-            reason: Some(reason.to_owned()),
+            reason: Some(reason.into()),
             ..self
         }
     }

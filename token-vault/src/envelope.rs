@@ -37,18 +37,45 @@ pub enum OpenError {
     Kek(#[from] KekError),
 }
 
+/// A data key that is wrapped already and has sealed nothing yet. With one at hand, sealing cannot fail: whoever is about to
+/// get a secret that must not be lost has this first.
+pub struct Sealer {
+    kek: KekId,
+    key: Zeroizing<[u8; KEY_LEN]>,
+    data_key: Vec<u8>,
+}
+
+impl Sealer {
+    /// Makes a data key and wraps it for `place`.
+    ///
+    /// # Errors
+    /// When the key-encryption key cannot be used just now.
+    pub async fn new(ring: &KeyRing, place: &[u8]) -> Result<Self, KekError> {
+        let key = Zeroizing::new(random_bytes::<KEY_LEN>());
+        let data_key = ring.wrap(&key, place).await?;
+        Ok(Self {
+            kek: ring.current().clone(),
+            key,
+            data_key,
+        })
+    }
+
+    /// Seals `plain` for the same `place`.
+    pub fn seal(self, plain: &[u8], place: &[u8]) -> Envelope {
+        Envelope {
+            sealed: seal_with(&cipher(&self.key), plain, place),
+            kek: self.kek,
+            data_key: self.data_key,
+        }
+    }
+}
+
 /// Seals `plain` for `place`, under a new data key.
 ///
 /// # Errors
 /// When the key-encryption key cannot be used just now.
 pub async fn seal(ring: &KeyRing, plain: &[u8], place: &[u8]) -> Result<Envelope, KekError> {
-    let key = Zeroizing::new(random_bytes::<KEY_LEN>());
-    let data_key = ring.wrap(&key, place).await?;
-    Ok(Envelope {
-        kek: ring.current().clone(),
-        data_key,
-        sealed: seal_with(&cipher(&key), plain, place),
-    })
+    Ok(Sealer::new(ring, place).await?.seal(plain, place))
 }
 
 /// Opens what [`seal`] made for the same place.

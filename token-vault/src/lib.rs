@@ -5,7 +5,8 @@
 //! never loses one: what is about to happen to a refresh token is on disk before it happens.
 //!
 //! In reading order: [`connection`] (whose token for what), [`secret`] (tokens that do not print), [`envelope`] and [`kek`]
-//! (how they are sealed), [`storage`] (where they are kept).
+//! (how they are sealed), [`storage`] (where they are kept), [`provider`] (who gives new ones), [`refresh`] (how none is lost
+//! on the way).
 
 pub mod connection;
 
@@ -18,5 +19,11 @@ pub mod kek;
 pub mod audit;
 
 pub mod storage;
+
+pub mod provider;
+
+pub mod refresh;
+
+pub mod metrics;
 
 mod random;

@@ -17,6 +17,7 @@ CREATE TABLE connection (
     leased_until  BIGINT,
     spending      TEXT,
     doubt         TEXT,
+    contested     BIGINT NOT NULL,
     failures      BIGINT NOT NULL,
     retry_from    BIGINT,
     last_failure  TEXT,
@@ -30,7 +31,6 @@ CREATE TABLE connection (
 CREATE INDEX connection_by_service ON connection (application, service, user_id, account);
 CREATE INDEX connection_by_refresh ON connection (refresh_from)
     WHERE refresh_from IS NOT NULL AND broken IS NULL;
-CREATE INDEX connection_by_lease ON connection (leased_until) WHERE leased_until IS NOT NULL;
 CREATE INDEX connection_by_attention ON connection (service, broken_since) WHERE broken IS NOT NULL;
 CREATE INDEX connection_by_kek ON connection (kek);
 

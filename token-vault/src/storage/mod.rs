@@ -144,8 +144,14 @@ pub trait VaultStore: Send + Sync {
     /// Connections that are to be refreshed by `wish.now`, were used since `wish.used_since`, and that nobody refreshes.
     async fn due(&self, wish: Due) -> Result<Vec<ConnectionKey>, StoreError>;
 
-    /// Ends all leases: of a crash, where nobody else can have the database. The notes stay.
-    async fn end_leases(&self) -> Result<(), StoreError>;
+    /// Has a connection's tokens refreshed at once, or once more when somebody is at it: a refresh token of theirs came to the
+    /// provider twice, which may have voided them all. Nothing is done when others were stored since `stored_at`.
+    async fn suspect(
+        &self,
+        key: &ConnectionKey,
+        stored_at: u64,
+        now: u64,
+    ) -> Result<(), StoreError>;
 
     /// Connections whose data key this key wrapped: at most `limit`.
     async fn wrapped_by(&self, kek: &KekId, limit: u32) -> Result<Vec<Stored>, StoreError>;

@@ -19,14 +19,14 @@ use crate::{
 
 const PUT: &str = "
     INSERT INTO connection (application, user_id, service, account, version, kek, data_key, sealed,
-                            expires_at, refresh_from, fence, failures, stored_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, $11)
+                            expires_at, refresh_from, fence, failures, contested, stored_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, $11)
     ON CONFLICT (application, user_id, service, account) DO UPDATE
     SET version = excluded.version, kek = excluded.kek, data_key = excluded.data_key,
         sealed = excluded.sealed, expires_at = excluded.expires_at,
         refresh_from = excluded.refresh_from, broken = NULL, broken_since = NULL,
         leased_until = NULL, spending = NULL, doubt = NULL, failures = 0, retry_from = NULL,
-        last_failure = NULL, stored_at = excluded.stored_at, refreshed_at = NULL";
+        last_failure = NULL, contested = 0, stored_at = excluded.stored_at, refreshed_at = NULL";
 
 /// Every column; what is asked for follows.
 const CONNECTIONS: &str = "
@@ -51,9 +51,10 @@ const CLAIM: &str = "
 
 const SETTLE_REFRESHED: &str = "
     UPDATE connection
-    SET version = $7, kek = $8, data_key = $9, sealed = $10, expires_at = $11, refresh_from = $12,
-        refreshed_at = $13, leased_until = NULL, spending = NULL, doubt = NULL, failures = 0,
-        retry_from = NULL, last_failure = NULL
+    SET version = $7, kek = $8, data_key = $9, sealed = $10, expires_at = $11,
+        refresh_from = CASE WHEN contested = 1 AND $12 IS NOT NULL THEN $13 ELSE $12 END,
+        refreshed_at = $13, leased_until = NULL, spending = NULL, failures = 0, retry_from = NULL,
+        last_failure = NULL, contested = 0, doubt = CASE WHEN contested = 1 THEN 'crash' ELSE NULL END
     WHERE application = $1 AND user_id = $2 AND service = $3 AND account = $4
       AND version = $5 AND fence = $6";
 
@@ -82,7 +83,14 @@ const DUE: &str = "
       AND (retry_from IS NULL OR retry_from <= $3)
     ORDER BY refresh_from LIMIT $4";
 
-const END_LEASES: &str = "UPDATE connection SET leased_until = NULL WHERE leased_until IS NOT NULL";
+// Who is at it writes its own time and clears its own doubt; `contested` is what it leaves to its commit.
+const SUSPECT: &str = "
+    UPDATE connection
+    SET contested = CASE WHEN leased_until IS NULL THEN 0 ELSE 1 END,
+        refresh_from = CASE WHEN leased_until IS NULL THEN $6 ELSE refresh_from END,
+        doubt = CASE WHEN leased_until IS NULL THEN 'crash' ELSE doubt END
+    WHERE application = $1 AND user_id = $2 AND service = $3 AND account = $4 AND stored_at = $5
+      AND broken IS NULL AND refresh_from IS NOT NULL";
 
 const REWRAP: &str = "
     UPDATE connection SET kek = $7, data_key = $8
@@ -399,8 +407,16 @@ macro_rules! sql_store {
                 rows.iter().map(key).collect()
             }
 
-            async fn end_leases(&self) -> Result<(), StoreError> {
-                sqlx::query(END_LEASES).execute(&self.0).await?;
+            async fn suspect(
+                &self,
+                key: &ConnectionKey,
+                stored_at: u64,
+                now: u64,
+            ) -> Result<(), StoreError> {
+                let query = about!(SUSPECT, key)
+                    .bind(number(stored_at))
+                    .bind(number(now));
+                query.execute(&self.0).await?;
                 Ok(())
             }
 

@@ -2,7 +2,7 @@
 //! decides who goes on, and who does not.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::{Mutex, MutexGuard},
     task::Poll,
@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use token_vault::{
     audit::{Action, Event, Filter, Recorded},
-    connection::ConnectionKey,
+    connection::{ConnectionKey, Doubt},
     envelope::Envelope,
     kek::KekId,
     storage::{
@@ -29,6 +29,7 @@ struct Rows {
     forgotten: usize,
     own_key: Option<Envelope>,
     seen: BTreeMap<Vec<u8>, u64>,
+    contested: BTreeSet<(String, String, String, String)>,
 }
 
 /// Lets the others go on once.
@@ -107,6 +108,7 @@ impl VaultStore for MemoryStore {
                 last_used: old.and_then(|old| old.last_used.clone()),
             };
             rows.connections.insert(place(key), new);
+            rows.contested.remove(&place(key));
             rows.events.push(event.clone());
         })
         .await
@@ -182,6 +184,10 @@ impl VaultStore for MemoryStore {
                     row.times = *times;
                     row.refreshed_at = Some(event.at);
                     row.doubt = None;
+                    if rows.contested.remove(&place(key)) {
+                        row.times.refresh_from = times.refresh_from.and(Some(event.at));
+                        row.doubt = Some(Doubt::Crash);
+                    }
                     row.failures = 0;
                     row.retry_from = None;
                     row.last_failure = None;
@@ -255,11 +261,25 @@ impl VaultStore for MemoryStore {
         .await
     }
 
-    async fn end_leases(&self) -> Result<(), StoreError> {
+    async fn suspect(
+        &self,
+        key: &ConnectionKey,
+        stored_at: u64,
+        now: u64,
+    ) -> Result<(), StoreError> {
         self.step(|rows| {
-            rows.connections
-                .values_mut()
-                .for_each(|row| row.leased_until = None)
+            let Some(row) = rows.connections.get_mut(&place(key)) else {
+                return;
+            };
+            if row.stored_at != stored_at || row.broken.is_some() {
+                return;
+            }
+            if row.leased_until.is_some() {
+                rows.contested.insert(place(key));
+            } else if row.times.refresh_from.is_some() {
+                row.times.refresh_from = Some(now);
+                row.doubt = Some(Doubt::Crash);
+            }
         })
         .await
     }

@@ -312,20 +312,59 @@ async fn an_attempt_ends_in_one_of_three_ways() {
 }
 
 #[actix_web::test]
-async fn a_lease_that_a_crash_left_is_ended_and_its_note_stays() {
+async fn tokens_that_are_suspected_are_refreshed_at_once() {
     for (store, _folder) in stores().await {
         let store = store.as_ref();
         let key = key("alice", "acme");
         put(store, &key, "one").await;
-        claim(store, &row(store, &key).await, NOW_MS, None)
-            .await
-            .unwrap();
-        store.end_leases().await.unwrap();
+        store.suspect(&key, NOW_MS - 1, NOW_MS).await.unwrap();
+        assert_eq!(row(store, &key).await.times, TIMES, "of other tokens");
+        store.suspect(&key, NOW_MS, NOW_MS + 5).await.unwrap();
         let now = row(store, &key).await;
         assert_eq!(
-            (now.leased_until, now.spending.as_deref()),
-            (None, Some("fingerprint"))
+            (now.times.refresh_from, now.doubt),
+            (Some(NOW_MS + 5), Some(Doubt::Crash))
         );
+
+        claim(store, &now, NOW_MS, None).await.unwrap();
+        store.suspect(&key, NOW_MS, NOW_MS + 6).await.unwrap();
+        let new = Settlement::Refreshed {
+            envelope: sealed("new"),
+            times: TIMES,
+        };
+        assert!(
+            settle(
+                store,
+                &key,
+                Seen {
+                    version: now.version,
+                    fence: 1
+                },
+                &new
+            )
+            .await
+        );
+        let now = row(store, &key).await;
+        assert_eq!(
+            (now.times.refresh_from, now.doubt),
+            (Some(NOW_MS + 50), Some(Doubt::Crash))
+        );
+
+        claim(store, &now, NOW_MS, None).await.unwrap();
+        assert!(
+            settle(
+                store,
+                &key,
+                Seen {
+                    version: now.version,
+                    fence: 2
+                },
+                &new
+            )
+            .await
+        );
+        let now = row(store, &key).await;
+        assert_eq!((now.times, now.doubt), (TIMES, None), "suspected once");
     }
 }
 
