@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`connection`] (whose token for what), [`secret`] (tokens that do not print), [`envelope`] and [`kek`]
 //! (how they are sealed), [`storage`] (where they are kept), [`provider`] (who gives new ones), [`refresh`] (how none is lost
-//! on the way).
+//! on the way), [`vault`] (what callers may do), [`http`] (how they ask).
 
 pub mod connection;
 
@@ -26,4 +26,20 @@ pub mod refresh;
 
 pub mod metrics;
 
+pub mod journal;
+
+pub mod vault;
+
+pub mod rewrap;
+
+mod own_key;
+
+pub mod http;
+
+mod config;
+
+pub mod startup;
+
 mod random;
+
+pub use config::Config;

@@ -44,10 +44,8 @@ impl Token {
     /// Names the token without telling it: 64 bits of its SHA-256, in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let hash = digest::digest(&digest::SHA256, self.expose().as_bytes());
-        hash.as_ref()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let first = hash.as_ref()[..8].try_into().expect("SHA-256 has 32 bytes");
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 }
 
@@ -118,6 +116,17 @@ impl Tokens {
         };
         serde_json::to_writer(&mut *bytes, &written).expect("texts and numbers can be written");
         bytes
+    }
+
+    /// How much memory they take, in bytes, about.
+    pub fn size(&self) -> usize {
+        let refresh = self
+            .refresh
+            .as_ref()
+            .map_or(0, |token| token.expose().len());
+        let scopes: usize = self.scopes.iter().map(|scope| scope.len() + 24).sum();
+        // Metadata has 4 KiB at the most, and mostly none.
+        self.access.expose().len() + refresh + scopes + self.metadata.len() * 200
     }
 
     /// What [`to_bytes`](Self::to_bytes) wrote; `None` when it is something else.

@@ -29,7 +29,7 @@ CREATE TABLE connection (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX connection_by_service ON connection (application, service, user_id, account);
-CREATE INDEX connection_by_refresh ON connection (refresh_from)
+CREATE INDEX connection_by_refresh ON connection (service, refresh_from)
     WHERE refresh_from IS NOT NULL AND broken IS NULL;
 CREATE INDEX connection_by_attention ON connection (service, broken_since) WHERE broken IS NOT NULL;
 CREATE INDEX connection_by_kek ON connection (kek);

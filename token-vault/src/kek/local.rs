@@ -97,9 +97,9 @@ impl LocalKey {
     fn from_bytes(bytes: &[u8; KEY_LEN]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, bytes);
         let name = hmac::sign(&key, b"token-vault key-encryption key");
-        let name = name.as_ref()[..8].iter().map(|byte| format!("{byte:02x}"));
+        let name = name.as_ref()[..8].try_into().expect("the tag has 32 bytes");
         Self {
-            id: KekId::new(format!("local-{}", name.collect::<String>())),
+            id: KekId::new(format!("local-{:016x}", u64::from_be_bytes(name))),
             cipher: cipher(bytes),
         }
     }

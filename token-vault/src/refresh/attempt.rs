@@ -12,7 +12,7 @@ use crate::{
     kek::{KekError, KeyRing},
     provider::{Answer, Failure, Grant, TokenEndpoint},
     random::{jitter, random_version},
-    secret::Tokens,
+    secret::{Token, Tokens},
     storage::{Claim, Seen, Settlement, StoreError, Stored, Times, VaultStore},
 };
 
@@ -74,37 +74,60 @@ pub enum Outcome {
 /// When the store or the key-encryption key could not be used: before the provider was asked, or for so long afterwards that
 /// the answer was given up.
 pub async fn attempt(desk: &Desk, attempt: Attempt<'_>) -> Result<Outcome, RefreshError> {
-    let Attempt {
-        endpoint,
-        refresh_from,
-        row,
-    } = attempt;
-    let (key, place) = (&row.key, row.key.identity());
+    let claimed = match claim(desk, attempt.row).await? {
+        Ok(claimed) => claimed,
+        Err(outcome) => return Ok(outcome),
+    };
+    let answer = if desk.clock.now_ms() + millis(desk.ask_timeout) > claimed.until {
+        // The machine stood still since the claim, and somebody else may have the lease by now.
+        Answer::Failed {
+            failure: Failure::HeldUp,
+            retry_after: None,
+        }
+    } else {
+        attempt.endpoint.refresh(&claimed.refresh).await
+    };
+    conclude(desk, &attempt, claimed, answer).await
+}
+
+/// The right to spend a refresh token, and what is needed so that nothing can fail once it is spent.
+struct Claimed {
+    tokens: Tokens,
+    refresh: Token,
+    sealer: Sealer,
+    seen: Seen,
+    until: u64,
+    doubt: Option<Doubt>,
+}
+
+/// The first step. Without the right there is an outcome already.
+async fn claim(desk: &Desk, row: &Stored) -> Result<Result<Claimed, Outcome>, RefreshError> {
+    let (key, now) = (&row.key, desk.clock.now_ms());
     let unclaimed = Seen {
         version: row.version,
         fence: row.fence,
     };
     let tokens = match open_tokens(&desk.ring, row).await {
         Ok(tokens) => tokens,
-        Err(OpenError::Mismatch) => return mark(desk, key, unclaimed, Broken::Damaged).await,
+        Err(OpenError::Mismatch) => {
+            return Ok(Err(mark(desk, key, unclaimed, Broken::Damaged).await?));
+        }
         Err(OpenError::Kek(error)) => return Err(error.into()),
     };
-    let now = desk.clock.now_ms();
-    let Some(refresh) = &tokens.refresh else {
-        return mark(desk, key, unclaimed, Broken::Ended).await;
+    let Some(refresh) = tokens.refresh.clone() else {
+        return Ok(Err(mark(desk, key, unclaimed, Broken::Ended).await?));
     };
     if tokens.refresh_expires_at.is_some_and(|end| end <= now) {
-        return mark(desk, key, unclaimed, Broken::RefreshTokenEnded).await;
+        return Ok(Err(
+            mark(desk, key, unclaimed, Broken::RefreshTokenEnded).await?
+        ));
     }
     // Before the token is spent: afterwards nothing may stand between the answer and its commit.
-    let sealer = Sealer::new(&desk.ring, &place).await?;
+    let sealer = Sealer::new(&desk.ring, &key.identity()).await?;
 
     let spending = refresh.fingerprint();
-    let doubt = if row.spending.is_some() {
-        Some(Doubt::Crash)
-    } else {
-        row.doubt
-    };
+    let noted = row.spending.as_ref().map(|_| Doubt::Crash);
+    let doubt = noted.or(row.doubt);
     let until = now + millis(desk.lease());
     let claim = Claim {
         key,
@@ -122,45 +145,38 @@ pub async fn attempt(desk: &Desk, attempt: Attempt<'_>) -> Result<Outcome, Refre
         };
         Event::own(action, now, key).because(&spending)
     });
-    let Some(fence) = desk.store.claim(&claim, retried.as_slice()).await? else {
-        return Ok(Outcome::TooLate);
-    };
-    let seen = Seen {
-        version: row.version,
-        fence,
-    };
+    let fence = desk.store.claim(&claim, retried.as_slice()).await?;
+    Ok(fence.ok_or(Outcome::TooLate).map(|fence| Claimed {
+        tokens,
+        refresh,
+        sealer,
+        seen: Seen { fence, ..unclaimed },
+        until,
+        doubt,
+    }))
+}
 
-    let answer = if desk.clock.now_ms() + millis(desk.ask_timeout) > until {
-        // The machine stood still since the claim, and somebody else may have the lease by now.
-        Answer::Failed {
-            failure: Failure::HeldUp,
-            retry_after: None,
-        }
-    } else {
-        endpoint.refresh(refresh).await
-    };
-
-    let now = desk.clock.now_ms();
+/// The last step.
+async fn conclude(
+    desk: &Desk,
+    attempt: &Attempt<'_>,
+    claimed: Claimed,
+    answer: Answer,
+) -> Result<Outcome, RefreshError> {
+    let (row, key, now) = (attempt.row, &attempt.row.key, desk.clock.now_ms());
+    let Claimed { seen, doubt, .. } = claimed;
     match answer {
         Answer::Granted(grant) => {
-            let tokens = renewed(&tokens, *grant, now);
+            let tokens = renewed(&claimed.tokens, *grant, now);
+            let end = tokens.expires_at.filter(|_| tokens.refresh.is_some());
             let times = Times {
                 expires_at: tokens.expires_at,
-                refresh_from: tokens
-                    .expires_at
-                    .filter(|_| tokens.refresh.is_some())
-                    .map(|end| refresh_from(now, end)),
+                refresh_from: end.map(|end| (attempt.refresh_from)(now, end)),
             };
-            let envelope = sealer.seal(&tokens.to_bytes(), &place);
+            let envelope = claimed.sealer.seal(&tokens.to_bytes(), &key.identity());
+            let settlement = Settlement::Refreshed { envelope, times };
             let event = Event::own(Action::Refreshed, now, key);
-            let settled = settle(
-                desk,
-                key,
-                seen,
-                &Settlement::Refreshed { envelope, times },
-                event,
-            )
-            .await?;
+            let settled = settle(desk, key, seen, &settlement, event).await?;
             Ok(if settled {
                 Outcome::Refreshed
             } else {
@@ -178,17 +194,18 @@ pub async fn attempt(desk: &Desk, attempt: Attempt<'_>) -> Result<Outcome, Refre
             failure,
             retry_after,
         } => {
-            let doubt = doubt.or(failure.may_have_spent().then_some(Doubt::LostAnswer));
+            let lost = failure.may_have_spent().then_some(Doubt::LostAnswer);
             let failures = row.failures.saturating_add(1);
+            let pause = pause(failures).max(retry_after.unwrap_or_default());
             let settlement = Settlement::Failed {
-                doubt,
+                doubt: doubt.or(lost),
                 failures,
-                retry_from: now + millis(pause(failures).max(retry_after.unwrap_or_default())),
+                retry_from: now + millis(pause),
                 kind: failure.as_str(),
             };
             let event = Event::own(Action::RefreshFailed, now, key).because(failure.as_str());
             let settled = settle(desk, key, seen, &settlement, event).await?;
-            if !settled && failure.may_have_spent() {
+            if !settled && lost.is_some() {
                 desk.store.suspect(key, row.stored_at, now).await?;
             }
             Ok(Outcome::Failed(failure))
@@ -261,7 +278,7 @@ async fn settle(
                 return Err(error);
             }
             Err(error) => {
-                warn!("the store did not take what a provider answered, trying again: {error}")
+                warn!("the store did not take what a provider answered, trying again: {error}");
             }
         }
         tries += 1;
@@ -269,7 +286,7 @@ async fn settle(
     }
     if matches!(settlement, Settlement::Refreshed { .. }) {
         let event = Event::own(Action::Superseded, event.at, key);
-        if let Err(error) = desk.store.add_events(&[event]).await {
+        if let Err(error) = desk.store.add_events(&[event], &[]).await {
             warn!("the audit log does not take that a refresh was superseded: {error}");
         }
     }

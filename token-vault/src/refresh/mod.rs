@@ -17,6 +17,7 @@ mod attempt;
 mod decide;
 mod refresher;
 
-pub use attempt::{Attempt, Desk, Outcome, attempt};
+pub use attempt::{Attempt, Desk, Outcome, RefreshError, attempt};
+pub(crate) use attempt::{mark, millis, open_tokens};
 pub use decide::{Decision, decide};
 pub use refresher::{LOOK_AHEAD, Refresher};

@@ -157,22 +157,23 @@ impl Refresher {
     /// # Errors
     /// When the store cannot be read.
     pub async fn look_ahead(self: &Arc<Self>) -> Result<bool, StoreError> {
-        let now = self.desk.clock.now_ms();
-        let wish = Due {
-            now,
-            refresh_from: now + millis(LOOK_AHEAD),
-            used_since: now.saturating_sub(millis(USED_WITHIN)),
-            limit: BATCH,
-        };
-        let due = self.desk.store.due(wish).await?;
-        let more = due.len() == BATCH as usize;
-        stream::iter(due)
-            .for_each_concurrent(AT_ONCE, |key| async move {
-                if let Some(provider) = self.providers.get(&key.service) {
-                    self.refresh(provider, &key).await;
-                }
-            })
-            .await;
+        let mut more = false;
+        for provider in self.providers.iter() {
+            let now = self.desk.clock.now_ms();
+            let wish = Due {
+                service: &provider.service,
+                now,
+                refresh_from: now + millis(LOOK_AHEAD),
+                used_since: now.saturating_sub(millis(USED_WITHIN)),
+                limit: BATCH,
+            };
+            let due = self.desk.store.due(wish).await?;
+            more |= due.len() == BATCH as usize;
+            let refresh = |key| async move { self.refresh(provider, &key).await };
+            stream::iter(due)
+                .for_each_concurrent(AT_ONCE, refresh)
+                .await;
+        }
         Ok(more)
     }
 }

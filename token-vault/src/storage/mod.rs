@@ -15,6 +15,9 @@ use crate::{
     kek::KekId,
 };
 
+/// How long the moment of the last use may lag behind, in milliseconds.
+pub const USED_EVERY: u64 = 60_000;
+
 /// A connection as it stands in the store. All times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -141,8 +144,8 @@ pub trait VaultStore: Send + Sync {
         event: &Event,
     ) -> Result<bool, StoreError>;
 
-    /// Connections that are to be refreshed by `wish.now`, were used since `wish.used_since`, and that nobody refreshes.
-    async fn due(&self, wish: Due) -> Result<Vec<ConnectionKey>, StoreError>;
+    /// Connections that are to be refreshed, were used since `wish.used_since`, and that nobody refreshes.
+    async fn due(&self, wish: Due<'_>) -> Result<Vec<ConnectionKey>, StoreError>;
 
     /// Has a connection's tokens refreshed at once, or once more when somebody is at it: a refresh token of theirs came to the
     /// provider twice, which may have voided them all. Nothing is done when others were stored since `stored_at`.
@@ -153,8 +156,13 @@ pub trait VaultStore: Send + Sync {
         now: u64,
     ) -> Result<(), StoreError>;
 
-    /// Connections whose data key this key wrapped: at most `limit`.
-    async fn wrapped_by(&self, kek: &KekId, limit: u32) -> Result<Vec<Stored>, StoreError>;
+    /// Connections whose data key this key wrapped, in the order of their names: at most `limit` after this one.
+    async fn wrapped_by(
+        &self,
+        kek: &KekId,
+        after: Option<&ConnectionKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>, StoreError>;
 
     /// Replaces a wrapped data key, if it is still the old one.
     async fn rewrap(
@@ -177,8 +185,8 @@ pub trait VaultStore: Send + Sync {
     /// Remembers the id of a signed request until `until`, in milliseconds. False when it was there.
     async fn remember(&self, id_hash: &[u8], now: u64, until: u64) -> Result<bool, StoreError>;
 
-    /// Adds events, and with those that tell of a release, when its connection was last used.
-    async fn add_events(&self, events: &[Event]) -> Result<(), StoreError>;
+    /// Adds events, and with those in `uses`, when their connections were last used.
+    async fn add_events(&self, events: &[Event], uses: &[&Event]) -> Result<(), StoreError>;
 
     /// At most `limit` events with numbers below `before`, the last one first.
     async fn events(
@@ -207,7 +215,8 @@ pub struct Seen {
 
 /// What is looked for when connections are refreshed ahead of their end. Milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
-pub struct Due {
+pub struct Due<'a> {
+    pub service: &'a Service,
     pub now: u64,
     /// Those are due that may be refreshed from this moment on.
     pub refresh_from: u64,

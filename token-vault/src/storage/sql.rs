@@ -3,16 +3,19 @@
 //! Races are decided by the statements themselves: each change of a row says in its `WHERE` what the row must be like, and the
 //! row count says whether it was.
 
+use std::slice::from_ref;
+
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Attention, Claim, Due, Listing, Seen, Settlement, StoreError, Stored, Times, VaultStore,
+    Attention, Claim, Due, Listing, Seen, Settlement, StoreError, Stored, Times, USED_EVERY,
+    VaultStore,
     rows::{Columns, attention, envelope, kek, key, maybe_number, number, recorded, stored},
 };
 use crate::{
     audit::{Action, Event, Filter, Recorded},
-    connection::ConnectionKey,
+    connection::{Account, Application, ConnectionKey, Service, User},
     envelope::Envelope,
     kek::KekId,
 };
@@ -81,6 +84,7 @@ const DUE: &str = "
       AND last_used_at >= $2
       AND (leased_until IS NULL OR leased_until <= $3)
       AND (retry_from IS NULL OR retry_from <= $3)
+      AND service = $5
     ORDER BY refresh_from LIMIT $4";
 
 // Who is at it writes its own time and clears its own doubt; `contested` is what it leaves to its commit.
@@ -115,18 +119,22 @@ const REMEMBER: &str = "
     ON CONFLICT (id_hash) DO UPDATE SET expires_at = excluded.expires_at
     WHERE seen_request.expires_at <= $3";
 
-const ADD_EVENT: &str = "
+/// The beginning of an insert of events; one group of placeholders for each follows.
+const ADD_EVENTS: &str = "
     INSERT INTO audit_event (at, action, application, user_id, service, account, actor, reason)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    VALUES ";
+
+/// What one event has, in the order of [`ADD_EVENTS`].
+const EVENT_COLUMNS: usize = 8;
+
+/// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
+const LONGEST_LIST: usize = 64;
 
 // Once a minute is enough: who wants it exactly reads the audit log.
 const USED: &str = "
     UPDATE connection SET last_used_at = $5, last_used_by = $6
     WHERE application = $1 AND user_id = $2 AND service = $3 AND account = $4
       AND (last_used_at IS NULL OR last_used_at <= $7)";
-
-/// How long the moment of the last use may lag behind, in milliseconds.
-const USED_EVERY: u64 = 60_000;
 
 /// The beginning of a list of events; each part of the filter that is given adds a line.
 const EVENTS: &str = "
@@ -157,28 +165,46 @@ macro_rules! about {
 }
 
 macro_rules! add_events {
-    ($tx:expr, $events:expr) => {
-        for event in $events {
-            let Event {
+    ($tx:expr, $events:expr) => {{
+        let mut rest: &[Event] = $events;
+        while !rest.is_empty() {
+            // The largest power of two that is not more than what is left.
+            let rows = 1 << rest.len().min(LONGEST_LIST).ilog2();
+            let (events, later) = rest.split_at(rows);
+            let mut query = sqlx::query(AssertSqlSafe(add_events_sql(rows)));
+            for Event {
                 at,
                 action,
                 key,
                 actor,
                 reason,
-            } = event;
-            sqlx::query(ADD_EVENT)
-                .bind(number(*at))
-                .bind(action.as_str())
-                .bind(key.application.as_str())
-                .bind(key.user.as_str())
-                .bind(key.service.as_str())
-                .bind(key.account.as_str())
-                .bind(actor.as_deref())
-                .bind(reason.as_deref())
-                .execute(&mut *$tx)
-                .await?;
+            } in events
+            {
+                query = query
+                    .bind(number(*at))
+                    .bind(action.as_str())
+                    .bind(key.application.as_str())
+                    .bind(key.user.as_str())
+                    .bind(key.service.as_str())
+                    .bind(key.account.as_str())
+                    .bind(actor.as_deref())
+                    .bind(reason.as_deref());
+            }
+            query.execute(&mut *$tx).await?;
+            rest = later;
         }
+    }};
+}
+
+/// The statement that adds so many events.
+fn add_events_sql(rows: usize) -> String {
+    let group = |row: usize| {
+        let columns =
+            (1..=EVENT_COLUMNS).map(|column| format!("${}", row * EVENT_COLUMNS + column));
+        format!("({})", columns.collect::<Vec<_>>().join(", "))
     };
+    let groups: Vec<_> = (0..rows).map(group).collect();
+    format!("{ADD_EVENTS}{}", groups.join(", "))
 }
 
 /// A list of conditions, and what is bound for each of them, in the order of their placeholders.
@@ -193,7 +219,7 @@ impl Conditions {
         self.sql.push_str(parts.next().unwrap_or_default());
         for (part, text) in parts.zip(texts) {
             self.texts.push((*text).to_owned());
-            self.sql.push_str(&format!("${}{part}", self.texts.len()));
+            self.sql.extend(["$", &self.texts.len().to_string(), part]);
         }
     }
 }
@@ -219,6 +245,35 @@ fn listing(wish: &Listing<'_>) -> Conditions {
     conditions
 }
 
+fn wrapped(kek: &KekId, after: Option<&ConnectionKey>, limit: u32) -> Conditions {
+    let mut conditions = Conditions {
+        sql: CONNECTIONS.to_owned(),
+        texts: Vec::new(),
+    };
+    conditions.and("kek = ?", &[kek.as_str()]);
+    if let Some(ConnectionKey {
+        application,
+        user,
+        service,
+        account,
+    }) = after
+    {
+        let after = [
+            application.as_str(),
+            user.as_str(),
+            service.as_str(),
+            account.as_str(),
+        ];
+        conditions.and(
+            " AND (application, user_id, service, account) > (?, ?, ?, ?)",
+            &after,
+        );
+    }
+    let order = format!(" ORDER BY application, user_id, service, account LIMIT {limit}");
+    conditions.sql.push_str(&order);
+    conditions
+}
+
 /// Numbers stand in the text itself: they are no text of a caller.
 fn events_of(filter: &Filter, before: u64, limit: u32) -> Conditions {
     let mut conditions = Conditions {
@@ -237,17 +292,11 @@ fn events_of(filter: &Filter, before: u64, limit: u32) -> Conditions {
     for (condition, text) in [
         (
             " AND application = ?",
-            application.as_ref().map(|name| name.as_str()),
+            application.as_ref().map(Application::as_str),
         ),
-        (" AND user_id = ?", user.as_ref().map(|name| name.as_str())),
-        (
-            " AND service = ?",
-            service.as_ref().map(|name| name.as_str()),
-        ),
-        (
-            " AND account = ?",
-            account.as_ref().map(|name| name.as_str()),
-        ),
+        (" AND user_id = ?", user.as_ref().map(User::as_str)),
+        (" AND service = ?", service.as_ref().map(Service::as_str)),
+        (" AND account = ?", account.as_ref().map(Account::as_str)),
         (" AND action = ?", action.map(Action::as_str)),
     ] {
         if let Some(text) = text {
@@ -288,7 +337,7 @@ macro_rules! sql_store {
                     .bind(number(event.at))
                     .execute(&mut *tx)
                     .await?;
-                add_events!(tx, [event]);
+                add_events!(tx, from_ref(event));
                 Ok(tx.commit().await?)
             }
 
@@ -372,7 +421,7 @@ macro_rules! sql_store {
                 if query.execute(&mut *tx).await?.rows_affected() == 0 {
                     return Ok(false);
                 }
-                add_events!(tx, [event]);
+                add_events!(tx, from_ref(event));
                 tx.commit().await?;
                 Ok(true)
             }
@@ -391,17 +440,18 @@ macro_rules! sql_store {
                 if removed.rows_affected() == 0 {
                     return Ok(false);
                 }
-                add_events!(tx, [event]);
+                add_events!(tx, from_ref(event));
                 tx.commit().await?;
                 Ok(true)
             }
 
-            async fn due(&self, wish: Due) -> Result<Vec<ConnectionKey>, StoreError> {
+            async fn due(&self, wish: Due<'_>) -> Result<Vec<ConnectionKey>, StoreError> {
                 let rows = sqlx::query(DUE)
                     .bind(number(wish.refresh_from))
                     .bind(number(wish.used_since))
                     .bind(number(wish.now))
                     .bind(i64::from(wish.limit))
+                    .bind(wish.service.as_str())
                     .fetch_all(&self.0)
                     .await?;
                 rows.iter().map(key).collect()
@@ -420,14 +470,16 @@ macro_rules! sql_store {
                 Ok(())
             }
 
-            async fn wrapped_by(&self, kek: &KekId, limit: u32) -> Result<Vec<Stored>, StoreError> {
-                let rows = sqlx::query(AssertSqlSafe(format!(
-                    "{CONNECTIONS} kek = $1 LIMIT {limit}"
-                )))
-                .bind(kek.as_str())
-                .fetch_all(&self.0)
-                .await?;
-                rows.iter().map(stored).collect()
+            async fn wrapped_by(
+                &self,
+                kek: &KekId,
+                after: Option<&ConnectionKey>,
+                limit: u32,
+            ) -> Result<Vec<Stored>, StoreError> {
+                let Conditions { sql, texts } = wrapped(kek, after, limit);
+                let query = sqlx::query(AssertSqlSafe(sql));
+                let query = texts.into_iter().fold(query, sqlx::query::Query::bind);
+                query.fetch_all(&self.0).await?.iter().map(stored).collect()
             }
 
             async fn rewrap(
@@ -495,13 +547,14 @@ macro_rules! sql_store {
                 Ok(added.rows_affected() == 1)
             }
 
-            async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+            async fn add_events(
+                &self,
+                events: &[Event],
+                uses: &[&Event],
+            ) -> Result<(), StoreError> {
                 let mut tx = self.0.begin_with($begin).await?;
                 add_events!(tx, events);
-                for event in events
-                    .iter()
-                    .filter(|event| event.action == Action::Released)
-                {
+                for event in uses {
                     about!(USED, &event.key)
                         .bind(number(event.at))
                         .bind(event.actor.as_deref())

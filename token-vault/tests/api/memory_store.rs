@@ -10,12 +10,13 @@ use std::{
 
 use async_trait::async_trait;
 use token_vault::{
-    audit::{Action, Event, Filter, Recorded},
+    audit::{Event, Filter, Recorded},
     connection::{ConnectionKey, Doubt},
     envelope::Envelope,
     kek::KekId,
     storage::{
-        Attention, Claim, Due, Listing, Seen, Settlement, StoreError, Stored, Times, VaultStore,
+        Attention, Claim, Due, Listing, Seen, Settlement, StoreError, Stored, Times, USED_EVERY,
+        VaultStore,
     },
 };
 
@@ -234,11 +235,12 @@ impl VaultStore for MemoryStore {
         .await
     }
 
-    async fn due(&self, wish: Due) -> Result<Vec<ConnectionKey>, StoreError> {
+    async fn due(&self, wish: Due<'_>) -> Result<Vec<ConnectionKey>, StoreError> {
         self.step(|rows| {
             let fits = |row: &&Stored| {
                 let past = |time: Option<u64>| time.is_none_or(|time| time <= wish.now);
-                row.broken.is_none()
+                row.key.service == *wish.service
+                    && row.broken.is_none()
                     && row
                         .times
                         .refresh_from
@@ -284,9 +286,16 @@ impl VaultStore for MemoryStore {
         .await
     }
 
-    async fn wrapped_by(&self, kek: &KekId, limit: u32) -> Result<Vec<Stored>, StoreError> {
+    async fn wrapped_by(
+        &self,
+        kek: &KekId,
+        after: Option<&ConnectionKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>, StoreError> {
         self.step(|rows| {
-            let fits = |row: &&Stored| row.envelope.kek == *kek;
+            let fits = |row: &&Stored| {
+                row.envelope.kek == *kek && after.is_none_or(|after| place(&row.key) > place(after))
+            };
             rows.connections
                 .values()
                 .filter(fits)
@@ -358,16 +367,15 @@ impl VaultStore for MemoryStore {
         .await
     }
 
-    async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+    async fn add_events(&self, events: &[Event], uses: &[&Event]) -> Result<(), StoreError> {
         self.step(|rows| {
-            for event in events {
-                rows.events.push(event.clone());
-                let row = rows.connections.get_mut(&place(&event.key));
-                if let (Action::Released, Some(row)) = (event.action, row)
+            rows.events.extend_from_slice(events);
+            for event in uses {
+                if let Some(row) = rows.connections.get_mut(&place(&event.key))
                     && row
                         .last_used
                         .as_ref()
-                        .is_none_or(|(at, _)| *at + 60_000 <= event.at)
+                        .is_none_or(|(at, _)| *at + USED_EVERY <= event.at)
                 {
                     row.last_used = Some((event.at, event.actor.clone().unwrap_or_default()));
                 }

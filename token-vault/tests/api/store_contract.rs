@@ -458,8 +458,9 @@ async fn what_is_due_is_what_is_used_and_left_alone() {
             put(store, key, "x").await;
         }
         let release = |key| Event::of("alice", Action::Released, NOW_MS, key);
+        let told = [release(&used), release(&leased)];
         store
-            .add_events(&[release(&used), release(&leased)])
+            .add_events(&told, &[&told[0], &told[1]])
             .await
             .unwrap();
         claim(store, &row(store, &leased).await, NOW_MS, None)
@@ -467,6 +468,7 @@ async fn what_is_due_is_what_is_used_and_left_alone() {
             .unwrap();
         let due = |now, refresh_from| {
             let wish = Due {
+                service: &used.service,
                 now,
                 refresh_from,
                 used_since: NOW_MS - 1,
@@ -490,7 +492,7 @@ async fn what_is_due_is_what_is_used_and_left_alone() {
             at: NOW_MS + 59_999,
             ..release(&used)
         };
-        store.add_events(&[soon]).await.unwrap();
+        store.add_events(&[], &[&soon]).await.unwrap();
         assert_eq!(
             row(store, &used).await.last_used.unwrap().0,
             NOW_MS,
@@ -500,7 +502,7 @@ async fn what_is_due_is_what_is_used_and_left_alone() {
             at: NOW_MS + 60_000,
             ..release(&used)
         };
-        store.add_events(&[later]).await.unwrap();
+        store.add_events(&[], &[&later]).await.unwrap();
         assert_eq!(
             row(store, &used).await.last_used.unwrap().0,
             NOW_MS + 60_000
@@ -519,7 +521,14 @@ async fn keys_are_rewrapped_one_by_one_and_only_as_they_were_seen() {
         let event = Event::own(Action::Stored, 1, &key);
         store.put(&key, &old, TIMES, 1, &event).await.unwrap();
         assert_eq!(store.kek_ids().await.unwrap(), [ring.current().clone()]);
-        assert_eq!(store.wrapped_by(ring.current(), 5).await.unwrap().len(), 1);
+        assert_eq!(
+            store
+                .wrapped_by(ring.current(), None, 5)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
 
         let new = Envelope {
             kek: KekId::new("next"),
@@ -540,7 +549,7 @@ async fn keys_are_rewrapped_one_by_one_and_only_as_they_were_seen() {
             ),
             (new, 1)
         );
-        assert_eq!(store.wrapped_by(ring.current(), 5).await.unwrap(), []);
+        assert_eq!(store.wrapped_by(ring.current(), None, 5).await.unwrap(), []);
 
         assert_eq!(store.own_key().await.unwrap(), None);
         assert!(store.set_own_key(None, &old).await.unwrap());
@@ -585,7 +594,7 @@ async fn the_audit_log_is_filtered_paged_and_forgotten_from_its_old_end() {
             event(20, Action::Released, &a),
             event(30, Action::Released, &b),
         ];
-        store.add_events(&told).await.unwrap();
+        store.add_events(&told, &[]).await.unwrap();
         let all = store.events(&Filter::default(), u64::MAX, 2).await.unwrap();
         assert_eq!(
             all.iter().map(|r| &r.event).collect::<Vec<_>>(),
@@ -674,7 +683,7 @@ async fn the_database_itself_refuses_to_change_an_event() {
         .await
         .unwrap();
     store
-        .add_events(std::slice::from_ref(&event))
+        .add_events(std::slice::from_ref(&event), &[])
         .await
         .unwrap();
     let mut database = SqliteConnection::connect(&format!("sqlite:{}", path.display()))
@@ -683,7 +692,7 @@ async fn the_database_itself_refuses_to_change_an_event() {
     assert!(database.execute(change).await.is_err());
     if let Some(url) = fresh_postgres().await {
         let store = storage::open(&url.parse().unwrap()).await.unwrap();
-        store.add_events(&[event]).await.unwrap();
+        store.add_events(&[event], &[]).await.unwrap();
         assert!(
             PgConnection::connect(&url)
                 .await

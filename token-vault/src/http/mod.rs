@@ -1,0 +1,147 @@
+//! The HTTP surface: which path asks for which scope, and what it answers.
+//!
+//! | path | scope | |
+//! |---|---|---|
+//! | `POST /{service}` | `tokens.write` | keeps tokens |
+//! | `GET /{service}?user=…&connection=…` | `tokens.read` | a good access token |
+//! | `GET /{service}/all?user=…` | `tokens.read` | one for each connection of the user |
+//! | `GET /{service}/status` | `tokens.read` | connections and how they are, without secrets |
+//! | `DELETE /{service}?user=…&connection=…` | `tokens.delete` | forgets one |
+//! | `DELETE /{service}/all?user=…` | `tokens.delete` | forgets all of a user at the service |
+//! | `DELETE /all?user=…` | `tokens.delete`, of all services | forgets the user |
+//! | `GET /audit` | `audit.read` | who saw what |
+//!
+//! A scope that begins with a service and a colon, `github:tokens.read`, allows it for that service only. What is wrong with a
+//! request is said in an RFC 9457 body, what is wrong with its token in the way of RFC 6750.
+
+mod answers;
+mod audit;
+mod bodies;
+mod caller;
+mod query;
+mod removal;
+mod status;
+mod tokens;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse,
+    http::header,
+    middleware::DefaultHeaders,
+    web::{self, Data, ServiceConfig},
+};
+use m2m::service::{Problem, method_not_allowed};
+use tracing::{error, warn};
+
+use crate::{
+    metrics,
+    own_key::OwnKey,
+    provider::Providers,
+    vault::{Vault, VaultError},
+};
+
+/// What requests reach.
+pub struct Server {
+    pub vault: Arc<Vault>,
+    pub providers: Providers,
+    pub(crate) own_key: OwnKey,
+    /// The issuer of the JWTs that the vault signs.
+    pub issuer: String,
+}
+
+/// The name of a service, as [`Service`](crate::connection::Service) takes it: what is spelled otherwise is a path at which
+/// there is nothing.
+const SERVICE: &str = "{service:[a-z][a-z0-9-]{0,63}}";
+
+/// How long verifiers may keep the key set, in seconds.
+const KEY_SET_MAX_AGE: u32 = 300;
+
+/// All routes.
+pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>) {
+    let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
+    let resource = |path: String| web::resource(path).wrap(no_store());
+    cfg.app_data(server)
+        .route("/.well-known/jwks.json", web::get().to(key_set))
+        .route("/metrics", web::get().to(serve_metrics))
+        .service(
+            resource("/audit".to_owned())
+                .get(audit::list)
+                .default_service(method_not_allowed("GET")),
+        )
+        .service(
+            resource("/all".to_owned())
+                .delete(removal::forget_user)
+                .default_service(method_not_allowed("DELETE")),
+        )
+        .service(
+            resource(format!("/{SERVICE}"))
+                .get(tokens::fetch)
+                .post(tokens::store)
+                .delete(removal::forget)
+                .default_service(method_not_allowed("DELETE, GET, POST")),
+        )
+        .service(
+            resource(format!("/{SERVICE}/all"))
+                .get(tokens::fetch_all)
+                .delete(removal::forget_all)
+                .default_service(method_not_allowed("DELETE, GET")),
+        )
+        .service(
+            resource(format!("/{SERVICE}/status"))
+                .get(status::list)
+                .default_service(method_not_allowed("GET")),
+        );
+}
+
+async fn key_set(server: Data<Server>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((
+            header::CACHE_CONTROL,
+            format!("public, max-age={KEY_SET_MAX_AGE}"),
+        ))
+        .json(server.own_key.key_set())
+}
+
+/// There are no names of users in it; who must not see it, a proxy in front keeps out.
+async fn serve_metrics(server: Data<Server>) -> Result<HttpResponse, Problem> {
+    let desk = &server.vault.desk;
+    let attention = desk.store.attention().await.map_err(VaultError::from)?;
+    let text = server.vault.metrics.text(&attention, desk.clock.now_ms());
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(answer.content_type(metrics::CONTENT_TYPE).body(text))
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        use actix_web::http::StatusCode;
+        let unavailable = |detail: &str, retry_after: u64| {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                .oauth_error("temporarily_unavailable")
+                .header("Retry-After", retry_after.to_string())
+        };
+        match &error {
+            VaultError::NotFound => Self::not_found(error.to_string()),
+            VaultError::NeedsReconnect(broken) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+                    .oauth_error("needs_reconnect")
+                    .header("Vault-Reason", broken.as_str())
+            }
+            VaultError::NotNow { retry_after } => {
+                unavailable(&error.to_string(), (*retry_after).max(1))
+            }
+            VaultError::Behind(_) => {
+                warn!("refused a request: {error}");
+                unavailable("the vault is held up: try again in a second", 1)
+            }
+            VaultError::Store(_) | VaultError::Kek(_) => {
+                error!("cannot answer a request: {:#}", anyhow::Error::from(error));
+                unavailable(
+                    "the vault cannot reach what it needs: try again in a few seconds",
+                    5,
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Tokens in and out.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json},
+};
+use futures_util::{StreamExt, stream};
+use m2m::service::{JsonBody, Problem};
+use serde_json::{Value, json};
+
+use super::{
+    Server,
+    answers::{self, Form, Withheld},
+    bodies::NewTokens,
+    caller::{About, Read, Who, Write},
+    query::{OfUser, One},
+};
+use crate::{
+    connection::{ConnectionKey, User},
+    provider::Provider,
+    storage::Listing,
+    vault::{MOST_AT_ONCE, Opened, Vault, VaultError},
+};
+
+/// How many of a user's connections are looked after at the same time for one request.
+const AT_ONCE: usize = 8;
+
+pub(super) async fn store(
+    request: About<Write, JsonBody<NewTokens>>,
+    server: Data<Server>,
+) -> Result<Json<Value>, Problem> {
+    let About {
+        who,
+        provider,
+        input: JsonBody(new),
+        ..
+    } = request;
+    let key = who.key(&provider, new.user.clone(), new.connection.clone());
+    let tokens = new.into_tokens(server.vault.desk.clock.now_ms())?;
+    server
+        .vault
+        .store(&who.actor, &provider, &key, &tokens)
+        .await?;
+    Ok(Json(json!({
+        "user": key.user.as_str(),
+        "service": key.service.as_str(),
+        "connection": key.account.as_str(),
+        "expires_at": tokens.expires_at.map(|end| end / 1000),
+    })))
+}
+
+pub(super) async fn fetch(
+    request: About<Read, One>,
+    form: Form,
+    server: Data<Server>,
+) -> Result<HttpResponse, Problem> {
+    let About {
+        who,
+        provider,
+        input,
+        ..
+    } = request;
+    let key = who.key(&provider, input.user, input.account);
+    let opened = server.vault.fetch(&who.actor, &provider, &key).await?;
+    Ok(answers::one(&server, &who, form, &opened))
+}
+
+pub(super) async fn fetch_all(
+    request: About<Read, OfUser>,
+    form: Form,
+    server: Data<Server>,
+) -> Result<HttpResponse, Problem> {
+    let About {
+        who,
+        provider,
+        input: OfUser(user),
+        ..
+    } = request;
+    let (released, withheld) = released_and_withheld(&server.vault, &who, &provider, &user).await?;
+    let names = (user.as_str(), provider.service.as_str());
+    Ok(answers::all(
+        &server, &who, form, names, &released, &withheld,
+    ))
+}
+
+/// The tokens of a user's connections, and why there are none of the others. One that cannot be had does not withhold the rest.
+async fn released_and_withheld(
+    vault: &Vault,
+    who: &Who,
+    provider: &Arc<Provider>,
+    user: &User,
+) -> Result<(Vec<Arc<Opened>>, Vec<Withheld>), VaultError> {
+    let wish = Listing {
+        application: &who.application,
+        service: Some(&provider.service),
+        user: Some(user),
+        after: None,
+        limit: MOST_AT_ONCE,
+    };
+    let fetch = |key: ConnectionKey| async move {
+        let fetched = vault.fetch(&who.actor, provider, &key).await;
+        (key, fetched)
+    };
+    let rows = vault.list(&wish).await?;
+    let mut fetches = stream::iter(rows)
+        .map(|row| fetch(row.key))
+        .buffered(AT_ONCE);
+    let (mut released, mut withheld) = (Vec::new(), Vec::new());
+    while let Some((key, fetched)) = fetches.next().await {
+        let connection = key.account.to_string();
+        match fetched {
+            Ok(opened) => released.push(opened),
+            Err(VaultError::NotFound) => {} // it was removed meanwhile
+            Err(VaultError::NeedsReconnect(broken)) => {
+                withheld.push(Withheld::broken(connection, broken));
+            }
+            Err(VaultError::NotNow { .. }) => {
+                withheld.push(Withheld {
+                    connection,
+                    error: "temporarily_unavailable",
+                    reason: None,
+                });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((released, withheld))
+}

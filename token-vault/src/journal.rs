@@ -1,0 +1,165 @@
+//! Releases are written to the audit log in batches, away from the requests that cause them.
+//!
+//! They wait in a bounded queue. A crash loses those of the last moment, some tens of milliseconds; with [`Durability::Strict`]
+//! a request waits until its event is on disk. When the database does not keep up, requests wait for a while and are then
+//! refused: no release without its event. What changes a connection is not written here but with the change itself.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
+use tracing::error;
+
+use crate::{audit::Event, storage::VaultStore};
+
+/// How long events are gathered before they are written together.
+const GATHERING: Duration = Duration::from_millis(25);
+
+/// How many events may wait.
+const QUEUE: usize = 16_384;
+
+/// How many events are written in one step.
+const BATCH: usize = 2048;
+
+/// How long a request waits until its event is taken, and, where it must be, written.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the writer waits before it tries again what the database did not take.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// When a request is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Durability {
+    /// As soon as its event is in the queue.
+    #[default]
+    Batched,
+    /// When its event is on disk.
+    Strict,
+}
+
+/// The audit log cannot take an event just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log takes no events just now")]
+pub struct Behind;
+
+enum Entry {
+    /// `is_use`: the connection's last use is noted as well.
+    Event {
+        event: Box<Event>,
+        is_use: bool,
+        written: Option<oneshot::Sender<()>>,
+    },
+    /// To be answered when all that came before is written.
+    Settle(oneshot::Sender<()>),
+}
+
+/// The way in.
+#[derive(Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Entry>,
+    durability: Durability,
+}
+
+impl Journal {
+    /// Starts the writer. It ends when the last [`Journal`] is gone and everything is written.
+    pub fn open(store: Arc<dyn VaultStore>, durability: Durability) -> Self {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        tokio::spawn(write(store, entries, durability));
+        Self { queue, durability }
+    }
+
+    /// Hands over an event, and with `is_use`, when its connection was last used.
+    ///
+    /// # Errors
+    /// When the writer is held up for longer than a caller should wait.
+    pub async fn note(&self, event: Event, is_use: bool) -> Result<(), Behind> {
+        let event = Box::new(event);
+        if self.durability == Durability::Batched {
+            let entry = Entry::Event {
+                event,
+                is_use,
+                written: None,
+            };
+            return match self.queue.try_send(entry) {
+                Ok(()) => Ok(()),
+                Err(mpsc::error::TrySendError::Full(entry)) => self.send(entry).await,
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(Behind),
+            };
+        }
+        let (done, written) = oneshot::channel();
+        let entry = Entry::Event {
+            event,
+            is_use,
+            written: Some(done),
+        };
+        let wait = async {
+            self.queue.send(entry).await.map_err(|_| Behind)?;
+            written.await.map_err(|_| Behind)
+        };
+        timeout(PATIENCE, wait).await.unwrap_or(Err(Behind))
+    }
+
+    async fn send(&self, entry: Entry) -> Result<(), Behind> {
+        let sent = timeout(PATIENCE, self.queue.send(entry)).await;
+        sent.map_err(|_| Behind)?.map_err(|_| Behind)
+    }
+
+    /// Waits until all that was handed over is written.
+    ///
+    /// # Errors
+    /// When that takes longer than [`PATIENCE`].
+    pub async fn settle(&self) -> Result<(), Behind> {
+        let (done, settled) = oneshot::channel();
+        self.send(Entry::Settle(done)).await?;
+        timeout(PATIENCE, settled)
+            .await
+            .map_err(|_| Behind)?
+            .map_err(|_| Behind)
+    }
+}
+
+async fn write(
+    store: Arc<dyn VaultStore>,
+    mut entries: mpsc::Receiver<Entry>,
+    durability: Durability,
+) {
+    let mut batch = Vec::new();
+    while entries.recv_many(&mut batch, BATCH).await > 0 {
+        let waits = batch.iter().any(|entry| matches!(entry, Entry::Settle(_)));
+        if durability == Durability::Batched && batch.len() < BATCH && !waits {
+            sleep(GATHERING).await;
+            while batch.len() < BATCH
+                && let Ok(entry) = entries.try_recv()
+            {
+                batch.push(entry);
+            }
+        }
+        let (mut events, mut uses, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in batch.drain(..) {
+            match entry {
+                Entry::Event {
+                    event,
+                    is_use,
+                    written,
+                } => {
+                    if is_use {
+                        uses.push(events.len());
+                    }
+                    events.push(*event);
+                    waiting.extend(written);
+                }
+                Entry::Settle(done) => waiting.push(done),
+            }
+        }
+        let uses: Vec<&Event> = uses.iter().map(|index| &events[*index]).collect();
+        while let Err(error) = store.add_events(&events, &uses).await {
+            error!("cannot write to the audit log, trying again: {error}");
+            sleep(PAUSE).await;
+        }
+        for done in waiting {
+            let _ = done.send(()); // who no longer waits need not be told
+        }
+    }
+}
