@@ -12,7 +12,7 @@ use std::{
 use actix_web::web::Data;
 use anyhow::{Context, bail, ensure};
 use m2m::{
-    Clock,
+    Clock, is_loopback_host,
     service::{self, ResourceServer},
     verify::Verifier,
 };
@@ -61,6 +61,7 @@ pub struct Running {
 /// # Errors
 /// When something stands in the way; the error's chain says what, in one line.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
+    check_public_url(&config)?;
     let providers = providers(&config)?;
     make_folder(&config)?;
     let database = config.database();
@@ -161,6 +162,22 @@ fn providers(config: &Config) -> anyhow::Result<Providers> {
         .unwrap_or_else(|| "providers".as_ref());
     file.load(|name| std::env::var(name).ok(), config.ask_timeout())
         .with_context(|| path.display().to_string())
+}
+
+/// Callers believe what the vault signs by this URL, and reach it there with their tokens.
+fn check_public_url(config: &Config) -> anyhow::Result<()> {
+    match &config.public_url {
+        Some(url) if url.scheme() == "https" => Ok(()),
+        Some(url) if url.scheme() == "http" && is_loopback_host(url) => Ok(()),
+        Some(_) => {
+            bail!("public_url: tokens would travel in the clear: it must begin with https://")
+        }
+        None if config.listen.is_loopback() => Ok(()),
+        None => bail!(
+            "public_url: say by which URL callers reach {}, as in https://vault.example.com",
+            config.listen
+        ),
+    }
 }
 
 fn make_folder(config: &Config) -> anyhow::Result<()> {

@@ -219,6 +219,7 @@ impl Vault {
         // An attempt takes as long as a provider may take to answer, and a little.
         let give_up_at = Instant::now() + self.desk.ask_timeout + Duration::from_secs(2);
         let mut look = LOOKS.0;
+        let mut tried = None;
         loop {
             let changes = self.changes.load(Ordering::SeqCst);
             let row = self
@@ -232,7 +233,9 @@ impl Vault {
             let in_time = Instant::now() < give_up_at;
             match decide(&row, now) {
                 Decision::Serve => return self.open(row, changes).await,
-                Decision::Refresh if in_time => {
+                // Once for each state of the row: an attempt that could not even begin leaves it as it was.
+                Decision::Refresh if in_time && tried != Some((row.version, row.fence)) => {
+                    tried = Some((row.version, row.fence));
                     let attempt = self.refresher.refresh(provider, key);
                     drop(tokio::time::timeout_at(give_up_at, attempt).await); // looked at above
                     self.changed(key);

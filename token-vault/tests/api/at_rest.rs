@@ -1,6 +1,7 @@
 //! What is on disk and in the log: no token, no way to swap rows, no start with the wrong key.
 
 use std::{
+    fmt::Write,
     fs,
     path::Path,
     process::{Command, Output},
@@ -134,7 +135,10 @@ async fn no_token_is_in_a_dump_of_postgresql() {
     for needle in ["at.canary", "rt.canary", "s3cret"] {
         assert!(!dump.contains(needle), "{needle}");
         // Binary columns are dumped in hexadecimal.
-        let hex: String = needle.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::new();
+        for byte in needle.bytes() {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         assert!(!dump.contains(&hex), "{needle}");
     }
 }
@@ -165,6 +169,20 @@ const SWAPS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Does it by hand, beside the vault.
+async fn change(world: &World, database: Option<&str>, statement: &'static str) {
+    if let Some(url) = database {
+        let mut database = PgConnection::connect(url).await.unwrap();
+        database.execute(AssertSqlSafe(statement)).await.unwrap();
+    } else {
+        let file = world.folder.path().join("vault.db").display().to_string();
+        let mut database = SqliteConnection::connect(&format!("sqlite:{file}"))
+            .await
+            .unwrap();
+        database.execute(AssertSqlSafe(statement)).await.unwrap();
+    }
+}
+
 #[actix_web::test]
 async fn rows_that_were_swapped_by_hand_are_found_out() {
     for (what, statement) in SWAPS {
@@ -172,20 +190,7 @@ async fn rows_that_were_swapped_by_hand_are_found_out() {
             let world = World::start_as(Dialect::Generic, database.clone(), 1).await;
             world.stored("alice", 1000).await;
             world.stored("mallory", 1000).await;
-            match &database {
-                Some(url) => {
-                    let mut database = PgConnection::connect(url).await.unwrap();
-                    database.execute(AssertSqlSafe(statement)).await.unwrap();
-                }
-                None => {
-                    let file = world.folder.path().join("vault.db");
-                    let mut database =
-                        SqliteConnection::connect(&format!("sqlite:{}", file.display()))
-                            .await
-                            .unwrap();
-                    database.execute(AssertSqlSafe(statement)).await.unwrap();
-                }
-            }
+            change(&world, database.as_deref(), statement).await;
             let answer = world.fetched("alice").await;
             assert_eq!(answer.status(), 409, "{what}");
             assert_eq!(answer.headers()["vault-reason"], "damaged", "{what}");
@@ -268,6 +273,61 @@ async fn a_wrong_or_missing_key_stops_the_start_and_destroys_nothing() {
     let again = world.replica(&[]).await.unwrap();
     world.add(again);
     assert_eq!(access(world.fetched("alice").await).await, "at.alice.0");
+}
+
+#[actix_web::test]
+async fn what_is_insecure_or_unclear_does_not_start() {
+    let world = World::without_vault(Dialect::Generic, None, Clock::System).await;
+    let arguments = |change: &[&str]| {
+        let named = |argument: &str| argument.split('=').next().unwrap_or_default().to_owned();
+        let changed: Vec<_> = change.iter().map(|argument| named(argument)).collect();
+        let mut all = world.arguments();
+        all.retain(|argument| !changed.contains(&named(argument)));
+        all.extend(
+            change
+                .iter()
+                .filter(|argument| !argument.ends_with('='))
+                .map(|a| (*a).to_owned()),
+        );
+        all
+    };
+    for (change, part) in [
+        (&["--listen=0.0.0.0:0"][..], "--behind-tls-proxy"),
+        (&["--listen=0.0.0.0:0", "--public-url="], "say by which URL"),
+        (
+            &["--public-url=http://vault.example"],
+            "must begin with https://",
+        ),
+        (
+            &["--public-url=ftp://localhost"],
+            "must begin with https://",
+        ),
+        (
+            &["--providers=nowhere.toml"],
+            "cannot read the providers file nowhere.toml",
+        ),
+        (&["--issuer=http://auth.example"], "https"),
+        (
+            &["--previous-key-file=nowhere.key"],
+            "there is no key file nowhere.key",
+        ),
+    ] {
+        let mut arguments = arguments(change);
+        arguments.remove(0);
+        let mut program = Command::new(env!("CARGO_BIN_EXE_token-vault"));
+        let output = program
+            .args(arguments)
+            .env("RUST_LOG", "off")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{change:?}: {errors}");
+        assert!(
+            errors.starts_with("token-vault: ") && errors.contains(part),
+            "{change:?}: {errors}"
+        );
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
 }
 
 /// A second key takes over while the vault goes on; a start in the middle finds both.

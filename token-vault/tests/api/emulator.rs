@@ -89,7 +89,7 @@ impl Emulator {
         });
         let (stop, stopped) = oneshot::channel();
         let server = Arc::clone(&inner);
-        thread::spawn(move || serve(listener, server, stopped));
+        thread::spawn(move || serve(listener, &server, stopped));
         Self {
             url,
             inner,
@@ -198,12 +198,12 @@ fn parts(token: &str) -> (&str, u32) {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn serve(listener: TcpListener, inner: Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
+async fn serve(listener: TcpListener, inner: &Arc<Inner>, mut stopped: oneshot::Receiver<()>) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                let inner = Arc::clone(&inner);
+                let inner = Arc::clone(inner);
                 tokio::spawn(async move { drop(answer(&inner, stream).await) });
             }
             _ = &mut stopped => return,

@@ -92,15 +92,21 @@ async fn kill_many_times(database: Option<String>, rounds: usize) {
     }
 
     let program = Program::start(&mut world, &[], "info");
-    let mut states = BTreeMap::<String, usize>::new();
-    for name in &acknowledged {
+    judge(&world, &acknowledged, &bearer, rounds).await;
+    drop(program);
+}
+
+/// What must be true after all kills.
+async fn judge(world: &World, acknowledged: &[String], bearer: &str, rounds: usize) {
+    let mut found = BTreeMap::<String, usize>::new();
+    for name in acknowledged {
         let (status, body) = loop {
-            let (status, body) = read(&world, name, &bearer).await.unwrap();
+            let (status, body) = read(world, name, bearer).await.unwrap();
             if status != 503 {
                 break (status, body); // else a killed lease goes on for a moment
             }
         };
-        let state = match status {
+        let health = match status {
             200 => {
                 let access = body["access_token"].as_str().unwrap();
                 assert!(
@@ -118,7 +124,7 @@ async fn kill_many_times(database: Option<String>, rounds: usize) {
             }
             _ => panic!("an acknowledged store is lost: {name}: {status} {body}"),
         };
-        *states.entry(state).or_default() += 1;
+        *found.entry(health).or_default() += 1;
     }
     let retried = world.events("refresh.retried_after_crash").await;
     let told = |token: &str| {
@@ -143,7 +149,7 @@ async fn kill_many_times(database: Option<String>, rounds: usize) {
         "{broken:?}"
     );
     eprintln!(
-        "{rounds} kills, {} acknowledged stores: {states:?}; {} refreshes retried after a crash, {} tokens spent twice, all told",
+        "{rounds} kills, {} acknowledged stores: {found:?}; {} refreshes retried after a crash, {} tokens spent twice, all told",
         acknowledged.len(),
         retried.len(),
         twice.len()
@@ -152,7 +158,6 @@ async fn kill_many_times(database: Option<String>, rounds: usize) {
         !retried.is_empty(),
         "none was killed in the middle of a refresh: the test tests nothing"
     );
-    drop(program);
 }
 
 #[actix_web::test]

@@ -1,8 +1,10 @@
 //! The vault from outside: its store, its refreshing, its HTTP surface, its program.
+#![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod at_rest;
 mod emulator;
 mod killed;
+mod layers;
 mod memory_store;
 mod probing;
 mod program;

@@ -47,14 +47,14 @@ async fn every_dialect_is_refreshed_and_says_when_it_is_over() {
         let ends = json(world.fetched("alice").await).await["expires_at"].clone();
         assert_eq!(ends, NOW + 751 + 28_800, "{dialect:?}");
 
-        world.hand.advance(Duration::from_secs(28_800));
+        world.hand.advance(Duration::from_hours(8));
         assert_eq!(
             access(world.fetched("alice").await).await,
             "at.alice.2",
             "{dialect:?}"
         );
         world.provider.withdraw("alice");
-        world.hand.advance(Duration::from_secs(28_800));
+        world.hand.advance(Duration::from_hours(8));
         for _ in 0..2 {
             let answer = world.fetched("alice").await;
             assert_eq!(answer.status(), 409, "{dialect:?}");

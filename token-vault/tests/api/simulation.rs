@@ -122,8 +122,8 @@ fn parts(text: &str) -> (u32, u32) {
 #[async_trait]
 impl TokenEndpoint for Rotating {
     async fn refresh(&self, refresh: &Token) -> Answer {
-        let give_up_at = self.hand.clock().now_ms() + ASK_TIMEOUT.as_millis() as u64;
-        let in_time = || self.hand.clock().now_ms() < give_up_at;
+        let begun = self.hand.clock().now_ms();
+        let in_time = || Duration::from_millis(self.hand.clock().now_ms() - begun) < ASK_TIMEOUT;
         let timeout = || Answer::Failed {
             failure: Failure::Timeout,
             retry_after: None,

@@ -477,7 +477,7 @@ async fn what_is_due_is_what_is_used_and_left_alone() {
             async move { store.due(wish).await.unwrap() }
         };
         assert_eq!(due(NOW_MS, NOW_MS + 299).await, []);
-        assert_eq!(due(NOW_MS, NOW_MS + 300).await, [used.clone()]);
+        assert_eq!(due(NOW_MS, NOW_MS + 300).await, std::slice::from_ref(&used));
         assert_eq!(
             due(NOW_MS + 100, NOW_MS + 300).await.len(),
             2,
