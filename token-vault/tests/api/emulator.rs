@@ -175,6 +175,11 @@ impl Emulator {
         self.inner.gate.send_modify(|gate| *gate += 1);
     }
 
+    /// How many requests have come to the token endpoint.
+    pub(crate) fn requests(&self) -> usize {
+        *self.inner.asked.borrow()
+    }
+
     /// Waits until so many requests have come to the token endpoint.
     pub(crate) async fn asked(&self, times: usize) {
         let mut asked = self.inner.asked.subscribe();
@@ -269,9 +274,10 @@ async fn answer(inner: &Inner, mut stream: TcpStream) -> io::Result<()> {
         .faults
         .pop_front()
         .unwrap_or(Fault::None);
-    inner.asked.send_modify(|asked| *asked += 1);
+    // The gate first: who hears that it was asked may release the answer at once.
     let mut gate = inner.gate.subscribe();
     let before = *gate.borrow_and_update();
+    inner.asked.send_modify(|asked| *asked += 1);
     match fault {
         Fault::Answer(status, body) => {
             return write(&mut stream, status, "application/json", "", body).await;

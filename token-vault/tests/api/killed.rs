@@ -72,6 +72,8 @@ async fn kill_many_times(database: Option<String>, rounds: usize) {
             (0..USERS).map(|_| Fault::Delay(Duration::from_micros(random_below(LONGEST_LIFE))));
         world.provider.fault(delays);
         let life = Duration::from_micros(random_below(LONGEST_LIFE));
+        // Every other life begins when the first refresh has reached the provider, however slow the machine is.
+        let asked = world.provider.requests() + 1;
         let work = async {
             let reads = join_all(old.iter().map(|name| read(&world, name, &bearer)));
             let stores = join_all(new.iter().map(|name| store(&world, name, &bearer)));
@@ -79,6 +81,9 @@ async fn kill_many_times(database: Option<String>, rounds: usize) {
         };
         // Killed by another thread's hand, so that the requests go on until it happens.
         let killer = async {
+            if round % 2 == 0 {
+                world.provider.asked(asked).await;
+            }
             drop(tokio::time::timeout(life, pending::<()>()).await);
             program.kill();
         };
