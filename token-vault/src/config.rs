@@ -149,6 +149,11 @@ pub struct Config {
     )]
     pub audit_retention: u64,
 
+    /// Answer the paths of before as well: `POST /service/{service}`, `GET /service/{service}/one` and `/all`, with the data
+    /// in the claims of the caller's access token.
+    #[arg(long, env = "TOKEN_VAULT_OLDER_SHAPE")]
+    pub older_shape: bool,
+
     /// A proxy in front speaks TLS. Without it, only addresses of this machine are listened on: a token that crosses a
     /// network in the clear is anybody's.
     #[arg(long, env = "TOKEN_VAULT_BEHIND_TLS_PROXY")]

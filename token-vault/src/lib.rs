@@ -34,6 +34,8 @@ pub mod rewrap;
 
 mod own_key;
 
+pub mod signed;
+
 pub mod http;
 
 mod config;

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     os::unix::fs::DirBuilderExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +28,7 @@ use crate::{
     provider::{ProviderFile, Providers},
     refresh::{Desk, Refresher},
     rewrap::rewrap_all,
+    signed::Signers,
     storage::{self, DatabaseUrl, VaultStore},
     vault::Vault,
 };
@@ -62,7 +63,7 @@ pub struct Running {
 /// When something stands in the way; the error's chain says what, in one line.
 pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     check_public_url(&config)?;
-    let providers = providers(&config)?;
+    let (providers, signers) = providers_file(&config)?;
     make_folder(&config)?;
     let database = config.database();
     let lock = lock(&database)?;
@@ -97,8 +98,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     );
     let vault = Arc::new(vault);
 
+    let older_shape = config.older_shape;
     let verifier = Verifier::builder(config.issuer)
-        .audience(config.audience)
+        .audience(config.audience.clone())
         .revocation(config.revocation.with(config.when_feed_is_stale))
         .clock(desk.clock.clone());
     let verifier = match config.client {
@@ -115,7 +117,9 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let state = Data::new(Server {
         vault: Arc::clone(&vault),
         providers,
+        signers,
         own_key,
+        audience: config.audience.clone(),
         issuer: issuer.unwrap_or_else(|| format!("http://localhost:{port}")),
     });
     let server = ResourceServer {
@@ -124,7 +128,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         workers: config.workers,
         verifier: verifier.build()?,
     };
-    let server = server.start(move |cfg| http::routes(cfg, Data::clone(&state)))?;
+    let server = server.start(move |cfg| http::routes(cfg, Data::clone(&state), older_shape))?;
 
     tokio::spawn(rewrap(desk.clone()));
     if let Clock::System = desk.clock {
@@ -142,7 +146,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     })
 }
 
-fn providers(config: &Config) -> anyhow::Result<Providers> {
+fn providers_file(config: &Config) -> anyhow::Result<(Providers, Signers)> {
     let file = match &config.providers {
         None => {
             info!(
@@ -156,12 +160,15 @@ fn providers(config: &Config) -> anyhow::Result<Providers> {
             ProviderFile::parse(&text).with_context(|| path.display().to_string())?
         }
     };
-    let path = config
+    let shown = config
         .providers
         .as_deref()
-        .unwrap_or_else(|| "providers".as_ref());
-    file.load(|name| std::env::var(name).ok(), config.ask_timeout())
-        .with_context(|| path.display().to_string())
+        .unwrap_or(Path::new("providers"))
+        .display();
+    let providers = file.load(|name| std::env::var(name).ok(), config.ask_timeout());
+    let providers = providers.with_context(|| shown.to_string())?;
+    let signers = Signers::new(file.applications).with_context(|| shown.to_string())?;
+    Ok((providers, signers))
 }
 
 /// Callers believe what the vault signs by this URL, and reach it there with their tokens.

@@ -96,7 +96,7 @@ pub(super) async fn list(
                 caller.audience(),
             ));
         }
-        let own = Who::of(&caller)?.application;
+        let own = Who::of(caller)?.application;
         // Of others there is nothing, whatever they have.
         if filter
             .application

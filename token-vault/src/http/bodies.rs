@@ -1,6 +1,9 @@
-//! What a caller sends to have tokens kept.
+//! What a caller sends to have tokens kept: JSON, or a compact JWS (RFC 7515) that the calling application signed itself.
 
-use m2m::service::Problem;
+use std::pin::Pin;
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, web::Bytes};
+use m2m::service::{Problem, media_type, read_body, read_object};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,6 +22,40 @@ const SCOPES: (usize, usize) = (200, 256);
 /// The last second of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
 
+/// A body as it was sent. Whether a signature is good is judged with the application's keys.
+pub(super) enum Sent {
+    Json(NewTokens),
+    Signed(Bytes),
+}
+
+impl FromRequest for Sent {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let is_signed = match media_type(&request).as_deref() {
+                Some("application/json") => false,
+                Some("application/jwt" | "application/jose") => true,
+                _ => {
+                    return Err(Problem::new(
+                        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                        "send JSON with `Content-Type: application/json`, or a compact JWS with `application/jwt`",
+                    ));
+                }
+            };
+            let body = read_body(&request, &mut payload)
+                .await
+                .map_err(|error| Problem::new(error.status(), error.to_string()))?;
+            if is_signed {
+                return Ok(Self::Signed(body));
+            }
+            read_object(&body).map(Self::Json)
+        })
+    }
+}
+
 /// Tokens to be kept.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +63,8 @@ pub(super) struct NewTokens {
     pub(super) user: User,
     #[serde(default = "default_account")]
     pub(super) connection: Account,
+    /// In a signed request it is called `token`.
+    #[serde(alias = "token")]
     access_token: Token,
     refresh_token: Option<Token>,
     /// Seconds since 1970.

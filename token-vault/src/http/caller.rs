@@ -42,11 +42,13 @@ pub(super) struct Who {
     pub(super) application: Application,
     /// The token's subject. In the client credentials grant that is the client itself.
     pub(super) actor: String,
+    /// What the token says beside: the older paths have their data there.
+    pub(super) token: Caller<AnyScope>,
 }
 
 impl Who {
     /// The application is the client that the issuer named, and nothing that a caller can choose.
-    pub(super) fn of(caller: &Caller<AnyScope>) -> Result<Self, Problem> {
+    pub(super) fn of(caller: Caller<AnyScope>) -> Result<Self, Problem> {
         let application = caller
             .client_id()
             .and_then(|id| Application::parse(id).ok());
@@ -57,6 +59,7 @@ impl Who {
         Ok(Self {
             application,
             actor: caller.subject().to_owned(),
+            token: caller,
         })
     }
 }
@@ -107,7 +110,7 @@ where
             let provider =
                 provider.ok_or_else(|| Problem::not_found("there is no provider of this name"))?;
             Ok(Self {
-                who: Who::of(&caller)?,
+                who: Who::of(caller)?,
                 provider,
                 input: T::from_request(&request, &mut payload).await?,
                 access: PhantomData,

@@ -18,6 +18,7 @@ mod answers;
 mod audit;
 mod bodies;
 mod caller;
+mod older;
 mod query;
 mod removal;
 mod status;
@@ -38,6 +39,7 @@ use crate::{
     metrics,
     own_key::OwnKey,
     provider::Providers,
+    signed::Signers,
     vault::{Vault, VaultError},
 };
 
@@ -45,6 +47,10 @@ use crate::{
 pub struct Server {
     pub vault: Arc<Vault>,
     pub providers: Providers,
+    /// Applications that sign their requests.
+    pub signers: Signers,
+    /// The vault's own name at the issuer of its callers' tokens.
+    pub audience: String,
     pub(crate) own_key: OwnKey,
     /// The issuer of the JWTs that the vault signs.
     pub issuer: String,
@@ -57,10 +63,27 @@ const SERVICE: &str = "{service:[a-z][a-z0-9-]{0,63}}";
 /// How long verifiers may keep the key set, in seconds.
 const KEY_SET_MAX_AGE: u32 = 300;
 
-/// All routes.
-pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>) {
+/// All routes. `older_shape`: those of before as well.
+pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) {
     let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     let resource = |path: String| web::resource(path).wrap(no_store());
+    if older_shape {
+        cfg.service(
+            resource(format!("/service/{SERVICE}"))
+                .post(older::store)
+                .default_service(method_not_allowed("POST")),
+        )
+        .service(
+            resource(format!("/service/{SERVICE}/one"))
+                .get(older::one)
+                .default_service(method_not_allowed("GET")),
+        )
+        .service(
+            resource(format!("/service/{SERVICE}/all"))
+                .get(older::all)
+                .default_service(method_not_allowed("GET")),
+        );
+    }
     cfg.app_data(server)
         .route("/.well-known/jwks.json", web::get().to(key_set))
         .route("/metrics", web::get().to(serve_metrics))

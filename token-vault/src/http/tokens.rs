@@ -4,22 +4,24 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpResponse,
+    http::StatusCode,
     web::{Data, Json},
 };
 use futures_util::{StreamExt, stream};
-use m2m::service::{JsonBody, Problem};
+use m2m::service::{Problem, read_object};
 use serde_json::{Value, json};
 
 use super::{
     Server,
     answers::{self, Form, Withheld},
-    bodies::NewTokens,
+    bodies::{NewTokens, Sent},
     caller::{About, Read, Who, Write},
     query::{OfUser, One},
 };
 use crate::{
     connection::{ConnectionKey, User},
     provider::Provider,
+    signed::{self, SignedError},
     storage::Listing,
     vault::{MOST_AT_ONCE, Opened, Vault, VaultError},
 };
@@ -28,27 +30,66 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 pub(super) async fn store(
-    request: About<Write, JsonBody<NewTokens>>,
+    request: About<Write, Sent>,
     server: Data<Server>,
 ) -> Result<Json<Value>, Problem> {
     let About {
         who,
         provider,
-        input: JsonBody(new),
+        input,
         ..
     } = request;
+    let new = authentic(&server, &who, &provider, input).await?;
     let key = who.key(&provider, new.user.clone(), new.connection.clone());
     let tokens = new.into_tokens(server.vault.desk.clock.now_ms())?;
-    server
-        .vault
-        .store(&who.actor, &provider, &key, &tokens)
-        .await?;
+    let vault = &server.vault;
+    vault.store(&who.actor, &provider, &key, &tokens).await?;
     Ok(Json(json!({
         "user": key.user.as_str(),
         "service": key.service.as_str(),
         "connection": key.account.as_str(),
         "expires_at": tokens.expires_at.map(|end| end / 1000),
     })))
+}
+
+/// What was sent, with its signature verified where there is one, and refused without one where there must be.
+async fn authentic(
+    server: &Server,
+    who: &Who,
+    provider: &Provider,
+    sent: Sent,
+) -> Result<NewTokens, Problem> {
+    let desk = &server.vault.desk;
+    match sent {
+        Sent::Json(_) if server.signers.must_sign(&who.application) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "this application must sign what it stores: send a compact JWS with `application/jwt`",
+        )),
+        Sent::Json(new) => Ok(new),
+        Sent::Signed(jws) => {
+            let audiences = [server.audience.as_str(), server.issuer.as_str()];
+            let wish = signed::Expected {
+                application: &who.application,
+                audiences: &audiences,
+                service: &provider.service,
+                now: desk.clock.now(),
+            };
+            let request = server.signers.verify(&jws, &wish)?;
+            // After the signature, so that a stranger cannot use up somebody's ids.
+            let (now, until) = (desk.clock.now_ms(), request.remember_until * 1000);
+            let is_new = desk.store.remember(&request.id_hash, now, until).await;
+            if !is_new.map_err(VaultError::from)? {
+                return Err(SignedError::Replayed.into());
+            }
+            read_object(&request.body)
+        }
+    }
+}
+
+impl From<SignedError> for Problem {
+    fn from(error: SignedError) -> Self {
+        Self::bad_request(error.to_string()).oauth_error("invalid_signed_request")
+    }
 }
 
 pub(super) async fn fetch(
@@ -86,7 +127,7 @@ pub(super) async fn fetch_all(
 }
 
 /// The tokens of a user's connections, and why there are none of the others. One that cannot be had does not withhold the rest.
-async fn released_and_withheld(
+pub(super) async fn released_and_withheld(
     vault: &Vault,
     who: &Who,
     provider: &Arc<Provider>,

@@ -11,6 +11,10 @@
 //! issuer = "https://acme.okta.com/oauth2/default"
 //! client_id = "0oa1"
 //! client_secret_env = "OKTA_ACME_SECRET"
+//!
+//! [applications.build-server]                   # may sign what it stores, and here it must
+//! signed_requests = "required"
+//! keys = [{ kty = "EC", crv = "P-256", kid = "2026", x = "…", y = "…" }]
 //! ```
 
 use std::{
@@ -27,7 +31,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{AuthMethod, ClientCredentials, Dialect, Provider, Providers, Revocation};
-use crate::connection::Service;
+use crate::{connection::Service, signed::Signer};
 
 /// What a providers file may hold.
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +39,9 @@ use crate::connection::Service;
 pub struct ProviderFile {
     #[serde(default)]
     providers: BTreeMap<String, Entry>,
+    /// Applications that sign their requests.
+    #[serde(default)]
+    pub applications: BTreeMap<String, Signer>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,18 +106,18 @@ impl ProviderFile {
     /// # Errors
     /// When an entry makes no sense, would send secrets in the clear, or its secret cannot be read.
     pub fn load(
-        self,
+        &self,
         variable: impl Fn(&str) -> Option<String>,
         timeout: Duration,
     ) -> Result<Providers, ProviderFileError> {
-        let provider = |(service, entry): (String, Entry)| entry.load(&service, &variable, timeout);
-        self.providers.into_iter().map(provider).collect()
+        let provider = |(name, entry): (&String, &Entry)| entry.load(name, &variable, timeout);
+        self.providers.iter().map(provider).collect()
     }
 }
 
 impl Entry {
     fn load(
-        self,
+        &self,
         name: &str,
         variable: &impl Fn(&str) -> Option<String>,
         timeout: Duration,

@@ -131,7 +131,10 @@ async fn judge(world: &World, acknowledged: &[String], bearer: &str, rounds: usi
         };
         *found.entry(health).or_default() += 1;
     }
-    let retried = world.events("refresh.retried_after_crash").await;
+    // On a slow machine an answer can also come too late for a vault that was not killed.
+    let mut retried = world.events("refresh.retried_after_crash").await;
+    let after_crash = retried.len();
+    retried.extend(world.events("refresh.retried_after_lost_answer").await);
     let told = |token: &str| {
         retried
             .iter()
@@ -147,20 +150,21 @@ async fn judge(world: &World, acknowledged: &[String], bearer: &str, rounds: usi
         );
     }
     let broken = world.events("connection.needs_reconnect").await;
+    let true_reasons = ["lost_in_crash", "lost_answer"].map(Value::from);
     assert!(
         broken
             .iter()
-            .all(|event| event["reason"] == "lost_in_crash"),
+            .all(|event| true_reasons.contains(&event["reason"])),
         "{broken:?}"
     );
     eprintln!(
         "{rounds} kills, {} acknowledged stores: {found:?}; {} refreshes retried after a crash, {} tokens spent twice, all told",
         acknowledged.len(),
-        retried.len(),
+        after_crash,
         twice.len()
     );
     assert!(
-        !retried.is_empty(),
+        after_crash > 0,
         "none was killed in the middle of a refresh: the test tests nothing"
     );
 }

@@ -9,6 +9,7 @@ mod memory_store;
 mod probing;
 mod program;
 mod refreshing;
+mod signed;
 mod simulation;
 mod store_contract;
 mod support;
