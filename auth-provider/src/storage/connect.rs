@@ -103,6 +103,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 include_str!("../../migrations/postgres/0003_revocation.sql"),
                 include_str!("../../migrations/postgres/0004_opaque_token.sql"),
                 include_str!("../../migrations/postgres/0005_administration.sql"),
+                include_str!("../../migrations/postgres/0006_dialects.sql"),
                 include_str!("../../migrations/postgres/0007_stretches.sql"),
             ];
             migrations(steps).run(&pool).await?;
@@ -161,6 +162,7 @@ async fn open_sqlite(
         include_str!("../../migrations/sqlite/0003_revocation.sql"),
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
         include_str!("../../migrations/sqlite/0005_administration.sql"),
+        include_str!("../../migrations/sqlite/0006_dialects.sql"),
         include_str!("../../migrations/sqlite/0007_stretches.sql"),
     ];
     migrations(steps).run(&pool).await?;
@@ -168,12 +170,13 @@ async fn open_sqlite(
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "registry",
     "key rotation",
     "revocation",
     "opaque token",
     "administration",
+    "dialects",
     "stretches",
 ];
 
