@@ -119,6 +119,7 @@ pub struct Wish {
 pub(super) struct Credential {
     #[serde(rename = "credential_id")]
     pub(super) id: String,
+    kind: String,
     label: String,
     last_four: String,
     created_at: i64,
@@ -194,7 +195,7 @@ async fn list(session: &Session, client: &str) -> Result<Exit, Failure> {
                 credentials.iter().map(|credential| {
                     [
                         credential.id.clone(),
-                        format!("…{}", credential.last_four),
+                        credential.secret(),
                         credential.end(session),
                         session.out.distance_or(credential.last_used_at, "never"),
                         credential.use_count.to_string(),
@@ -310,7 +311,7 @@ impl Credential {
         let out = &session.out;
         lines(&[
             ("label", self.label.clone()),
-            ("secret", format!("…{}", self.last_four)),
+            ("secret", self.secret()),
             ("state", self.state.clone()),
             ("created", out.time(self.created_at)),
             ("expires", out.time_or(self.expires_at, "never")),
@@ -319,6 +320,23 @@ impl Credential {
             ("replaces", self.replaces.clone().unwrap_or_default()),
             ("safe to remove", self.safety()),
         ])
+    }
+
+    /// What of the secret may be shown. Of an imported one nothing is known.
+    fn secret(&self) -> String {
+        let end = match self.last_four.as_str() {
+            "" => String::new(),
+            end => format!("…{end}"),
+        };
+        if self.is_bootstrap() {
+            return format!("bootstrap {end}").trim_end().to_owned();
+        }
+        end
+    }
+
+    /// Whether it opens `POST /accesstoken` and nothing else.
+    pub(super) fn is_bootstrap(&self) -> bool {
+        self.kind == "bootstrap"
     }
 
     /// Short, for a table.

@@ -136,7 +136,7 @@ pub(super) fn client(id: &str) -> Value {
 
 pub(super) fn credential(id: &str, more: &Value) -> Value {
     let mut credential = json!({
-        "credential_id": id, "label": "", "last_four": "abcd", "created_at": 1, "expires_at": null,
+        "credential_id": id, "kind": "secret", "label": "", "last_four": "abcd", "created_at": 1, "expires_at": null,
         "last_used_at": null, "use_count": 0, "state": "active", "replaces": null,
         "safe_to_remove": false, "safe_to_remove_reason": "no other credential has been used",
     });
