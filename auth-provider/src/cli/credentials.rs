@@ -119,7 +119,7 @@ pub struct Wish {
 pub(super) struct Credential {
     #[serde(rename = "credential_id")]
     pub(super) id: String,
-    kind: String,
+    pub(super) kind: String,
     label: String,
     last_four: String,
     created_at: i64,
@@ -322,21 +322,16 @@ impl Credential {
         ])
     }
 
-    /// What of the secret may be shown. Of an imported one nothing is known.
+    /// What it is, and by which end a person recognises it.
     fn secret(&self) -> String {
-        let end = match self.last_four.as_str() {
-            "" => String::new(),
-            end => format!("…{end}"),
+        let shown = match self.last_four.as_str() {
+            "" => "(not known)".to_owned(),
+            last_four => format!("…{last_four}"),
         };
-        if self.is_bootstrap() {
-            return format!("bootstrap {end}").trim_end().to_owned();
+        match self.kind.as_str() {
+            "secret" => shown,
+            other => format!("{other} {shown}"),
         }
-        end
-    }
-
-    /// Whether it opens `POST /accesstoken` and nothing else.
-    pub(super) fn is_bootstrap(&self) -> bool {
-        self.kind == "bootstrap"
     }
 
     /// Short, for a table.

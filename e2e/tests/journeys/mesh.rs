@@ -201,6 +201,38 @@ async fn the_nine_arrows_are_those_of_the_policy_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_service_that_starts_with_a_bootstrap_token_calls_whom_it_may() {
+    let mesh = Mesh::start().await;
+    let provider = format!("http://localhost:{}", mesh.provider_port);
+    let made = Command::new(programs().join("auth-provider"))
+        .args(["client", "bootstrap", "m1", "--secret-file", "m1.bootstrap"])
+        .args(["--url", &provider])
+        .current_dir(mesh.folder.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let bearer = std::fs::read_to_string(mesh.folder.path().join("m1.bootstrap")).unwrap();
+    let access = async |target: &str| {
+        let request = mesh.http.post(format!("{provider}/accesstoken"));
+        let request = request.bearer_auth(bearer.trim_end());
+        let answer = request
+            .json(&json!({"target": target}))
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status().as_u16();
+        let answer: Value = answer.json().await.unwrap();
+        (status, answer["accessToken"].as_str().map(str::to_owned))
+    };
+    let (status, token) = access("m2").await;
+    assert_eq!(status, 200);
+    let hello = mesh.http.get(mesh.url("m2") + "/hello");
+    let hello = hello.bearer_auth(token.unwrap()).send().await.unwrap();
+    assert_eq!(hello.text().await.unwrap(), "Hello to m1 from m2!");
+    assert_eq!(access("m3").await, (401, None));
+}
+
+#[tokio::test]
 async fn each_outage_has_its_own_status_and_ends_by_itself() {
     let mut mesh = Mesh::start().await;
     assert_eq!(mesh.calls("m1", "m2").await.0, 200);

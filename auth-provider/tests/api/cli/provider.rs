@@ -129,7 +129,7 @@ impl Ran {
 pub(super) fn client(id: &str) -> Value {
     json!({
         "client_id": id, "name": format!("Name of {id}"), "description": "", "status": "active",
-        "metadata": {"team": "money"}, "created_at": 1, "updated_at": 1, "last_used_at": null,
+        "metadata": {"team": "money"}, "managed_by": null, "created_at": 1, "updated_at": 1, "last_used_at": null,
         "built_in": false,
     })
 }
