@@ -130,8 +130,9 @@ pub(super) const FORGET_EVENTS: &str = "
 /// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
 pub(super) const LONGEST_LIST: usize = 64;
 
-/// The statement that adds `rows` events.
-pub(super) fn add_events_sql(rows: usize) -> String {
+/// The statement that adds `rows` events. A database that numbers its parameters has their numbers in it; SQLite would look
+/// for each number in the list of all.
+pub(super) fn add_events_sql(rows: usize, numbered: bool) -> String {
     let mut sql = ADD_EVENTS.to_owned();
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
@@ -139,8 +140,12 @@ pub(super) fn add_events_sql(rows: usize) -> String {
             if column > 1 {
                 sql.push_str(", ");
             }
-            sql.push('$');
-            sql.push_str(&(row * EVENT_COLUMNS + column).to_string());
+            if numbered {
+                sql.push('$');
+                sql.push_str(&(row * EVENT_COLUMNS + column).to_string());
+            } else {
+                sql.push('?');
+            }
         }
         sql.push(')');
     }
@@ -161,7 +166,7 @@ pub(super) fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 macro_rules! audit_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal, $numbered:literal) => {
         impl $store {
             /// Adds events within a transaction.
             async fn insert_events(
@@ -169,7 +174,7 @@ macro_rules! audit_store {
                 events: &[Event],
             ) -> Result<(), StoreError> {
                 for piece in audit::pieces(events) {
-                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len()));
+                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len(), $numbered));
                     let mut query = sqlx::query(sql);
                     for event in piece {
                         query = query
@@ -287,7 +292,9 @@ mod tests {
 
     #[test]
     fn every_row_has_its_own_parameters() {
-        let sql = add_events_sql(2);
+        let sql = add_events_sql(2, true);
         assert!(sql.ends_with("($14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"));
+        let sql = add_events_sql(2, false);
+        assert_eq!(sql.matches('?').count(), 2 * EVENT_COLUMNS);
     }
 }
