@@ -80,6 +80,8 @@ pub struct OAuthError {
     why: Option<Box<Why>>,
     source: Option<Box<dyn Error + Send + Sync>>,
     exhausted: Option<Box<Exhausted>>,
+    /// Whether a 401 asks for a bearer, and not for a client's id and secret.
+    bearer: bool,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl OAuthError {
             why: None,
             source: None,
             exhausted: None,
+            bearer: false,
         }
     }
 
@@ -156,6 +159,13 @@ impl OAuthError {
         if let Some(why) = &mut self.why {
             why.resource = Some(resource);
         }
+        self
+    }
+
+    /// Says that the endpoint takes a bearer: its challenge has the reason (RFC 6750 section 3).
+    #[must_use]
+    pub fn for_bearer(mut self) -> Self {
+        self.bearer = true;
         self
     }
 
@@ -304,8 +314,7 @@ impl ResponseError for OAuthError {
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .insert_header((header::PRAGMA, "no-cache"));
         if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = "Basic realm=\"auth-provider\", charset=\"UTF-8\"";
-            answer.insert_header((header::WWW_AUTHENTICATE, challenge));
+            answer.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             answer.insert_header((header::RETRY_AFTER, "1"));
@@ -326,6 +335,20 @@ impl ResponseError for OAuthError {
 }
 
 impl OAuthError {
+    fn challenge(&self) -> String {
+        if !self.bearer {
+            return "Basic realm=\"auth-provider\", charset=\"UTF-8\"".to_owned();
+        }
+        let code = match self.code {
+            ErrorCode::InvalidClient => "invalid_token",
+            code => code.as_str(),
+        };
+        let description = printable(&self.description);
+        format!(
+            "Bearer realm=\"auth-provider\", error=\"{code}\", error_description=\"{description}\""
+        )
+    }
+
     /// The caller has the request id, the log has the rest.
     fn log(&self) {
         let (code, request_id) = (self.code.as_str(), self.request_id.as_str());
