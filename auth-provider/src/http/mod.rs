@@ -5,6 +5,7 @@ mod admin;
 mod api_document;
 mod api_page;
 mod client_auth;
+mod dialects;
 mod discovery;
 mod feed;
 mod limited;
@@ -69,6 +70,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         }
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);
+        cfg.configure(dialects::stytch::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
