@@ -334,7 +334,7 @@ impl OAuthError {
         let exhausted = self.exhausted.iter();
         headers.extend(exhausted.flat_map(|exhausted| exhausted.headers()).filter_map(
             |(name, value)| {
-                let name = HeaderName::from_static(name);
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                 Some((name, HeaderValue::from_str(&value).ok()?))
             },
         ));

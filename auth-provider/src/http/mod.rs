@@ -70,7 +70,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         }
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);
-        cfg.configure(dialects::stytch::routes);
+        cfg.configure(dialects::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();

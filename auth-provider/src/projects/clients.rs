@@ -17,6 +17,7 @@ use crate::{
     registry::{
         Client, Profile, Version,
         change::{Change, NewCredential},
+        clients::told,
         commit::{Draft, Refusal, change},
         values::{Description, MAX_SCOPES, MetadataChange, Name, ScopeNames},
     },

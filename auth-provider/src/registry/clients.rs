@@ -217,7 +217,7 @@ fn apply(wish: &ClientChange, profile: &mut Profile) -> Result<(), Refusal> {
 }
 
 /// What is different, by name: the values are the administrators' own affair.
-fn told(before: &Profile, after: &Profile) -> String {
+pub(crate) fn told(before: &Profile, after: &Profile) -> String {
     let mut changed = Vec::new();
     if before.status != after.status {
         changed.push(format!("the status is {} now", after.status.as_str()));

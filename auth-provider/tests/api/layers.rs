@@ -97,3 +97,16 @@ fn the_surface_decides_nothing() {
         );
     }
 }
+
+#[test]
+fn a_dialect_translates_and_nothing_more() {
+    for word in ["store", "storage", "keys::", "policy::", "sign("] {
+        let found = mentioning(word);
+        assert!(
+            found
+                .iter()
+                .all(|file| !file.starts_with("http/dialects/")),
+            "{word}: {found:?}"
+        );
+    }
+}

@@ -35,6 +35,7 @@ mod store_contract_audit;
 mod store_contract_graph;
 mod store_contract_migration;
 mod store_contract_registry;
+mod stytch;
 mod support;
 mod token;
 mod token_refusals;

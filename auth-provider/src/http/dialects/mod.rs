@@ -1,4 +1,11 @@
-//! Other systems' HTTP in front of the same core, so that their callers need not be rewritten. A file here translates: it
-//! names no store, makes no decision and signs nothing.
+//! What other systems call the same things. A dialect translates HTTP and nothing more: it asks the core, which finds who
+//! it is, decides and signs, and puts the answer into the words that its callers know.
 
-pub(super) mod stytch;
+mod stytch;
+
+use actix_web::web::ServiceConfig;
+
+/// Adds the routes of every dialect.
+pub(super) fn routes(cfg: &mut ServiceConfig) {
+    cfg.configure(stytch::routes);
+}

@@ -12,7 +12,7 @@ mod search;
 mod token;
 
 use actix_web::{
-    Error, HttpResponse, ResponseError, Route,
+    Error, HttpResponse, Resource, ResponseError, Route,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{StatusCode, header},
@@ -27,55 +27,63 @@ use crate::error::OAuthError;
 
 /// Adds the routes.
 pub(in crate::http) fn routes(cfg: &mut ServiceConfig) {
-    let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
-    cfg.service(
-        web::scope("/v1/m2m/clients")
-            .configure(client_routes)
-            .default_service(web::to(nothing_here))
-            .wrap(from_fn(management_limited))
-            .wrap(no_store()),
-    )
-    .service(
-        web::scope("/v1/public/{project}/oauth2")
-            .service(at("/token", "POST", [post().to(token::issue)]))
-            .default_service(web::to(nothing_here))
-            .wrap(from_fn(tokens_limited))
-            .wrap(no_store()),
-    );
-    for path in ["/v1/sessions/jwks", "/v1/b2b/sessions/jwks"] {
+    client_routes(cfg);
+    rotation_routes(cfg);
+    for path in ["/v1/sessions/jwks/{project}", "/v1/b2b/sessions/jwks/{project}"] {
         let answers = [get().to(key_set::show), head().to(key_set::show)];
-        let scope = web::scope(path).service(at("/{project}", "GET, HEAD", answers));
-        cfg.service(scope.wrap(from_fn(management_limited)));
+        managed(cfg, path, "GET, HEAD", answers);
     }
-    cfg.service(web::scope("/v1").default_service(web::to(nothing_here)));
+    let path = "/v1/public/{project}/oauth2/token";
+    let tokens = at(path, "POST", [post().to(token::issue)]);
+    cfg.service(tokens.wrap(from_fn(tokens_limited)).wrap(no_store()))
+        .service(web::scope("/v1").default_service(web::to(nothing_here)));
 }
 
 fn client_routes(cfg: &mut ServiceConfig) {
-    for path in ["", "/"] {
-        cfg.service(at(path, "POST", [post().to(clients::create)]));
+    for path in ["/v1/m2m/clients", "/v1/m2m/clients/"] {
+        managed(cfg, path, "POST", [post().to(clients::create)]);
     }
-    cfg.service(at("/search", "POST", [post().to(search::search)]));
+    let path = "/v1/m2m/clients/search";
+    managed(cfg, path, "POST", [post().to(search::search)]);
+    let path = "/v1/m2m/clients/{client_id}";
     let one = [
         get().to(clients::show),
         put().to(clients::update),
         delete().to(clients::remove),
     ];
-    cfg.service(at("/{client_id}", "GET, PUT, DELETE", one));
-    for (path, route) in [
-        ("/rotate/start", post().to(clients::start_rotation)),
-        ("/rotate", post().to(clients::finish_rotation)),
-        ("/rotate/cancel", post().to(clients::cancel_rotation)),
-    ] {
-        cfg.service(at(&format!("/{{client_id}}/secrets{path}"), "POST", [route]));
-    }
+    managed(cfg, path, "GET, PUT, DELETE", one);
+}
+
+fn rotation_routes(cfg: &mut ServiceConfig) {
+    let path = "/v1/m2m/clients/{client_id}/secrets/rotate/start";
+    managed(cfg, path, "POST", [post().to(clients::start_rotation)]);
+    let path = "/v1/m2m/clients/{client_id}/secrets/rotate";
+    managed(cfg, path, "POST", [post().to(clients::finish_rotation)]);
+    let path = "/v1/m2m/clients/{client_id}/secrets/rotate/cancel";
+    managed(cfg, path, "POST", [post().to(clients::cancel_rotation)]);
+}
+
+fn managed<const N: usize>(
+    cfg: &mut ServiceConfig,
+    path: &str,
+    allow: &'static str,
+    routes: [Route; N],
+) {
+    let resource = at(path, allow, routes);
+    cfg.service(resource.wrap(from_fn(management_limited)).wrap(no_store()));
 }
 
 /// The path with its methods; any other method is refused in the words that these callers read.
-fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> actix_web::Resource {
+fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Resource {
     let resource = web::resource(path).default_service(web::to(move || async move {
         Refused::wrong_method(allow).error_response()
     }));
-    routes.into_iter().fold(resource, actix_web::Resource::route)
+    routes.into_iter().fold(resource, Resource::route)
+}
+
+/// What says itself how long it may be kept stays as it is.
+fn no_store() -> DefaultHeaders {
+    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))
 }
 
 async fn nothing_here() -> Result<HttpResponse, Refused> {
