@@ -100,7 +100,7 @@ fn the_surface_decides_nothing() {
 
 #[test]
 fn a_dialect_translates_and_nothing_more() {
-    for word in ["store", "storage", "keys::", "policy::", "sign("] {
+    for word in ["store", "storage", "keys::", ".keys", "policy::", "sign("] {
         let found = mentioning(word);
         assert!(
             found

@@ -15,14 +15,14 @@ use actix_web::{
     Error, HttpResponse, Resource, ResponseError, Route,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{StatusCode, header},
-    middleware::{DefaultHeaders, Next, from_fn},
+    http::StatusCode,
+    middleware::{Next, from_fn},
     web::{self, ServiceConfig, delete, get, head, post, put},
 };
 use serde_json::{Value, json};
 
 use self::error::{Refused, TokenRefused};
-use super::super::limited;
+use super::super::{limited, not_cached};
 use crate::error::OAuthError;
 
 /// Adds the routes.
@@ -35,7 +35,7 @@ pub(in crate::http) fn routes(cfg: &mut ServiceConfig) {
     }
     let path = "/v1/public/{project}/oauth2/token";
     let tokens = at(path, "POST", [post().to(token::issue)]);
-    cfg.service(tokens.wrap(from_fn(tokens_limited)).wrap(no_store()))
+    cfg.service(tokens.wrap(from_fn(tokens_limited)).wrap(not_cached()))
         .service(web::scope("/v1").default_service(web::to(nothing_here)));
 }
 
@@ -70,7 +70,7 @@ fn managed<const N: usize>(
     routes: [Route; N],
 ) {
     let resource = at(path, allow, routes);
-    cfg.service(resource.wrap(from_fn(management_limited)).wrap(no_store()));
+    cfg.service(resource.wrap(from_fn(management_limited)).wrap(not_cached()));
 }
 
 /// The path with its methods; any other method is refused in the words that these callers read.
@@ -79,11 +79,6 @@ fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Re
         Refused::wrong_method(allow).error_response()
     }));
     routes.into_iter().fold(resource, Resource::route)
-}
-
-/// What says itself how long it may be kept stays as it is.
-fn no_store() -> DefaultHeaders {
-    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))
 }
 
 async fn nothing_here() -> Result<HttpResponse, Refused> {
