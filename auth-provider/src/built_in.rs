@@ -8,7 +8,7 @@ use crate::{
     client::ClientId,
     keys::DEFAULT_ALGORITHM,
     policy_file::{PolicyClient, PolicyGrant, PolicyResource},
-    resource::{ResourceId, TokenFormat},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
 };
 
 /// The audience of tokens for this server itself.
@@ -65,6 +65,8 @@ pub(crate) fn resources() -> BTreeMap<ResourceId, PolicyResource> {
         signing_alg: DEFAULT_ALGORITHM,
         owner: None,
         token_format: TokenFormat::Jwt,
+        token_profile: TokenProfile::Standard,
+        metadata_claims: ClaimNames::default(),
     };
     BTreeMap::from([(audience(), resource)])
 }

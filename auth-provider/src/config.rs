@@ -15,6 +15,7 @@ use crate::{
     journal::Durability,
     keys::{Period, Schedule, Wished},
     limits::{self, RateLimit, Rates},
+    own_token::StytchIssuer,
     policy_file::line_of,
     storage::DatabaseUrl,
 };
@@ -237,6 +238,16 @@ pub struct Settings {
     )]
     dynamic_registration: Option<bool>,
 
+    /// The issuer that stands in tokens of the profile stytch, as in https://login.example
+    /// [default: stytch.com/PROJECT]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_STYTCH_ISSUER",
+        value_name = "ORIGIN",
+        global = true
+    )]
+    stytch_issuer: Option<String>,
+
     #[arg(skip)]
     master_key: Option<SecretString>,
 }
@@ -265,6 +276,8 @@ pub struct Config {
     pub rate_limits: Rates,
     /// Whether clients may register themselves.
     pub dynamic_registration: bool,
+    /// Who issued the tokens of the profile `stytch`.
+    pub stytch_issuer: StytchIssuer,
     pub master_key: Option<SecretString>,
 }
 
@@ -317,6 +330,7 @@ impl Settings {
             rate_limit_admin: self.rate_limit_admin.or(other.rate_limit_admin),
             rate_limit_failures: self.rate_limit_failures.or(other.rate_limit_failures),
             dynamic_registration: self.dynamic_registration.or(other.dynamic_registration),
+            stytch_issuer: self.stytch_issuer.or(other.stytch_issuer),
             master_key: self.master_key.or(other.master_key),
         }
     }
@@ -363,6 +377,7 @@ impl Settings {
                 failures: self.rate_limit_failures,
             }),
             dynamic_registration: self.dynamic_registration.unwrap_or(false),
+            stytch_issuer: stytch_issuer(self.stytch_issuer.as_deref())?,
             master_key: self.master_key,
         };
         ensure!(
@@ -447,11 +462,31 @@ impl Config {
             "dynamic_registration".into(),
             self.dynamic_registration.into(),
         );
+        if let Some(origin) = self.stytch_issuer.origin() {
+            table.insert("stytch_issuer".into(), origin.into());
+        }
         if self.master_key.is_some() {
             table.insert("master_key".into(), "***".into());
         }
         table.to_string()
     }
+}
+
+/// Verifiers compare it as a text, and some fetch its keys: it must be a place where nobody else can be.
+fn stytch_issuer(origin: Option<&str>) -> anyhow::Result<StytchIssuer> {
+    let Some(text) = origin else {
+        return Ok(StytchIssuer::default());
+    };
+    let wrong =
+        "stytch_issuer: write an origin that begins with https://, as in https://login.example";
+    let url = Url::parse(text).context(wrong)?;
+    let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_loopback_host(&url);
+    let origin = url.origin().ascii_serialization();
+    ensure!(
+        is_safe && url.as_str().trim_end_matches('/') == origin,
+        wrong
+    );
+    Ok(StytchIssuer::new(Some(origin)))
 }
 
 fn public_url(text: &str) -> anyhow::Result<Url> {

@@ -120,6 +120,14 @@ impl OAuthError {
         )
     }
 
+    /// What was presented by itself opens nothing: one description for every reason.
+    pub fn invalid_bearer() -> Self {
+        Self::new(
+            ErrorCode::InvalidClient,
+            "client authentication failed: what was presented opens nothing here, or no longer",
+        )
+    }
+
     /// Replaces the status that belongs to the code.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {

@@ -31,6 +31,7 @@ pub mod address;
 pub mod client;
 pub mod keys;
 pub mod master_key;
+pub mod metadata;
 pub mod resource;
 
 pub mod built_in;

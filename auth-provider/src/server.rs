@@ -8,13 +8,15 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::{
     clients::Noted, directory::Directory, document::Document, expiry::Watch, journal::Journal,
     keys::SigningKeys, limits::Limits, master_key::MasterKey, metrics::Metrics,
-    revocation::Revocations, storage::Store,
+    own_token::StytchIssuer, revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
 pub struct AuthServer {
     /// The issuer identifier (RFC 8414 section 2), as it stands in every token.
     pub issuer: String,
+    /// The issuer in tokens of the profile `stytch`.
+    pub stytch: StytchIssuer,
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Arc<Directory>,

@@ -127,6 +127,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let server = Data::new(AuthServer {
         metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
+        stytch: config.stytch_issuer.clone(),
         clock,
         directory: Arc::new(Directory::new(Arc::clone(&store), freshness)),
         store,

@@ -1,18 +1,22 @@
 //! Issuing tokens: decide, then sign, or keep what a reference stands for.
 
+use std::borrow::Cow;
+
 use m2m::ScopeSet;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use tracing::debug;
 
 use crate::{
     audit::{Action, Event, Origin},
-    client::{ClientRecord, SecretHash},
+    client::{ClientRecord, CredentialId, Grant, SecretHash, random_id},
     clients::Authenticated,
     error::OAuthError,
+    keys::{Signer, TokenType},
+    metadata::Metadata,
     own_token::{self, OwnToken},
     policy::{self, Wish},
     registry::explanations::explained,
-    resource::TokenFormat,
+    resource::{TokenFormat, TokenProfile},
     server::AuthServer,
 };
 
@@ -25,21 +29,59 @@ pub struct Issued {
     pub expires_in: u64,
 }
 
-/// The claims of an access token (RFC 9068 section 2.2). The subject is the client itself: nobody else is
-/// involved. Scopes stand there twice, as RFC 9068 has them and as the array that many verifiers read.
+/// The claims of a token, in one of the profiles. The subject is the client itself: nobody else is involved.
 #[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    client_id: &'a str,
-    aud: &'a str,
-    scope: &'a ScopeSet,
-    #[serde(serialize_with = "as_array")]
-    scp: &'a ScopeSet,
-    iat: u64,
-    nbf: u64,
-    exp: u64,
-    jti: &'a str,
+#[serde(untagged)]
+enum Claims<'a> {
+    /// RFC 9068 section 2.2. Scopes stand there twice, as RFC 9068 has them and as the array that many verifiers read.
+    Standard {
+        iss: &'a str,
+        sub: &'a str,
+        client_id: &'a str,
+        aud: &'a str,
+        scope: &'a ScopeSet,
+        #[serde(serialize_with = "as_array")]
+        scp: &'a ScopeSet,
+        iat: u64,
+        nbf: u64,
+        exp: u64,
+        jti: &'a str,
+    },
+    SuperTokens {
+        iss: &'a str,
+        sub: &'a str,
+        client_id: &'a str,
+        aud: &'a str,
+        scope: &'a ScopeSet,
+        #[serde(serialize_with = "as_array")]
+        scp: &'a ScopeSet,
+        /// Which kind of token: 1 is an access token.
+        stt: u8,
+        /// The grant that it comes of, which for a machine is this one request.
+        gid: String,
+        iat: u64,
+        nbf: u64,
+        exp: u64,
+        jti: &'a str,
+    },
+    Stytch {
+        iss: &'a str,
+        sub: &'a str,
+        aud: [&'a str; 1],
+        scope: &'a ScopeSet,
+        iat: u64,
+        nbf: u64,
+        exp: u64,
+    },
+}
+
+/// Claims together with what the resource wants of the client's metadata, which names none of them.
+#[derive(Serialize)]
+struct WithMetadata<'a> {
+    #[serde(flatten)]
+    claims: Claims<'a>,
+    #[serde(flatten)]
+    metadata: &'a Metadata,
 }
 
 /// Issues a token for what the client wishes, if the policy allows it.
@@ -73,9 +115,9 @@ pub async fn issue(
         .token_lifetime
         .min(until_grant_ends)
         .min(until_key_is_gone);
-    let token = OwnToken {
+    let mut token = OwnToken {
         client_id: client.id.clone(),
-        credential: caller.credential,
+        credential: Some(caller.credential),
         aud: allowed.grant.resource.clone(),
         scopes: allowed.scopes.clone(),
         iat: now,
@@ -84,8 +126,13 @@ pub async fn issue(
         jti: caller.credential.token_id(),
     };
     let access_token = if let Some(signer) = signer {
-        let claims = Claims::of(&token, &server.issuer);
-        server.keys.sign(&signer.key, &claims).await
+        let signed = signed(server, &signer, allowed.grant, &token).await?;
+        if allowed.grant.token_profile.hides_credential()
+            && let Some((message, _)) = signed.rsplit_once('.')
+        {
+            token.jti = own_token::name_of(message);
+        }
+        signed
     } else {
         let reference = own_token::new_reference();
         let hash = SecretHash::of(&reference);
@@ -93,7 +140,10 @@ pub async fn issue(
         reference
     };
     debug!(client = %client.id, resource = %token.aud, jti = token.jti, "issued a token");
-    server.journal.note(issued(&token, origin)).await?;
+    server
+        .journal
+        .note(issued(&token, caller.credential, origin))
+        .await?;
     Ok(Issued {
         access_token,
         scopes: token.scopes,
@@ -118,30 +168,88 @@ async fn refused(
     Ok(error)
 }
 
-fn issued(token: &OwnToken, origin: &Origin) -> Event {
+fn issued(token: &OwnToken, credential: CredentialId, origin: &Origin) -> Event {
     let mut event = Event::done(Action::TokenIssued, token.iat, origin)
         .client(&token.client_id)
         .resource(&token.aud)
-        .credential(&token.credential);
+        .credential(&credential);
     event.jti = Some(token.jti.clone());
     event.ends_at = Some(token.exp);
     event.request_id = None; // the token's own name is the one that its client knows
     event
 }
 
+/// The JWT of the resource's profile.
+async fn signed(
+    server: &AuthServer,
+    signer: &Signer,
+    grant: &Grant,
+    token: &OwnToken,
+) -> Result<String, OAuthError> {
+    let typ = match grant.token_profile {
+        TokenProfile::Standard => TokenType::AccessToken,
+        TokenProfile::SuperTokens | TokenProfile::Stytch => TokenType::Jwt,
+    };
+    let iss = match grant.token_profile {
+        TokenProfile::Standard | TokenProfile::SuperTokens => Cow::Borrowed(server.issuer.as_str()),
+        TokenProfile::Stytch => server.stytch.issuer_for(token.aud.as_str()),
+    };
+    let claims = Claims::of(token, grant.token_profile, &iss);
+    if !grant.has_metadata_claims {
+        return Ok(server.keys.sign(&signer.key, typ, &claims).await);
+    }
+    let store = &server.store;
+    let metadata = store.metadata_claims(&token.client_id, &token.aud).await?;
+    let metadata = &metadata;
+    let claims = WithMetadata { claims, metadata };
+    Ok(server.keys.sign(&signer.key, typ, &claims).await)
+}
+
 impl<'a> Claims<'a> {
-    fn of(token: &'a OwnToken, issuer: &'a str) -> Self {
-        Self {
-            iss: issuer,
-            sub: token.client_id.as_str(),
-            client_id: token.client_id.as_str(),
-            aud: token.aud.as_str(),
-            scope: &token.scopes,
-            scp: &token.scopes,
-            iat: token.iat,
-            nbf: token.nbf,
-            exp: token.exp,
-            jti: &token.jti,
+    fn of(token: &'a OwnToken, profile: TokenProfile, iss: &'a str) -> Self {
+        let OwnToken {
+            iat, nbf, exp, jti, ..
+        } = token;
+        let (iat, nbf, exp) = (*iat, *nbf, *exp);
+        let aud = token.aud.as_str();
+        let (sub, client_id) = (token.client_id.as_str(), token.client_id.as_str());
+        let (scope, scp) = (&token.scopes, &token.scopes);
+        match profile {
+            TokenProfile::Standard => Self::Standard {
+                iss,
+                sub,
+                client_id,
+                aud,
+                scope,
+                scp,
+                iat,
+                nbf,
+                exp,
+                jti,
+            },
+            TokenProfile::SuperTokens => Self::SuperTokens {
+                iss,
+                sub,
+                client_id,
+                aud,
+                scope,
+                scp,
+                stt: 1,
+                gid: random_id(),
+                iat,
+                nbf,
+                exp,
+                jti,
+            },
+            TokenProfile::Stytch => Self::Stytch {
+                iss,
+                sub,
+                aud: [aud],
+                scope,
+                iat,
+                nbf,
+                exp,
+            },
         }
     }
 }

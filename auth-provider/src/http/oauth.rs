@@ -105,7 +105,7 @@ pub(super) async fn revoke(
 fn active(server: &AuthServer, token: &OwnToken) -> Value {
     json!({
         "active": true,
-        "iss": server.issuer,
+        "iss": token.issuer(server),
         "sub": token.client_id.as_str(),
         "client_id": token.client_id.as_str(),
         "aud": token.aud.as_str(),

@@ -13,7 +13,8 @@ pub use read::line_of;
 
 use crate::{
     client::{ClientId, ClientStatus},
-    resource::{ResourceId, TokenFormat},
+    metadata::Metadata,
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
 };
 
 /// The life of a resource's tokens where nobody says anything, in seconds.
@@ -45,6 +46,10 @@ pub struct PolicyResource {
     /// The client that the resource server authenticates as.
     pub owner: Option<ClientId>,
     pub token_format: TokenFormat,
+    /// What the JWTs among its tokens look like.
+    pub token_profile: TokenProfile,
+    /// What of a client's metadata stands in its JWTs.
+    pub metadata_claims: ClaimNames,
 }
 
 /// A client. What is `None` stays as it is: who was deactivated does not come back because a file is applied.
@@ -54,7 +59,7 @@ pub struct PolicyClient {
     pub description: String,
     /// A new client is active.
     pub status: Option<ClientStatus>,
-    pub metadata: Option<BTreeMap<String, String>>,
+    pub metadata: Option<Metadata>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

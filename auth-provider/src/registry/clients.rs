@@ -17,9 +17,10 @@ use crate::{
     audit::{Action, Event},
     built_in::ADMIN,
     client::{ClientId, ClientStatus, Secret, random_id},
+    metadata::{self, MAX_BYTES, MAX_KEYS},
     revocation::Revoked,
     server::AuthServer,
-    texts::{MAX_METADATA_BYTES, MAX_METADATA_KEYS, default_name},
+    texts::default_name,
 };
 
 /// What a new client is to be. All of it can be left out.
@@ -52,7 +53,7 @@ pub struct ClientChange {
 
 impl ClientChange {
     /// Another name, and this of the metadata: `None` removes the key.
-    pub fn of(name: Name, metadata: BTreeMap<String, Option<String>>) -> Self {
+    pub fn of(name: Name, metadata: BTreeMap<String, Option<Value>>) -> Self {
         Self {
             name: Some(name),
             metadata: MetadataChange(metadata),
@@ -104,6 +105,7 @@ pub async fn add(
         let client = Client {
             id: id.clone(),
             profile: profile.clone(),
+            managed_by: None,
             created_at: now,
             updated_at: now,
             last_used_at: None,
@@ -119,6 +121,7 @@ pub async fn add(
                 Change::AddClient {
                     id: id.clone(),
                     profile: profile.clone(),
+                    managed_by: None,
                     version: client.version,
                     at: now,
                 },
@@ -234,12 +237,12 @@ pub(crate) fn told(before: &Profile, after: &Profile) -> String {
     changed.join(", ")
 }
 
-fn small(metadata: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
-    let bytes: usize = metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-    let why = if metadata.len() > MAX_METADATA_KEYS {
-        format!("the client would have more than {MAX_METADATA_KEYS} keys: remove some with null")
-    } else if bytes > MAX_METADATA_BYTES {
-        format!("keys and values would have {bytes} bytes in all: at most {MAX_METADATA_BYTES} fit")
+pub(crate) fn small(metadata: metadata::Metadata) -> Result<metadata::Metadata, Refusal> {
+    let bytes = metadata::size(&metadata);
+    let why = if metadata.len() > MAX_KEYS {
+        format!("the client would have more than {MAX_KEYS} keys: remove some with null")
+    } else if bytes > MAX_BYTES {
+        format!("keys and values would have {bytes} bytes in all: at most {MAX_BYTES} fit")
     } else {
         return Ok(metadata);
     };

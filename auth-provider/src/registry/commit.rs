@@ -187,7 +187,7 @@ pub async fn change<T>(
         if changes.is_empty() {
             return Ok(answer);
         }
-        let revokes = changes.iter().any(|c| matches!(c, Change::Revoke { .. }));
+        let revokes = changes.iter().any(Change::revokes);
         if commit(server, changes, events).await? == Committed::Done {
             if revokes {
                 server.revocations.catch_up(server.store.as_ref()).await?;
@@ -251,6 +251,7 @@ fn forget(directory: &Directory, changes: &[Change]) {
             Change::Graph { .. }
             | Change::AddClient { .. }
             | Change::Revoke { .. }
+            | Change::RevokeAllOf { .. }
             | Change::Remember(_)
             | Change::Register { .. } => {}
         }

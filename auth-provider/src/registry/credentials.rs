@@ -16,7 +16,7 @@ use crate::{
     audit::{Action, Event},
     built_in::ADMIN,
     client::{ClientId, CredentialId, Secret},
-    revocation::Revoked,
+    revocation::{Revoked, of_unknown_credential},
     server::AuthServer,
 };
 
@@ -349,7 +349,8 @@ pub async fn remove(
     .await
 }
 
-/// Removes a credential that fell into wrong hands, and takes back all that it obtained.
+/// Removes a credential that fell into wrong hands, and takes back all that it obtained, and what it may have obtained:
+/// the tokens of its client that do not say.
 ///
 /// # Errors
 /// As [`remove`].
@@ -364,8 +365,12 @@ pub async fn compromised(
         let credential = find(&all, id)?;
         let action = Action::CredentialCompromised;
         let mut draft = removal(server, admin, (&client, &all), credential, action)?;
-        let revoked = Revoked::Credential(credential.id);
-        draft.changes.push(revoked.at(server.clock.now()));
+        let now = server.clock.now();
+        let mut revoked = vec![Revoked::Credential(credential.id)];
+        revoked.extend(of_unknown_credential(server.store.as_ref(), &client).await?);
+        draft
+            .changes
+            .extend(revoked.into_iter().map(|what| what.at(now)));
         Ok(draft)
     })
     .await
@@ -491,6 +496,7 @@ impl Made {
         let new = &self.credential;
         CredentialInfo {
             id: new.id,
+            kind: new.kind,
             label: new.label.clone(),
             last_four: new.last_four.clone(),
             created_at: new.created_at,

@@ -4,6 +4,7 @@ use super::{
     Graph, Profile, Version,
     change::{Change, Committed},
     commit::{Admin, Draft, Refusal, change},
+    resources::no_longer_hidden,
 };
 use crate::{
     audit::{Action, Event, Origin},
@@ -89,6 +90,11 @@ fn draft(plan: Plan, graph: &Graph, origin: &Origin, now: u64) -> Draft<Plan> {
     }
     changes.extend(plan.taken_back().into_iter().map(|what| what.at(now)));
     for planned in &plan.changes {
+        if let PlannedChange::Resource(id, Step::Change { before, after }) = planned {
+            changes.extend(no_longer_hidden(id, before, after, now));
+        }
+    }
+    for planned in &plan.changes {
         changes.push(to_change(planned, graph, now));
         events.push(event(planned, origin, now));
     }
@@ -134,6 +140,7 @@ fn to_change(planned: &PlannedChange, graph: &Graph, now: u64) -> Change {
         PlannedChange::Client(id, Step::Add(client)) => Change::AddClient {
             id,
             profile: profile(client),
+            managed_by: None,
             version: Version::generate(),
             at: now,
         },

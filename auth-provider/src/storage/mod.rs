@@ -19,9 +19,12 @@ pub use registry::RegistryStore;
 
 use crate::{
     audit::Event,
-    client::{ClientId, ClientRecord, SecretHash},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash},
+    clients::Bearer,
     keys::{KeyChange, StoredKey},
+    metadata::Metadata,
     own_token::OwnToken,
+    resource::ResourceId,
     revocation::Revocation,
 };
 
@@ -37,6 +40,19 @@ pub trait Store: RegistryStore + AuditStore {
     async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError> {
         Ok(self.client_records(from_ref(id)).await?.pop())
     }
+
+    /// The credential whose secret has this hash, by itself: nobody said whose it is.
+    async fn bearer(&self, secret: &SecretHash) -> Result<Option<Bearer>, StoreError>;
+
+    /// Whose credential this is.
+    async fn client_of(&self, credential: &CredentialId) -> Result<Option<ClientId>, StoreError>;
+
+    /// What of the client's metadata stands in its tokens for this resource; empty when one of them is gone.
+    async fn metadata_claims(
+        &self,
+        client: &ClientId,
+        resource: &ResourceId,
+    ) -> Result<Metadata, StoreError>;
 
     /// All signing keys, by algorithm and in the order in which they were made.
     async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;

@@ -13,15 +13,17 @@ use super::{
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
-        Columns, algorithm_of, arrow, client, credentials_of, ending, hash, number, opaque_token,
-        recorded, resource, revocation, stored_key, time, with_scopes,
+        Columns, algorithm_of, arrow, bearer, claims, client, client_id, credentials_of, ending,
+        hash, number, opaque_token, recorded, resource, revocation, stored_key, time, with_scopes,
     },
     steps::{Value, steps},
 };
 use crate::{
     audit::{Action, Event, Filter, Outcome, Recorded},
     client::{ClientId, ClientRecord, CredentialId, SecretHash},
+    clients::Bearer,
     keys::{KeyChange, StoredKey},
+    metadata::Metadata,
     own_token::OwnToken,
     policy_file::Policy,
     registry::{
@@ -31,6 +33,14 @@ use crate::{
     resource::ResourceId,
     revocation::Revocation,
 };
+
+const BEARER: &str = "
+    SELECT client_id, id, kind, expires_at FROM credential WHERE secret_hash = $1";
+
+const CLIENT_OF: &str = "SELECT client_id FROM credential WHERE id = $1";
+
+const METADATA_CLAIMS: &str = "
+    SELECT c.metadata, r.metadata_claims FROM client c, resource r WHERE c.id = $1 AND r.id = $2";
 
 const SIGNING_KEYS: &str = "
     SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
@@ -108,6 +118,38 @@ macro_rules! sql_store {
                     found.extend(records::records(&rows)?);
                 }
                 Ok(found)
+            }
+
+            async fn bearer(&self, secret: &SecretHash) -> Result<Option<Bearer>, StoreError> {
+                let row = sqlx::query(BEARER)
+                    .bind(secret.as_bytes())
+                    .fetch_optional(&self.0)
+                    .await?;
+                row.as_ref().map(bearer).transpose()
+            }
+
+            async fn client_of(
+                &self,
+                credential: &CredentialId,
+            ) -> Result<Option<ClientId>, StoreError> {
+                let row = sqlx::query(CLIENT_OF)
+                    .bind(credential.as_str())
+                    .fetch_optional(&self.0)
+                    .await?;
+                row.as_ref().map(client_id).transpose()
+            }
+
+            async fn metadata_claims(
+                &self,
+                client: &ClientId,
+                resource: &ResourceId,
+            ) -> Result<Metadata, StoreError> {
+                let row = sqlx::query(METADATA_CLAIMS)
+                    .bind(client.as_str())
+                    .bind(resource.as_str())
+                    .fetch_optional(&self.0)
+                    .await?;
+                Ok(row.as_ref().map(claims).transpose()?.unwrap_or_default())
             }
 
             async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {

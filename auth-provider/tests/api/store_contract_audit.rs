@@ -37,6 +37,7 @@ async fn make(store: &dyn Store, id: &str, at: u64) -> [NewCredential; 2] {
     let mut changes = vec![Change::AddClient {
         id: client(id),
         profile,
+        managed_by: None,
         version,
         at,
     }];

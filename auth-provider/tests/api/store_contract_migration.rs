@@ -18,13 +18,13 @@ use sqlx::{
 
 use crate::{store_contract::fresh_postgres_url, support::NOW};
 
-/// As the version before administration left it. `BYTES` stands for 32 bytes in the database's own way.
+/// As the version before administration left it. `BYTES` and `OTHER` stand for 32 bytes each in the database's own way.
 const ROWS: &str = "
     INSERT INTO client (id, name, description, status, created_at)
     VALUES ('bot', 'The bot', 'asks', 'active', 1700000000), ('Off', 'Off', '', 'inactive', 1700000001);
     INSERT INTO credential (id, client_id, label, secret_hash, created_at, expires_at)
     VALUES ('c100000000000000000000', 'bot', 'clients.json', BYTES, 1700000000, NULL),
-           ('c200000000000000000000', 'bot', 'other', BYTES, 1700000002, 1900000000);
+           ('c200000000000000000000', 'bot', 'other', OTHER, 1700000002, 1900000000);
     INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format)
     VALUES ('notes', 'Notes', 60, 'RS256', 'bot', 'opaque');
     INSERT INTO resource_scope (resource_id, name, description) VALUES ('notes', 'read', 'Read');
@@ -34,6 +34,12 @@ const ROWS: &str = "
     VALUES ('client', 'bot', 1700000003, 1900000000);
     INSERT INTO opaque_token (hash, client_id, resource_id, scopes, jti, issued_at, expires_at)
     VALUES (BYTES, 'bot', 'notes', 'read', 'c100000000000000000000.1', 1700000004, 1900000000)";
+
+fn with_bytes(written: impl Fn(&str) -> String) -> String {
+    let bytes = written(&"07".repeat(32));
+    ROWS.replace("BYTES", &bytes)
+        .replace("OTHER", &written(&"08".repeat(32)))
+}
 
 fn steps(sql: [&'static str; 4]) -> Migrator {
     let names = ["registry", "key rotation", "revocation", "opaque token"];
@@ -136,7 +142,6 @@ async fn assert_all_is_there(store: &dyn Store) {
 
 #[actix_web::test]
 async fn all_that_was_there_before_administration_goes_on() {
-    let bytes = "07".repeat(32);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("old.db");
     let options = SqliteConnectOptions::new()
@@ -150,7 +155,7 @@ async fn all_that_was_there_before_administration_goes_on() {
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
     ]);
     old.run_direct(None, &mut sqlite, false).await.unwrap();
-    let rows = AssertSqlSafe(ROWS.replace("BYTES", &format!("x'{bytes}'")));
+    let rows = AssertSqlSafe(with_bytes(|bytes| format!("x'{bytes}'")));
     sqlite.execute(rows).await.unwrap();
     sqlite.close().await.unwrap();
     for _ in 0..2 {
@@ -170,7 +175,7 @@ async fn all_that_was_there_before_administration_goes_on() {
         include_str!("../../migrations/postgres/0004_opaque_token.sql"),
     ]);
     old.run_direct(None, &mut postgres, false).await.unwrap();
-    let rows = AssertSqlSafe(ROWS.replace("BYTES", &format!("'\\x{bytes}'")));
+    let rows = AssertSqlSafe(with_bytes(|bytes| format!("'\\x{bytes}'")));
     postgres.execute(rows).await.unwrap();
     for _ in 0..2 {
         let store = storage::open(&url.parse().unwrap()).await.unwrap();
