@@ -340,12 +340,14 @@ impl OAuthError {
             headers.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
         let exhausted = self.exhausted.iter();
-        headers.extend(exhausted.flat_map(|exhausted| exhausted.headers()).filter_map(
-            |(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-                Some((name, HeaderValue::from_str(&value).ok()?))
-            },
-        ));
+        headers.extend(
+            exhausted
+                .flat_map(|exhausted| exhausted.headers())
+                .filter_map(|(name, value)| {
+                    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                    Some((name, HeaderValue::from_str(&value).ok()?))
+                }),
+        );
         Told {
             status: self.status,
             code: self.code.as_str(),

@@ -24,6 +24,7 @@ pub mod introspection;
 pub mod journal;
 pub mod metrics;
 pub mod own_token;
+pub mod projects;
 pub mod registration;
 pub mod revocation;
 

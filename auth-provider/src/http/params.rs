@@ -220,7 +220,10 @@ mod tests {
             r#"{"scope":"a  b"}"#,
         ] {
             assert!(
-                Params::from_json(body.as_bytes()).unwrap().scope("scope").is_err(),
+                Params::from_json(body.as_bytes())
+                    .unwrap()
+                    .scope("scope")
+                    .is_err(),
                 "{body}"
             );
         }

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use super::{
     Project, ProjectClient,
     search::{Operand, Operator, Search},
-    settings,
 };
 use crate::{
     audit::{Action, Event},
@@ -70,10 +69,14 @@ impl TryFrom<String> for ChosenSecret {
             return Err("write 32 to 256 visible ASCII characters, or leave it out");
         }
         let different: std::collections::BTreeSet<u8> = characters.iter().copied().collect();
-        let steps = characters.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+        let steps = characters
+            .windows(2)
+            .map(|pair| pair[1].wrapping_sub(pair[0]));
         let steps: std::collections::BTreeSet<u8> = steps.collect();
         if different.len() < VARIETY || steps.len() < VARIETY {
-            return Err("write characters drawn at random, or leave it out: it is too easy to guess");
+            return Err(
+                "write characters drawn at random, or leave it out: it is too easy to guess",
+            );
         }
         Ok(Self(Secret::from(text)))
     }
@@ -83,13 +86,21 @@ impl TryFrom<String> for ChosenSecret {
 ///
 /// # Errors
 /// When it is not there, or another's.
-pub async fn read(server: &AuthServer, project: &Project, id: &str) -> Result<ProjectClient, Refusal> {
+pub async fn read(
+    server: &AuthServer,
+    project: &Project,
+    id: &str,
+) -> Result<ProjectClient, Refusal> {
     let search = Search {
         operator: Operator::And,
         operands: vec![Operand::ids(vec![id.to_owned()])],
     };
-    let found = server.store.project_clients(&project.id, &search, "", 1).await?;
-    let unknown = || Refusal::not_found("the project has no client with this id: search its clients");
+    let found = server
+        .store
+        .project_clients(&project.id, &search, "", 1)
+        .await?;
+    let unknown =
+        || Refusal::not_found("the project has no client with this id: search its clients");
     found.0.into_iter().next().ok_or_else(unknown)
 }
 
@@ -105,8 +116,12 @@ pub async fn add(
     let random = || ClientId::parse(&random_id()).expect("random ids are client ids");
     let id = wish.id.unwrap_or_else(random);
     let is_chosen = wish.secret.is_some();
-    let secret = wish.secret.map_or_else(Secret::generate, |ChosenSecret(secret)| secret);
-    let name = wish.name.map_or_else(|| default_name(id.as_str()), String::from);
+    let secret = wish
+        .secret
+        .map_or_else(Secret::generate, |ChosenSecret(secret)| secret);
+    let name = wish
+        .name
+        .map_or_else(|| default_name(id.as_str()), String::from);
     let profile = Profile {
         name,
         description: wish.description.map(String::from).unwrap_or_default(),
@@ -120,7 +135,7 @@ pub async fn add(
             let why = "a client has this client_id already: choose another one, or leave it out";
             return Err(Refusal::does_not_fit("client_id", why));
         }
-        if is_chosen && server.store.is_secret_known(&secret.hash()).await? {
+        if is_chosen && server.store.bearer(&secret.hash()).await?.is_some() {
             let why = "this client_secret cannot be used: choose another one, or leave it out";
             return Err(Refusal::does_not_fit("client_secret", why));
         }
@@ -233,7 +248,10 @@ async fn known(server: &AuthServer, id: &ClientId) -> Result<Client, Refusal> {
 
 fn changed(before: &Profile, wish: &ClientChange) -> Result<Profile, Refusal> {
     Ok(Profile {
-        name: wish.name.clone().map_or_else(|| before.name.clone(), String::from),
+        name: wish
+            .name
+            .clone()
+            .map_or_else(|| before.name.clone(), String::from),
         description: wish
             .description
             .clone()
@@ -278,7 +296,8 @@ impl Steps {
             match after.status {
                 ClientStatus::Active => project.admin.must_equal(server, &before.id).await?,
                 ClientStatus::Inactive => {
-                    self.changes.push(Revoked::Client(before.id.clone()).at(now));
+                    self.changes
+                        .push(Revoked::Client(before.id.clone()).at(now));
                 }
             }
         }
@@ -290,7 +309,11 @@ impl Steps {
             at: now,
         });
         let event = Event::done(Action::ClientChanged, now, &project.admin.origin);
-        self.events.push(event.client(&before.id).explained(told(&before.profile, after)));
+        self.events.push(
+            event
+                .client(&before.id)
+                .explained(told(&before.profile, after)),
+        );
         Ok(())
     }
 
@@ -315,7 +338,10 @@ impl Steps {
             |arrow| arrow.terms.clone(),
         );
         terms.scopes = scopes.clone();
-        if before.as_ref().is_some_and(|arrow| arrow.terms.allows_more_than(&terms)) {
+        if before
+            .as_ref()
+            .is_some_and(|arrow| arrow.terms.allows_more_than(&terms))
+        {
             let revoked = Revoked::Grant(client.clone(), project.id.clone());
             self.changes.push(revoked.at(now));
         }
@@ -323,8 +349,11 @@ impl Steps {
             None => Action::GrantCreated,
             Some(_) => Action::GrantChanged,
         };
-        let event = Event::done(action, now, origin).client(client).resource(&project.id);
-        self.events.push(event.explained(format!("Its scopes: {scopes}")));
+        let event = Event::done(action, now, origin)
+            .client(client)
+            .resource(&project.id);
+        self.events
+            .push(event.explained(format!("Its scopes: {scopes}")));
         self.changes.push(Change::PutGrant {
             client: client.clone(),
             resource: project.id.clone(),
@@ -347,7 +376,7 @@ impl Steps {
         let resource = resource.ok_or_else(gone)?;
         let mut settings: PolicyResource = resource.settings;
         let before = settings.scopes.len();
-        for scope in scopes {
+        for scope in scopes.iter() {
             settings.scopes.entry(scope.to_owned()).or_default();
         }
         if settings.scopes.len() == before {
@@ -356,12 +385,19 @@ impl Steps {
         if settings.scopes.len() > MAX_SCOPES {
             return Err(Refusal::TooMuch {
                 field: "scopes",
-                why: format!("the project would have more than {MAX_SCOPES} scopes: use those that it has"),
+                why: format!(
+                    "the project would have more than {MAX_SCOPES} scopes: use those that it has"
+                ),
             });
         }
-        let event = Event::done(Action::ResourceChanged, server.clock.now(), &project.admin.origin);
+        let event = Event::done(
+            Action::ResourceChanged,
+            server.clock.now(),
+            &project.admin.origin,
+        );
         let event = event.resource(&project.id);
-        self.events.push(event.explained("It has more scopes than before"));
+        self.events
+            .push(event.explained("It has more scopes than before"));
         self.changes.push(Change::PutResource {
             id: project.id.clone(),
             settings,

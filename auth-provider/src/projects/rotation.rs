@@ -2,7 +2,7 @@
 
 use super::{Project, ProjectClient, read};
 use crate::{
-    client::{CredentialId, Secret},
+    client::{CredentialId, CredentialKind, Secret},
     registry::{
         commit::Refusal,
         credentials::{self, CredentialWish},
@@ -56,7 +56,11 @@ pub async fn cancel_rotation(
 }
 
 /// The client's secret: the oldest that replaces none. An administrator of the server may have given it more.
-async fn current(server: &AuthServer, project: &Project, id: &str) -> Result<CredentialId, Refusal> {
+async fn current(
+    server: &AuthServer,
+    project: &Project,
+    id: &str,
+) -> Result<CredentialId, Refusal> {
     let client = read(server, project, id).await?;
     let credentials = server.store.credentials(&client.id).await?;
     let mut secrets = credentials.all.iter().filter(|credential| {

@@ -7,10 +7,9 @@ use m2m::ScopeSet;
 
 use super::{
     StoreError,
-    rows::{Columns, client},
+    rows::{Columns, profile},
 };
 use crate::{
-    client::SecretHash,
     projects::{
         ProjectClient,
         search::{Operand, Operator, Search},
@@ -30,12 +29,7 @@ pub trait ProjectStore: Send + Sync {
         after: &str,
         limit: usize,
     ) -> Result<(Vec<ProjectClient>, u64), StoreError>;
-
-    /// Whether any client has a credential with this hash.
-    async fn is_secret_known(&self, secret: &SecretHash) -> Result<bool, StoreError>;
 }
-
-pub(super) const SECRET_KNOWN: &str = "SELECT id FROM credential WHERE secret_hash = $1";
 
 const FOUND: &str = "
     FROM client c LEFT JOIN client_grant g ON g.client_id = c.id AND g.resource_id = c.managed_by
@@ -78,7 +72,10 @@ fn condition<'s>(operand: &'s Operand, values: &mut Vec<&'s str>) -> String {
     };
     let (column, numbers) = match operand {
         Operand::Id(ids) => ("c.id", ids.iter().map(|id| number(id.as_str())).collect()),
-        Operand::Name(names) => ("c.name", names.iter().map(|name| number(name.as_str())).collect()),
+        Operand::Name(names) => (
+            "c.name",
+            names.iter().map(|name| number(name.as_str())).collect(),
+        ),
         Operand::Scope(scopes) => ("", scopes.iter().map(number).collect::<Vec<_>>()),
     };
     // Scopes are separated by spaces; LIKE would take capitals for small letters in one of the databases.
@@ -97,9 +94,11 @@ fn condition<'s>(operand: &'s Operand, values: &mut Vec<&'s str>) -> String {
 }
 
 pub(super) fn project_client(row: &impl Columns) -> Result<ProjectClient, StoreError> {
-    let (id, profile) = identity(row)?;
+    let (id, profile) = profile(row)?;
     let scopes = row.maybe_text("scopes")?.unwrap_or_default();
-    let scopes: ScopeSet = scopes.parse().map_err(|_| StoreError::Corrupt { what: "list of scopes" })?;
+    let scopes: ScopeSet = scopes.parse().map_err(|_| StoreError::Corrupt {
+        what: "list of scopes",
+    })?;
     Ok(ProjectClient {
         id,
         name: profile.name,
@@ -134,16 +133,11 @@ macro_rules! project_store {
                 let rows = page.fetch_all(&mut *tx).await?;
                 let total = count.fetch_one(&mut *tx).await?;
                 tx.commit().await?;
-                let clients = rows.iter().map(projects::project_client).collect::<Result<_, _>>()?;
+                let clients = rows
+                    .iter()
+                    .map(projects::project_client)
+                    .collect::<Result<_, _>>()?;
                 Ok((clients, time(&total, "total")?))
-            }
-
-            async fn is_secret_known(&self, secret: &SecretHash) -> Result<bool, StoreError> {
-                let row = sqlx::query(projects::SECRET_KNOWN)
-                    .bind(secret.as_bytes())
-                    .fetch_optional(&self.0)
-                    .await?;
-                Ok(row.is_some())
             }
         }
     };

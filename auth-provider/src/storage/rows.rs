@@ -97,21 +97,31 @@ pub(super) fn client_id(row: &impl Columns) -> Result<ClientId, StoreError> {
 }
 
 pub(super) fn client(row: &impl Columns) -> Result<Client, StoreError> {
+    let (id, profile) = profile(row)?;
     Ok(Client {
-        id: ClientId::parse(&row.text("id")?)
-            .map_err(|_| StoreError::Corrupt { what: "client id" })?,
-        profile: Profile {
-            name: row.text("name")?,
-            description: row.text("description")?,
-            status: status_of(row)?,
-            metadata: metadata(row)?,
-        },
+        id,
+        profile,
         managed_by: maybe(row.maybe_text("managed_by")?, ResourceId::parse)?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         last_used_at: maybe_time(row, "last_used_at")?,
         version: Version::from_text(row.text("version")?),
     })
+}
+
+/// A client's id, and what is said of it.
+pub(super) fn profile(row: &impl Columns) -> Result<(ClientId, Profile), StoreError> {
+    let id = ClientId::parse(&row.text("id")?);
+    let profile = Profile {
+        name: row.text("name")?,
+        description: row.text("description")?,
+        status: status_of(row)?,
+        metadata: metadata(row)?,
+    };
+    Ok((
+        id.map_err(|_| StoreError::Corrupt { what: "client id" })?,
+        profile,
+    ))
 }
 
 fn metadata(row: &impl Columns) -> Result<Metadata, StoreError> {

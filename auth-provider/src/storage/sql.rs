@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::{
     SigningNeed, Store, StoreError,
     audit::{self, AuditStore, audit_store},
+    projects::{self, ProjectStore, project_store},
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
@@ -26,6 +27,7 @@ use crate::{
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::Policy,
+    projects::{ProjectClient, search::Search},
     registry::{
         Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},
@@ -289,6 +291,7 @@ macro_rules! whole_store {
     ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal) => {
         sql_store!($store, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
+        project_store!($store, $snapshot);
         audit_store!($store, $database, $begin, $order);
     };
 }

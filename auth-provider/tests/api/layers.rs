@@ -103,9 +103,7 @@ fn a_dialect_translates_and_nothing_more() {
     for word in ["store", "storage", "keys::", ".keys", "policy::", "sign("] {
         let found = mentioning(word);
         assert!(
-            found
-                .iter()
-                .all(|file| !file.starts_with("http/dialects/")),
+            found.iter().all(|file| !file.starts_with("http/dialects/")),
             "{word}: {found:?}"
         );
     }

@@ -63,7 +63,11 @@ impl Server {
         let answer = json(answer).await;
         assert_eq!(status, 200, "{path} {body}: {answer}");
         assert_eq!(answer["status_code"], 200);
-        assert!(answer["request_id"].as_str().is_some_and(|id| !id.is_empty()));
+        assert!(
+            answer["request_id"]
+                .as_str()
+                .is_some_and(|id| !id.is_empty())
+        );
         answer
     }
 
@@ -74,12 +78,16 @@ impl Server {
 
     /// A client as it is now.
     async fn shown(&self, id: &str) -> Value {
-        let answer = self.did(Method::GET, &format!("{CLIENTS}/{id}"), json!({})).await;
+        let answer = self
+            .did(Method::GET, &format!("{CLIENTS}/{id}"), json!({}))
+            .await;
         answer["m2m_client"].clone()
     }
 
     async fn change(&self, id: &str, body: Value) -> Value {
-        let answer = self.did(Method::PUT, &format!("{CLIENTS}/{id}"), body).await;
+        let answer = self
+            .did(Method::PUT, &format!("{CLIENTS}/{id}"), body)
+            .await;
         answer["m2m_client"].clone()
     }
 
@@ -91,18 +99,25 @@ impl Server {
 
     /// The status of a token request with these credentials.
     async fn opens(&self, id: &str, secret: &str) -> bool {
-        let body = json!({"grant_type": "client_credentials", "client_id": id, "client_secret": secret});
+        let body =
+            json!({"grant_type": "client_credentials", "client_id": id, "client_secret": secret});
         let answer = self.ask_project("project-demo", &body).await;
         let status = answer.status();
         let answer = json(answer).await;
         assert_eq!(answer["status_code"], status.as_u16());
-        assert_eq!(answer["error"] == "invalid_client", status == 400, "{answer}");
+        assert_eq!(
+            answer["error"] == "invalid_client",
+            status == 400,
+            "{answer}"
+        );
         status == 200
     }
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
 /// The refusals have every member that typed libraries want.

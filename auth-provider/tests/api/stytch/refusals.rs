@@ -21,7 +21,11 @@ const PATHS: [(Method, &str); 8] = [
 async fn only_a_projects_administrator_is_let_in() {
     let server = server().await;
     for (method, path) in PATHS {
-        let request = || server.http.request(method.clone(), format!("{}{CLIENTS}{path}", server.url));
+        let request = || {
+            server
+                .http
+                .request(method.clone(), format!("{}{CLIENTS}{path}", server.url))
+        };
         let demo = server.secret("project-demo");
         for request in [
             request(),
@@ -47,11 +51,22 @@ async fn only_a_projects_administrator_is_let_in() {
 #[actix_web::test]
 async fn another_projects_clients_are_not_there() {
     let server = server().await;
-    let made = server.manage("project-other", Method::POST, CLIENTS).json(&json!({"client_id": "theirs"}));
+    let made = server
+        .manage("project-other", Method::POST, CLIENTS)
+        .json(&json!({"client_id": "theirs"}));
     let made = json(made.send().await.unwrap()).await;
     let secret = text(&made["m2m_client"], "client_secret");
     // And those that no project has.
-    for id in ["theirs", "bot", "project-demo", "admin", "a%00b", "%ff", "a b", "x%2Fy"] {
+    for id in [
+        "theirs",
+        "bot",
+        "project-demo",
+        "admin",
+        "a%00b",
+        "%ff",
+        "a b",
+        "x%2Fy",
+    ] {
         for (method, path) in &PATHS[2..] {
             let path = format!("{CLIENTS}{}", path.replace("some", id));
             let answer = server.send(method.clone(), &path, &json!({})).await;
@@ -59,10 +74,16 @@ async fn another_projects_clients_are_not_there() {
         }
     }
     let found = json!({"query": {"operands": [{"filter_name": "client_id", "filter_value": ["theirs", "bot"]}]}});
-    let found = server.did(Method::POST, "/v1/m2m/clients/search", found).await;
+    let found = server
+        .did(Method::POST, "/v1/m2m/clients/search", found)
+        .await;
     assert_eq!(found["m2m_clients"], json!([]));
-    let body = json!({"grant_type": "client_credentials", "client_id": "theirs", "client_secret": secret});
-    assert_eq!(server.ask_project("project-other", &body).await.status(), 200);
+    let body =
+        json!({"grant_type": "client_credentials", "client_id": "theirs", "client_secret": secret});
+    assert_eq!(
+        server.ask_project("project-other", &body).await.status(),
+        200
+    );
 }
 
 #[actix_web::test]
@@ -70,9 +91,14 @@ async fn a_body_that_does_not_fit_is_refused() {
     let server = server().await;
     let made = server.made(json!({})).await;
     let one = format!("{CLIENTS}/{}", text(&made, "client_id"));
-    let large: Vec<(String, Value)> = (0..9).map(|n| (format!("k{n}"), Value::from("x".repeat(500)))).collect();
+    let large: Vec<(String, Value)> = (0..9)
+        .map(|n| (format!("k{n}"), Value::from("x".repeat(500))))
+        .collect();
     let large: Value = large.into_iter().collect::<serde_json::Map<_, _>>().into();
-    let many: Value = (0..21).map(|n| (format!("k{n}"), json!(n))).collect::<serde_json::Map<_, _>>().into();
+    let many: Value = (0..21)
+        .map(|n| (format!("k{n}"), json!(n)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     let both = [
         json!({"unknown": 1}),
         json!({"client_name": 1}),
@@ -119,7 +145,10 @@ async fn a_body_that_does_not_fit_is_refused() {
             refused(answer, 400, "bad_request").await;
         }
     }
-    assert_eq!(server.shown(text(&made, "client_id")).await["trusted_metadata"], json!({}));
+    assert_eq!(
+        server.shown(text(&made, "client_id")).await["trusted_metadata"],
+        json!({})
+    );
 }
 
 #[actix_web::test]
@@ -132,8 +161,19 @@ async fn what_is_no_json_object_is_refused() {
         (Method::POST, "/v1/m2m/clients/some/secrets/rotate/start"),
     ] {
         let request = || server.manage("project-demo", method.clone(), path);
-        for body in ["[]", "1", "null", "{", "\u{0}", "{} x", "{\"a\":1,\"a\":1}", "\u{feff}{}"] {
-            let request = request().header("Content-Type", "application/json").body(body);
+        for body in [
+            "[]",
+            "1",
+            "null",
+            "{",
+            "\u{0}",
+            "{} x",
+            "{\"a\":1,\"a\":1}",
+            "\u{feff}{}",
+        ] {
+            let request = request()
+                .header("Content-Type", "application/json")
+                .body(body);
             refused(request.send().await.unwrap(), 400, "bad_request").await;
         }
         let text = request().header("Content-Type", "text/plain").body("{}");
@@ -159,7 +199,14 @@ async fn other_methods_and_paths_are_refused_in_the_same_shape() {
         assert_eq!(answer.headers()["allow"], allow);
         refused(answer, 405, "method_not_allowed").await;
     }
-    for path in ["/v1", "/v1/", "/v1/users", "/v1/m2m/clients/a/b", "/v1/public/project-demo/oauth2/x", "/v1/sessions/jwks/a/b"] {
+    for path in [
+        "/v1",
+        "/v1/",
+        "/v1/users",
+        "/v1/m2m/clients/a/b",
+        "/v1/public/project-demo/oauth2/x",
+        "/v1/sessions/jwks/a/b",
+    ] {
         let answer = server.send(Method::POST, path, &json!({})).await;
         refused(answer, 404, "route_not_found").await;
     }
@@ -167,7 +214,8 @@ async fn other_methods_and_paths_are_refused_in_the_same_shape() {
 
 #[actix_web::test]
 async fn the_limits_hold_here_too() {
-    let more = "rate_limit_admin = '2/min'\nrate_limit_client = '1/min'\nrate_limit_failures = '3/min'";
+    let more =
+        "rate_limit_admin = '2/min'\nrate_limit_client = '1/min'\nrate_limit_failures = '3/min'";
     let server = Server::start_with(super::PROJECTS, more).await;
     let made = server.made(json!({})).await;
     server.shown(text(&made, "client_id")).await;
@@ -177,9 +225,15 @@ async fn the_limits_hold_here_too() {
 
     let ask = |secret: &str| {
         let body = json!({"grant_type": "client_credentials", "client_id": made["client_id"], "client_secret": secret});
-        server.post("/v1/public/project-demo/oauth2/token").json(&body).send()
+        server
+            .post("/v1/public/project-demo/oauth2/token")
+            .json(&body)
+            .send()
     };
-    assert_eq!(ask(text(&made, "client_secret")).await.unwrap().status(), 200);
+    assert_eq!(
+        ask(text(&made, "client_secret")).await.unwrap().status(),
+        200
+    );
     let answer = ask(text(&made, "client_secret")).await.unwrap();
     assert_eq!(answer.status(), 429);
     assert_eq!(json(answer).await["status_code"], 429);

@@ -1,7 +1,6 @@
 //! What administrators of a project send. A null counts as left out, since libraries send one for what they were not given;
 //! and they send `client_id` along where the path names it.
 
-
 use actix_web::{HttpRequest, dev::Payload, web::Bytes};
 use m2m::service::{media_type, read_body, read_object};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -76,8 +75,14 @@ impl<'de> Deserialize<'de> for MaybeName {
 impl ProjectBody for NewClient {
     async fn read(request: &HttpRequest, payload: &mut Payload, _: &str) -> Result<Self, Refused> {
         let body: Create = json(&bytes(request, payload).await?)?;
-        if body.client_id.as_ref().is_some_and(|id| id.as_str() == RESERVED) {
-            return Err(Refused::bad_request("client_id: this one is a path of the API: choose another"));
+        if body
+            .client_id
+            .as_ref()
+            .is_some_and(|id| id.as_str() == RESERVED)
+        {
+            return Err(Refused::bad_request(
+                "client_id: this one is a path of the API: choose another",
+            ));
         }
         Ok(Self {
             id: body.client_id,
@@ -91,7 +96,11 @@ impl ProjectBody for NewClient {
 }
 
 impl ProjectBody for ClientChange {
-    async fn read(request: &HttpRequest, payload: &mut Payload, client_id: &str) -> Result<Self, Refused> {
+    async fn read(
+        request: &HttpRequest,
+        payload: &mut Payload,
+        client_id: &str,
+    ) -> Result<Self, Refused> {
         let body: Update = json(&bytes(request, payload).await?)?;
         same_client(body.client_id.as_deref(), client_id)?;
         Ok(Self {
@@ -105,7 +114,11 @@ impl ProjectBody for ClientChange {
 }
 
 impl ProjectBody for OnlyTheClient {
-    async fn read(request: &HttpRequest, payload: &mut Payload, client_id: &str) -> Result<Self, Refused> {
+    async fn read(
+        request: &HttpRequest,
+        payload: &mut Payload,
+        client_id: &str,
+    ) -> Result<Self, Refused> {
         let body: Self = maybe_json(request, payload).await?;
         same_client(body.client_id.as_deref(), client_id)?;
         Ok(body)

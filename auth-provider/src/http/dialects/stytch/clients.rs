@@ -18,7 +18,10 @@ pub(super) async fn create(
     let wish = std::mem::take(&mut request.body);
     let made = projects::add(&server, &request.project, wish).await;
     let (client, secret) = made.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(&request, with_secret(&client, "client_secret", &secret)))
+    Ok(shown(
+        &request,
+        with_secret(&client, "client_secret", &secret),
+    ))
 }
 
 /// `GET /v1/m2m/clients/{client_id}`
@@ -60,7 +63,10 @@ pub(super) async fn start_rotation(
 ) -> Result<HttpResponse, Refused> {
     let made = projects::start_rotation(&server, &request.project, &request.client_id).await;
     let (client, secret) = made.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(&request, with_secret(&client, "next_client_secret", &secret)))
+    Ok(shown(
+        &request,
+        with_secret(&client, "next_client_secret", &secret),
+    ))
 }
 
 /// `POST /v1/m2m/clients/{client_id}/secrets/rotate`

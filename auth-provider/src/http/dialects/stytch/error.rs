@@ -78,7 +78,11 @@ impl Refused {
 
     pub(super) fn wrong_method(allow: &'static str) -> Self {
         let message = format!("this path answers {allow}");
-        let mut refused = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        let mut refused = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        );
         refused.headers = vec![(header::ALLOW, HeaderValue::from_static(allow))];
         refused
     }
@@ -110,7 +114,8 @@ impl From<OAuthError> for Refused {
         let (error_type, description) = match status {
             StatusCode::UNAUTHORIZED => (
                 "unauthorized_credentials",
-                "authenticate with Basic project_id:secret: the project or its secret is not known".to_owned(),
+                "authenticate with Basic project_id:secret: the project or its secret is not known"
+                    .to_owned(),
             ),
             StatusCode::TOO_MANY_REQUESTS => ("too_many_requests", description),
             StatusCode::SERVICE_UNAVAILABLE => ("service_unavailable", description),
@@ -133,16 +138,20 @@ impl From<commit::Refusal> for Refused {
         let message = refusal.to_string();
         let (status, error_type) = match &refusal {
             R::NotFound { .. } => (StatusCode::NOT_FOUND, "m2m_client_not_found"),
-            R::Conflict { field: Some("client_id"), .. } => {
-                (StatusCode::BAD_REQUEST, "duplicate_m2m_client_id")
-            }
+            R::Conflict {
+                field: Some("client_id"),
+                ..
+            } => (StatusCode::BAD_REQUEST, "duplicate_m2m_client_id"),
             R::Conflict { field: None, .. } => (StatusCode::BAD_REQUEST, "m2m_secret_rotation"),
             R::Conflict { .. } | R::TooMuch { .. } | R::Changed | R::KeyReused => {
                 (StatusCode::BAD_REQUEST, "bad_request")
             }
             R::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             R::Busy | R::Sealed | R::Store(_) | R::Journal(_) => {
-                error!("could not manage a project: {:#}", anyhow::Error::from(refusal));
+                error!(
+                    "could not manage a project: {:#}",
+                    anyhow::Error::from(refusal)
+                );
                 let message = "the server cannot keep this just now, and nothing was changed: try again in a moment";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let mut refused = Self::new(status, "service_unavailable", message);

@@ -84,5 +84,8 @@ fn credentials(request: &HttpRequest) -> Option<(String, String)> {
         return None;
     };
     let (project, secret) = basic_halves(header.as_bytes())?;
-    Some((String::from_utf8(project).ok()?, String::from_utf8(secret).ok()?))
+    Some((
+        String::from_utf8(project).ok()?,
+        String::from_utf8(secret).ok()?,
+    ))
 }

@@ -19,7 +19,9 @@ pub(super) async fn show(
     let (keys, max_age) = found.ok_or_else(Refused::no_such_project)?;
     let keys: Vec<Value> = keys.into_iter().map(with_all_members).collect();
     let mut answer = answer(&random_id(), json!({"keys": keys}));
-    let cached = format!("public, max-age={max_age}").parse().expect("a number is ASCII");
+    let cached = format!("public, max-age={max_age}")
+        .parse()
+        .expect("a number is ASCII");
     answer.headers_mut().insert(header::CACHE_CONTROL, cached);
     Ok(answer)
 }

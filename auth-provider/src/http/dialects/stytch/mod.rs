@@ -29,7 +29,10 @@ use crate::error::OAuthError;
 pub(in crate::http) fn routes(cfg: &mut ServiceConfig) {
     client_routes(cfg);
     rotation_routes(cfg);
-    for path in ["/v1/sessions/jwks/{project}", "/v1/b2b/sessions/jwks/{project}"] {
+    for path in [
+        "/v1/sessions/jwks/{project}",
+        "/v1/b2b/sessions/jwks/{project}",
+    ] {
         let answers = [get().to(key_set::show), head().to(key_set::show)];
         managed(cfg, path, "GET, HEAD", answers);
     }
@@ -70,7 +73,11 @@ fn managed<const N: usize>(
     routes: [Route; N],
 ) {
     let resource = at(path, allow, routes);
-    cfg.service(resource.wrap(from_fn(management_limited)).wrap(not_cached()));
+    cfg.service(
+        resource
+            .wrap(from_fn(management_limited))
+            .wrap(not_cached()),
+    );
 }
 
 /// The path with its methods; any other method is refused in the words that these callers read.

@@ -75,7 +75,11 @@ pub(super) async fn search(
     server: Data<AuthServer>,
     request: FromProject<PageOf>,
 ) -> Result<HttpResponse, Refused> {
-    let PageOf { search, after, limit } = &request.body;
+    let PageOf {
+        search,
+        after,
+        limit,
+    } = &request.body;
     let page = search::search(&server, &request.project, search, after, *limit).await;
     let page = page.map_err(|refusal| request.refused(refusal))?;
     let members = json!({
@@ -91,7 +95,9 @@ pub(super) async fn search(
 impl ProjectBody for PageOf {
     async fn read(request: &HttpRequest, payload: &mut Payload, _: &str) -> Result<Self, Refused> {
         let body: Body = maybe_json(request, payload).await?;
-        let limit = body.limit.map_or(Ok(DEFAULT), |Whole(limit)| usize::try_from(limit));
+        let limit = body
+            .limit
+            .map_or(Ok(DEFAULT), |Whole(limit)| usize::try_from(limit));
         let limit = limit.ok().filter(|limit| (1..=MAX).contains(limit));
         let wrong = || Refused::bad_request(format!("limit: write a number from 1 to {MAX}"));
         Ok(Self {
@@ -114,7 +120,10 @@ impl Query {
                 None | Some(SentOperator::And) => Operator::And,
                 Some(SentOperator::Or) => Operator::Or,
             },
-            operands: operands.into_iter().map(SentOperand::operand).collect::<Result<_, _>>()?,
+            operands: operands
+                .into_iter()
+                .map(SentOperand::operand)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -126,7 +135,9 @@ impl SentOperand {
             _ => (self.filter_value, MOST_TEXTS),
         };
         if texts.len() > most {
-            return Err(Refused::bad_request(format!("filter_value: write at most {most}")));
+            return Err(Refused::bad_request(format!(
+                "filter_value: write at most {most}"
+            )));
         }
         Ok(match self.filter_name {
             Filter::ClientId => Operand::ids(texts),
@@ -147,6 +158,7 @@ fn after(cursor: &str) -> Result<String, Refused> {
     }
     let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
     let id = decoded.and_then(|bytes| ClientId::try_from(String::from_utf8(bytes).ok()?).ok());
-    let wrong = || Refused::bad_request("cursor: send the next_cursor of the page before, or leave it out");
+    let wrong =
+        || Refused::bad_request("cursor: send the next_cursor of the page before, or leave it out");
     Ok(id.ok_or_else(wrong)?.as_str().to_owned())
 }

@@ -37,11 +37,20 @@ pub(super) async fn issue(
     project: Path<String>,
     FromM2mClient(request): FromM2mClient,
 ) -> Result<HttpResponse, TokenRefused> {
-    let FromClient { caller, origin, form, .. } = request;
+    let FromClient {
+        caller,
+        origin,
+        form,
+        ..
+    } = request;
     let issued = projects::issue(&server, &caller, &origin, &project, form.scopes).await;
     let issued = match issued {
         Ok(issued) => issued,
-        Err(error) => return Err(TokenRefused(audited(&server, origin.address, TokenRequest::REFUSAL, error).await)),
+        Err(error) => {
+            return Err(TokenRefused(
+                audited(&server, origin.address, TokenRequest::REFUSAL, error).await,
+            ));
+        }
     };
     let members = json!({
         "access_token": issued.access_token,
@@ -75,6 +84,8 @@ impl Form for TokenRequest {
         let scopes = params.scope("scope")?;
         // The library for Rust has a list of this name; who asks for little there must not get everything.
         let listed = params.scope("scopes")?;
-        Ok(Self { scopes: scopes.or(listed) })
+        Ok(Self {
+            scopes: scopes.or(listed),
+        })
     }
 }
