@@ -4,6 +4,7 @@
 use actix_web::{HttpRequest, dev::Payload, web::Bytes};
 use m2m::service::{media_type, read_body, read_object};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
 use super::error::Refused;
 use crate::{
@@ -59,6 +60,17 @@ struct Update {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct OnlyTheClient {
     client_id: Option<String>,
+}
+
+/// An object within a body. What serde derives would take a list, too, member by position.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let members = Map::deserialize(object)?;
+        let read = T::deserialize(Value::Object(members));
+        read.map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A name, or the empty text, which is none.

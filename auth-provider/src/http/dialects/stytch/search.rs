@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     answer,
-    bodies::{ProjectBody, maybe_json},
+    bodies::{Object, ProjectBody, maybe_json},
     clients::view,
     error::Refused,
     from_project::FromProject,
@@ -37,14 +37,14 @@ pub(super) struct PageOf {
 struct Body {
     cursor: Option<String>,
     limit: Option<Whole>,
-    query: Option<Query>,
+    query: Option<Object<Query>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Query {
     operator: Option<SentOperator>,
-    operands: Option<Vec<SentOperand>>,
+    operands: Option<Vec<Object<SentOperand>>>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +101,10 @@ impl ProjectBody for PageOf {
         let limit = limit.ok().filter(|limit| (1..=MAX).contains(limit));
         let wrong = || Refused::bad_request(format!("limit: write a number from 1 to {MAX}"));
         Ok(Self {
-            search: body.query.unwrap_or_default().search()?,
+            search: body
+                .query
+                .map_or_else(Query::default, |Object(query)| query)
+                .search()?,
             after: after(&body.cursor.unwrap_or_default())?,
             limit: limit.ok_or_else(wrong)?,
         })
@@ -122,7 +125,7 @@ impl Query {
             },
             operands: operands
                 .into_iter()
-                .map(SentOperand::operand)
+                .map(|Object(operand)| operand.operand())
                 .collect::<Result<_, _>>()?,
         })
     }
