@@ -1,7 +1,5 @@
 //! `auth-provider client …`
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +12,7 @@ use super::{
     output::{lines, table},
     secret::SecretArgs,
 };
+use crate::metadata::{self, Metadata};
 
 const NAME: &str = "clients";
 
@@ -135,7 +134,8 @@ struct Client {
     name: String,
     description: String,
     status: String,
-    metadata: BTreeMap<String, String>,
+    metadata: Metadata,
+    managed_by: Option<String>,
     created_at: i64,
     updated_at: i64,
     last_used_at: Option<i64>,
@@ -345,7 +345,7 @@ impl Client {
         let metadata: Vec<_> = self
             .metadata
             .iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .map(|(key, value)| format!("{key}={}", metadata::shown(value)))
             .collect();
         let out = &session.out;
         let built_in = if self.built_in {
@@ -358,6 +358,7 @@ impl Client {
             ("description", self.description.clone()),
             ("status", self.status.clone()),
             ("metadata", metadata.join(", ")),
+            ("managed by", self.managed_by.clone().unwrap_or_default()),
             ("built in", built_in.to_owned()),
             ("created", out.time(self.created_at)),
             ("updated", out.time(self.updated_at)),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Number, Value};
 
 use crate::{
+    client::SecretHash,
     keys::algorithm,
     metadata,
     policy_file::{MAX_TIME, MAX_TOKEN_LIFETIME},
@@ -287,6 +288,20 @@ impl TryFrom<String> for ScopeList {
         }
         let set = ScopeSet::from_str(&text);
         set.map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// The SHA-256 of a secret that was made elsewhere, in hexadecimal.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Sha256(pub SecretHash);
+
+impl TryFrom<String> for Sha256 {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let hash = SecretHash::from_hex(&text).map(Self);
+        hash.ok_or("write the SHA-256 of the secret as 64 hexadecimal digits")
     }
 }
 
