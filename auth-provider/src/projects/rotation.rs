@@ -5,7 +5,7 @@ use crate::{
     client::{CredentialId, CredentialKind, Secret},
     registry::{
         commit::Refusal,
-        credentials::{self, CredentialWish},
+        credentials::{self, ReplacementWish},
     },
     server::AuthServer,
 };
@@ -20,7 +20,7 @@ pub async fn start_rotation(
     id: &str,
 ) -> Result<(ProjectClient, Secret), Refusal> {
     let old = current(server, project, id).await?;
-    let (admin, wish) = (&project.admin, CredentialWish::default());
+    let (admin, wish) = (&project.admin, ReplacementWish::default());
     let made = credentials::start_rotation(server, admin, id, old.as_str(), wish, None).await?;
     let secret = made.body["client_secret"].as_str().unwrap_or_default();
     let secret = Secret::from(secret.to_owned());

@@ -123,8 +123,11 @@ macro_rules! project_store {
                 limit: usize,
             ) -> Result<(Vec<ProjectClient>, u64), StoreError> {
                 let (page, count, values) = projects::statements(search);
-                let mut page = sqlx::query(sqlx::AssertSqlSafe(page)).bind(project.as_str());
-                let mut count = sqlx::query(sqlx::AssertSqlSafe(count)).bind(project.as_str());
+                // There are as many statements as searches: prepared for good, they would drive out those of each day.
+                let page = sqlx::query(sqlx::AssertSqlSafe(page)).persistent(false);
+                let count = sqlx::query(sqlx::AssertSqlSafe(count)).persistent(false);
+                let mut page = page.bind(project.as_str());
+                let mut count = count.bind(project.as_str());
                 for value in values {
                     (page, count) = (page.bind(value), count.bind(value));
                 }

@@ -34,6 +34,7 @@ mod store_contract;
 mod store_contract_audit;
 mod store_contract_graph;
 mod store_contract_migration;
+mod store_contract_projects;
 mod store_contract_registry;
 mod stytch;
 mod support;

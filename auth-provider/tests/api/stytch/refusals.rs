@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{CLIENTS, refused, server, text};
-use crate::support::{Server, json};
+use crate::{
+    administrator::Administrator,
+    support::{Server, json},
+};
 
 const PATHS: [(Method, &str); 8] = [
     (Method::POST, ""),
@@ -241,4 +244,31 @@ async fn the_limits_hold_here_too() {
         assert_eq!(ask("wrong").await.unwrap().status(), 400);
     }
     assert_eq!(ask("wrong").await.unwrap().status(), 429);
+}
+
+/// Whoever gets a client's secret from a project must not wait under a name for the rights of another client.
+#[actix_web::test]
+async fn a_policy_gives_nothing_to_a_client_that_a_project_took_the_name_of() {
+    let server = server().await;
+    server.made(json!({"client_id": "billing"})).await;
+    let admin = Administrator::of(&server).await;
+    for (toml, status) in [
+        (
+            "[clients.billing]\n[resources.notes]\nscopes = { 'note.read' = '' }\n[[grants]]\nclient = 'billing'\nresource = 'notes'",
+            409,
+        ),
+        (
+            "[clients.billing]\n[resources.bills]\nowner = 'billing'",
+            409,
+        ),
+        ("[clients.billing]\nname = 'Billing'", 200),
+    ] {
+        let request = server
+            .post("/admin/v1/policy/apply")
+            .bearer_auth(&admin.token);
+        let request = request
+            .header("Content-Type", "application/toml")
+            .body(toml);
+        assert_eq!(request.send().await.unwrap().status(), status, "{toml}");
+    }
 }

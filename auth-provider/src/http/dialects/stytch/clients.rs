@@ -20,7 +20,7 @@ pub(super) async fn create(
     let (client, secret) = made.map_err(|refusal| request.refused(refusal))?;
     Ok(shown(
         &request,
-        with_secret(&client, "client_secret", &secret),
+        &with_secret(&client, "client_secret", &secret),
     ))
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Refused> {
     let client = projects::read(&server, &request.project, &request.client_id).await;
     let client = client.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(&request, view(&client)))
+    Ok(shown(&request, &view(&client)))
 }
 
 /// `PUT /v1/m2m/clients/{client_id}`: what is left out stays.
@@ -42,7 +42,7 @@ pub(super) async fn update(
     let (project, id) = (&request.project, &request.client_id);
     let client = projects::edit(&server, project, id, &request.body).await;
     let client = client.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(&request, view(&client)))
+    Ok(shown(&request, &view(&client)))
 }
 
 /// `DELETE /v1/m2m/clients/{client_id}`
@@ -65,7 +65,7 @@ pub(super) async fn start_rotation(
     let (client, secret) = made.map_err(|refusal| request.refused(refusal))?;
     Ok(shown(
         &request,
-        with_secret(&client, "next_client_secret", &secret),
+        &with_secret(&client, "next_client_secret", &secret),
     ))
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn finish_rotation(
 ) -> Result<HttpResponse, Refused> {
     let client = projects::finish_rotation(&server, &request.project, &request.client_id).await;
     let client = client.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(&request, view(&client)))
+    Ok(shown(&request, &view(&client)))
 }
 
 /// `POST /v1/m2m/clients/{client_id}/secrets/rotate/cancel`
@@ -86,10 +86,10 @@ pub(super) async fn cancel_rotation(
 ) -> Result<HttpResponse, Refused> {
     let client = projects::cancel_rotation(&server, &request.project, &request.client_id).await;
     let client = client.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(&request, view(&client)))
+    Ok(shown(&request, &view(&client)))
 }
 
-fn shown<B>(request: &FromProject<B>, client: Value) -> HttpResponse {
+fn shown<B>(request: &FromProject<B>, client: &Value) -> HttpResponse {
     answer(request.project.request_id(), json!({"m2m_client": client}))
 }
 
