@@ -43,12 +43,12 @@ pub struct NewClient {
 #[serde(default, deny_unknown_fields)]
 pub struct ClientChange {
     #[serde(deserialize_with = "given")]
-    name: Option<Name>,
+    pub name: Option<Name>,
     #[serde(deserialize_with = "given")]
-    description: Option<Description>,
+    pub description: Option<Description>,
     #[serde(deserialize_with = "given")]
-    status: Option<ClientStatus>,
-    metadata: MetadataChange,
+    pub status: Option<ClientStatus>,
+    pub metadata: MetadataChange,
 }
 
 impl ClientChange {
@@ -198,7 +198,7 @@ pub async fn edit(
     .await
 }
 
-fn apply(wish: &ClientChange, profile: &mut Profile) -> Result<(), Refusal> {
+pub(crate) fn apply(wish: &ClientChange, profile: &mut Profile) -> Result<(), Refusal> {
     let wish = wish.clone();
     if let Some(name) = wish.name {
         profile.name = name.into();

@@ -14,6 +14,7 @@ use crate::{
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
+    projects::ManagedClient,
     registry::{
         Arrow, Client, CredentialInfo, Credentials, Ending, Profile, Resource, Usage, Version,
     },
@@ -97,31 +98,21 @@ pub(super) fn client_id(row: &impl Columns) -> Result<ClientId, StoreError> {
 }
 
 pub(super) fn client(row: &impl Columns) -> Result<Client, StoreError> {
-    let (id, profile) = profile(row)?;
     Ok(Client {
-        id,
-        profile,
+        id: ClientId::parse(&row.text("id")?)
+            .map_err(|_| StoreError::Corrupt { what: "client id" })?,
+        profile: Profile {
+            name: row.text("name")?,
+            description: row.text("description")?,
+            status: status_of(row)?,
+            metadata: metadata(row)?,
+        },
         managed_by: maybe(row.maybe_text("managed_by")?, ResourceId::parse)?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         last_used_at: maybe_time(row, "last_used_at")?,
         version: Version::from_text(row.text("version")?),
     })
-}
-
-/// A client's id, and what is said of it.
-pub(super) fn profile(row: &impl Columns) -> Result<(ClientId, Profile), StoreError> {
-    let id = ClientId::parse(&row.text("id")?);
-    let profile = Profile {
-        name: row.text("name")?,
-        description: row.text("description")?,
-        status: status_of(row)?,
-        metadata: metadata(row)?,
-    };
-    Ok((
-        id.map_err(|_| StoreError::Corrupt { what: "client id" })?,
-        profile,
-    ))
 }
 
 fn metadata(row: &impl Columns) -> Result<Metadata, StoreError> {
@@ -157,6 +148,19 @@ pub(super) fn bearer(row: &impl Columns) -> Result<Bearer, StoreError> {
         credential: credential_id(&row.text("id")?)?,
         kind: credential_kind(row)?,
         expires_at: maybe_time(row, "expires_at")?,
+    })
+}
+
+pub(super) fn managed_client(row: &impl Columns) -> Result<ManagedClient, StoreError> {
+    Ok(ManagedClient {
+        id: client_id(row)?,
+        name: row.text("name")?,
+        description: row.text("description")?,
+        status: status_of(row)?,
+        scopes: scopes(row)?,
+        metadata: metadata(row)?,
+        last_four: row.maybe_text("last_four")?.unwrap_or_default(),
+        next_last_four: row.maybe_text("next_last_four")?,
     })
 }
 

@@ -15,7 +15,8 @@ use super::{
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
         Columns, algorithm_of, arrow, bearer, claims, client, client_id, credentials_of, ending,
-        hash, number, opaque_token, recorded, resource, revocation, stored_key, time, with_scopes,
+        hash, managed_client, number, opaque_token, recorded, resource, revocation, stored_key,
+        time, with_scopes,
     },
     steps::{Value, steps},
 };
@@ -27,7 +28,7 @@ use crate::{
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::Policy,
-    projects::{ProjectClient, search::Search},
+    projects::{ManagedClient, Search},
     registry::{
         Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},

@@ -9,8 +9,11 @@ use serde_json::{Map, Value};
 use super::error::Refused;
 use crate::{
     client::{ClientId, ClientStatus},
-    projects::{ChosenSecret, ClientChange, NewClient},
-    registry::values::{Description, MetadataChange, Name, ScopeNames},
+    projects::{ChosenSecret, NewClient, Update as Wish},
+    registry::{
+        clients::ClientChange,
+        values::{Description, Metadata, MetadataChange, Name, ScopeNames},
+    },
 };
 
 /// A body that a handler understands.
@@ -101,13 +104,16 @@ impl ProjectBody for NewClient {
             secret: body.client_secret,
             name: body.client_name.and_then(|MaybeName(name)| name),
             description: body.client_description,
-            scopes: body.scopes.unwrap_or_default(),
-            metadata: body.trusted_metadata.unwrap_or_default(),
+            scopes: body
+                .scopes
+                .map(|ScopeNames(scopes)| scopes)
+                .unwrap_or_default(),
+            metadata: without_nulls(body.trusted_metadata.unwrap_or_default()),
         })
     }
 }
 
-impl ProjectBody for ClientChange {
+impl ProjectBody for Wish {
     async fn read(
         request: &HttpRequest,
         payload: &mut Payload,
@@ -116,11 +122,13 @@ impl ProjectBody for ClientChange {
         let body: Update = json(&bytes(request, payload).await?)?;
         same_client(body.client_id.as_deref(), client_id)?;
         Ok(Self {
-            name: body.client_name,
-            description: body.client_description,
-            status: body.status,
-            scopes: body.scopes,
-            metadata: body.trusted_metadata.unwrap_or_default(),
+            client: ClientChange {
+                name: body.client_name,
+                description: body.client_description,
+                status: body.status,
+                metadata: body.trusted_metadata.unwrap_or_default(),
+            },
+            scopes: body.scopes.map(|ScopeNames(scopes)| scopes),
         })
     }
 }
@@ -135,6 +143,16 @@ impl ProjectBody for OnlyTheClient {
         same_client(body.client_id.as_deref(), client_id)?;
         Ok(body)
     }
+}
+
+/// What is to be removed from a new client is not there in the first place.
+fn without_nulls(MetadataChange(change): MetadataChange) -> Metadata {
+    let entries = change.into_iter();
+    Metadata(
+        entries
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect(),
+    )
 }
 
 fn same_client(in_body: Option<&str>, in_path: &str) -> Result<(), Refused> {

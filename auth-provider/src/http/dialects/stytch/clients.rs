@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::{answer, bodies::OnlyTheClient, error::Refused, from_project::FromProject};
 use crate::{
-    client::Secret,
-    projects::{self, ClientChange, NewClient, ProjectClient},
+    projects::{self, ManagedClient, NewClient, Update, WithSecret},
     server::AuthServer,
 };
 
@@ -16,12 +15,9 @@ pub(super) async fn create(
     mut request: FromProject<NewClient>,
 ) -> Result<HttpResponse, Refused> {
     let wish = std::mem::take(&mut request.body);
-    let made = projects::add(&server, &request.project, wish).await;
-    let (client, secret) = made.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(
-        &request,
-        &with_secret(&client, "client_secret", &secret),
-    ))
+    let made = projects::create(&server, &request.project, wish).await;
+    let made = made.map_err(|refusal| request.refused(refusal))?;
+    Ok(shown(&request, &with_secret(&made, "client_secret")))
 }
 
 /// `GET /v1/m2m/clients/{client_id}`
@@ -29,7 +25,7 @@ pub(super) async fn show(
     server: Data<AuthServer>,
     request: FromProject,
 ) -> Result<HttpResponse, Refused> {
-    let client = projects::read(&server, &request.project, &request.client_id).await;
+    let client = projects::get(&server, &request.project, &request.client_id).await;
     let client = client.map_err(|refusal| request.refused(refusal))?;
     Ok(shown(&request, &view(&client)))
 }
@@ -37,10 +33,10 @@ pub(super) async fn show(
 /// `PUT /v1/m2m/clients/{client_id}`: what is left out stays.
 pub(super) async fn update(
     server: Data<AuthServer>,
-    request: FromProject<ClientChange>,
+    request: FromProject<Update>,
 ) -> Result<HttpResponse, Refused> {
     let (project, id) = (&request.project, &request.client_id);
-    let client = projects::edit(&server, project, id, &request.body).await;
+    let client = projects::update(&server, project, id, &request.body).await;
     let client = client.map_err(|refusal| request.refused(refusal))?;
     Ok(shown(&request, &view(&client)))
 }
@@ -53,7 +49,7 @@ pub(super) async fn remove(
     let removed = projects::remove(&server, &request.project, &request.client_id).await;
     let id = removed.map_err(|refusal| request.refused(refusal))?;
     let members = json!({"client_id": id.as_str()});
-    Ok(answer(request.project.request_id(), members))
+    Ok(answer(request.request_id(), members))
 }
 
 /// `POST /v1/m2m/clients/{client_id}/secrets/rotate/start`
@@ -62,11 +58,8 @@ pub(super) async fn start_rotation(
     request: FromProject<OnlyTheClient>,
 ) -> Result<HttpResponse, Refused> {
     let made = projects::start_rotation(&server, &request.project, &request.client_id).await;
-    let (client, secret) = made.map_err(|refusal| request.refused(refusal))?;
-    Ok(shown(
-        &request,
-        &with_secret(&client, "next_client_secret", &secret),
-    ))
+    let made = made.map_err(|refusal| request.refused(refusal))?;
+    Ok(shown(&request, &with_secret(&made, "next_client_secret")))
 }
 
 /// `POST /v1/m2m/clients/{client_id}/secrets/rotate`
@@ -90,25 +83,25 @@ pub(super) async fn cancel_rotation(
 }
 
 fn shown<B>(request: &FromProject<B>, client: &Value) -> HttpResponse {
-    answer(request.project.request_id(), json!({"m2m_client": client}))
+    answer(request.request_id(), json!({"m2m_client": client}))
 }
 
 /// A client without its secrets. Typed libraries want every member, and a text in all but the last.
-pub(super) fn view(client: &ProjectClient) -> Value {
+pub(super) fn view(client: &ManagedClient) -> Value {
     json!({
         "client_id": client.id.as_str(),
         "client_name": client.name,
         "client_description": client.description,
         "status": client.status.as_str(),
         "scopes": client.scopes.iter().collect::<Vec<_>>(),
-        "client_secret_last_four": client.secret_ends_with,
+        "client_secret_last_four": client.last_four,
         "trusted_metadata": client.metadata,
-        "next_client_secret_last_four": client.next_secret_ends_with,
+        "next_client_secret_last_four": client.next_last_four,
     })
 }
 
-fn with_secret(client: &ProjectClient, name: &str, secret: &Secret) -> Value {
-    let mut view = view(client);
-    view[name] = Value::from(secret.expose());
+fn with_secret(made: &WithSecret, name: &str) -> Value {
+    let mut view = view(&made.client);
+    view[name] = Value::from(made.secret.expose());
     view
 }

@@ -41,7 +41,7 @@ impl<B: ProjectBody + 'static> FromRequest for FromProject<B> {
             let client_id = request.match_info().query("client_id").to_owned();
             let body = B::read(&request, &mut payload, &client_id).await;
             Ok(Self {
-                body: body.map_err(|refused| refused.under(project.request_id()))?,
+                body: body.map_err(|refused| refused.under(&project.origin().request_id))?,
                 project,
                 client_id,
             })
@@ -52,7 +52,12 @@ impl<B: ProjectBody + 'static> FromRequest for FromProject<B> {
 impl<B> FromProject<B> {
     /// A refusal of what was asked.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
-        Refused::from(refusal).under(self.project.request_id())
+        Refused::from(refusal).under(self.request_id())
+    }
+
+    /// The name that the audit log has for the request.
+    pub(super) fn request_id(&self) -> &str {
+        &self.project.origin().request_id
     }
 }
 

@@ -14,23 +14,13 @@ use super::{
 };
 use crate::{
     client::ClientId,
-    projects::search::{self, MOST_OPERANDS, MOST_TEXTS, Operand, Operator, Search},
+    projects::{self, MOST_FOUND, MOST_OPERANDS, MOST_TEXTS, Operand, Operator, Search},
     registry::values::{MAX_SCOPES, Whole},
     server::AuthServer,
 };
 
-/// The largest page.
-const MAX: usize = 1000;
-
 /// The page of who names no size.
 const DEFAULT: usize = 100;
-
-/// Which clients, and which page of them.
-pub(super) struct PageOf {
-    search: Search,
-    after: String,
-    limit: usize,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,62 +63,49 @@ enum Filter {
 /// `POST /v1/m2m/clients/search`
 pub(super) async fn search(
     server: Data<AuthServer>,
-    request: FromProject<PageOf>,
+    request: FromProject<Search>,
 ) -> Result<HttpResponse, Refused> {
-    let PageOf {
-        search,
-        after,
-        limit,
-    } = &request.body;
-    let page = search::search(&server, &request.project, search, after, *limit).await;
+    let page = projects::search(&server, &request.project, &request.body).await;
     let page = page.map_err(|refusal| request.refused(refusal))?;
     let members = json!({
         "m2m_clients": page.clients.iter().map(view).collect::<Vec<_>>(),
         "results_metadata": {
             "total": page.total,
-            "next_cursor": page.next_after.as_ref().map(cursor),
+            "next_cursor": page.next.as_ref().map(cursor),
         },
     });
-    Ok(answer(request.project.request_id(), members))
+    Ok(answer(request.request_id(), members))
 }
 
-impl ProjectBody for PageOf {
+impl ProjectBody for Search {
     async fn read(request: &HttpRequest, payload: &mut Payload, _: &str) -> Result<Self, Refused> {
         let body: Body = maybe_json(request, payload).await?;
         let limit = body
             .limit
             .map_or(Ok(DEFAULT), |Whole(limit)| usize::try_from(limit));
-        let limit = limit.ok().filter(|limit| (1..=MAX).contains(limit));
-        let wrong = || Refused::bad_request(format!("limit: write a number from 1 to {MAX}"));
+        let limit = limit.ok().filter(|limit| (1..=MOST_FOUND).contains(limit));
+        let wrong =
+            || Refused::bad_request(format!("limit: write a number from 1 to {MOST_FOUND}"));
+        let query = body.query.map(|Object(query)| query).unwrap_or_default();
         Ok(Self {
-            search: body
-                .query
-                .map_or_else(Query::default, |Object(query)| query)
-                .search()?,
+            operator: match query.operator {
+                None | Some(SentOperator::And) => Operator::And,
+                Some(SentOperator::Or) => Operator::Or,
+            },
+            operands: operands(query.operands.unwrap_or_default())?,
             after: after(&body.cursor.unwrap_or_default())?,
             limit: limit.ok_or_else(wrong)?,
         })
     }
 }
 
-impl Query {
-    fn search(self) -> Result<Search, Refused> {
-        let operands = self.operands.unwrap_or_default();
-        if operands.len() > MOST_OPERANDS {
-            let why = format!("operands: write at most {MOST_OPERANDS}");
-            return Err(Refused::bad_request(why));
-        }
-        Ok(Search {
-            operator: match self.operator {
-                None | Some(SentOperator::And) => Operator::And,
-                Some(SentOperator::Or) => Operator::Or,
-            },
-            operands: operands
-                .into_iter()
-                .map(|Object(operand)| operand.operand())
-                .collect::<Result<_, _>>()?,
-        })
+fn operands(sent: Vec<Object<SentOperand>>) -> Result<Vec<Operand>, Refused> {
+    if sent.len() > MOST_OPERANDS {
+        let why = format!("operands: write at most {MOST_OPERANDS}");
+        return Err(Refused::bad_request(why));
     }
+    let operands = sent.into_iter().map(|Object(operand)| operand.operand());
+    operands.collect()
 }
 
 impl SentOperand {
@@ -143,9 +120,9 @@ impl SentOperand {
             )));
         }
         Ok(match self.filter_name {
-            Filter::ClientId => Operand::ids(texts),
-            Filter::ClientName => Operand::names(texts),
-            Filter::Scopes => Operand::scopes(&texts),
+            Filter::ClientId => Operand::Ids(texts),
+            Filter::ClientName => Operand::Names(texts),
+            Filter::Scopes => Operand::Scopes(texts),
         })
     }
 }
@@ -155,13 +132,13 @@ fn cursor(last: &ClientId) -> String {
     URL_SAFE_NO_PAD.encode(last.as_str())
 }
 
-fn after(cursor: &str) -> Result<String, Refused> {
+fn after(cursor: &str) -> Result<Option<ClientId>, Refused> {
     if cursor.is_empty() {
-        return Ok(String::new());
+        return Ok(None);
     }
     let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
     let id = decoded.and_then(|bytes| ClientId::try_from(String::from_utf8(bytes).ok()?).ok());
     let wrong =
         || Refused::bad_request("cursor: send the next_cursor of the page before, or leave it out");
-    Ok(id.ok_or_else(wrong)?.as_str().to_owned())
+    id.ok_or_else(wrong).map(Some)
 }
