@@ -101,8 +101,11 @@ pub(super) fn found(search: &Search) -> (String, String, Vec<&str>) {
 
 fn condition<'s>(operand: &'s Operand, values: &mut Vec<&'s str>) -> String {
     let (Operand::Ids(texts) | Operand::Names(texts) | Operand::Scopes(texts)) = operand;
-    // Nothing of a client has a control character, and one of the databases takes no zero.
-    let possible = |text: &&String| !text.chars().any(char::is_control);
+    // Nothing of a client has a control character, and one of the databases takes no zero. No scope has a space, which
+    // stands between two of them.
+    let is_scope = matches!(operand, Operand::Scopes(_));
+    let cannot_be = |c: char| c.is_control() || (is_scope && c == ' ');
+    let possible = |text: &&String| !text.chars().any(cannot_be);
     let numbers = texts.iter().filter(possible).map(|text| {
         values.push(text);
         format!("${}", values.len() + 1)

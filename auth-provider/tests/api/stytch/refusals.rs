@@ -272,3 +272,22 @@ async fn a_policy_gives_nothing_to_a_client_that_a_project_took_the_name_of() {
         assert_eq!(request.send().await.unwrap().status(), status, "{toml}");
     }
 }
+
+#[actix_web::test]
+async fn a_client_with_rights_over_the_server_is_not_the_projects_to_change() {
+    let server = server().await;
+    server.made(json!({"client_id": "raised"})).await;
+    let admin = Administrator::of(&server).await;
+    let grant = json!({"client_id": "raised", "resource": "auth-provider", "scopes": ["clients:read"]});
+    admin.post("/grants", &grant).await;
+    for (method, path, body) in [
+        (Method::PUT, "", json!({"status": "inactive"})),
+        (Method::DELETE, "", json!({})),
+        (Method::POST, "/secrets/rotate/start", json!({})),
+    ] {
+        let path = format!("{CLIENTS}/raised{path}");
+        let answer = server.send(method, &path, &body).await;
+        refused(answer, 403, "forbidden").await;
+    }
+    assert_eq!(server.shown("raised").await["status"], "active");
+}
