@@ -83,6 +83,8 @@ pub struct OAuthError {
     why: Option<Box<Why>>,
     source: Option<Box<dyn Error + Send + Sync>>,
     exhausted: Option<Box<Exhausted>>,
+    /// Whether a 401 asks for a bearer, and not for a client's id and secret.
+    bearer: bool,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl OAuthError {
             why: None,
             source: None,
             exhausted: None,
+            bearer: false,
         }
     }
 
@@ -159,6 +162,13 @@ impl OAuthError {
         if let Some(why) = &mut self.why {
             why.resource = Some(resource);
         }
+        self
+    }
+
+    /// Says that the endpoint takes a bearer: its challenge has the reason (RFC 6750 section 3).
+    #[must_use]
+    pub fn for_bearer(mut self) -> Self {
+        self.bearer = true;
         self
     }
 
@@ -301,9 +311,28 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
+<<<<<<< HEAD
         let told = self.told();
         let mut answer = HttpResponse::build(told.status);
         for header in told.headers {
+=======
+        self.log();
+        let mut answer = HttpResponse::build(self.status);
+        answer
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::PRAGMA, "no-cache"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.insert_header((header::RETRY_AFTER, "1"));
+        }
+        for header in self
+            .exhausted
+            .iter()
+            .flat_map(|exhausted| exhausted.headers())
+        {
+>>>>>>> main
             answer.insert_header(header);
         }
         answer.json(json!({
@@ -324,6 +353,7 @@ pub struct Told {
 }
 
 impl OAuthError {
+<<<<<<< HEAD
     /// What the caller reads. The log gets the rest.
     pub fn told(&self) -> Told {
         self.log();
@@ -355,6 +385,20 @@ impl OAuthError {
             request_id: self.request_id.clone(),
             headers,
         }
+=======
+    fn challenge(&self) -> String {
+        if !self.bearer {
+            return "Basic realm=\"auth-provider\", charset=\"UTF-8\"".to_owned();
+        }
+        let code = match self.code {
+            ErrorCode::InvalidClient => "invalid_token",
+            code => code.as_str(),
+        };
+        let description = printable(&self.description);
+        format!(
+            "Bearer realm=\"auth-provider\", error=\"{code}\", error_description=\"{description}\""
+        )
+>>>>>>> main
     }
 
     /// The caller has the request id, the log has the rest.

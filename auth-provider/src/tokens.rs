@@ -14,11 +14,13 @@ use crate::{
     keys::{Signer, TokenType},
     metadata::Metadata,
     own_token::{self, OwnToken},
-    policy::{self, Wish},
+    policy,
     registry::explanations::explained,
     resource::{TokenFormat, TokenProfile},
     server::AuthServer,
 };
+
+pub use policy::Wish;
 
 /// A token that was issued, and what its client is told about it.
 #[derive(Debug)]
@@ -95,6 +97,20 @@ pub async fn issue(
     origin: &Origin,
     wish: &Wish,
 ) -> Result<Issued, OAuthError> {
+    issue_for_at_most(u64::MAX, server, caller, origin, wish).await
+}
+
+/// The same, with a token that lives for `longest` seconds, or for less where [`issue`] would give it less.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn issue_for_at_most(
+    longest: u64,
+    server: &AuthServer,
+    caller: &Authenticated,
+    origin: &Origin,
+    wish: &Wish,
+) -> Result<Issued, OAuthError> {
     let now = server.clock.now();
     let client = &caller.client;
     let allowed = match policy::decide(client, wish, now) {
@@ -113,6 +129,7 @@ pub async fn issue(
     let expires_in = allowed
         .grant
         .token_lifetime
+        .min(longest)
         .min(until_grant_ends)
         .min(until_key_is_gone);
     let mut token = OwnToken {

@@ -13,7 +13,11 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use m2m::service::{media_type, read_body};
+use m2m::{
+    TokenError,
+    actix::bearer_token,
+    service::{media_type, read_body},
+};
 
 use super::{
     address::caller_address,
@@ -23,7 +27,7 @@ use super::{
 use crate::{
     address::CallerAddress,
     audit::{Action, Origin},
-    client::ClientRecord,
+    client::{ClientRecord, CredentialKind},
     clients::{self, Authenticated},
     error::{ErrorCode, OAuthError},
     server::AuthServer,
@@ -162,13 +166,45 @@ async fn authenticate(
 ) -> Result<Authenticated, OAuthError> {
     let address = caller_address(request, server);
     let caller = clients::authenticate(server, address, id, secret).await?;
+    within_limits(server, request, caller)
+}
+
+fn within_limits(
+    server: &AuthServer,
+    request: &HttpRequest,
+    caller: Authenticated,
+) -> Result<Authenticated, OAuthError> {
     let client = &caller.client.id;
     limited::of_client(request, &server.limits.clients, client)
         .map_err(|exhausted| OAuthError::from(exhausted).of_client(client))?;
     Ok(caller)
 }
 
-async fn read_params(request: &HttpRequest, payload: &mut Payload) -> Result<Params, OAuthError> {
+/// Who sends a request that has nothing but a bearer of this kind to say so, in its `Authorization` header.
+pub(super) async fn bearer_of(
+    server: &AuthServer,
+    request: &HttpRequest,
+    kind: CredentialKind,
+) -> Result<(Authenticated, Origin), OAuthError> {
+    let bearer = bearer_token(request).map_err(|error| match error {
+        TokenError::InvalidRequest(what) => OAuthError::invalid_request(what),
+        _ => OAuthError::new(
+            ErrorCode::InvalidClient,
+            "send the token in the header Authorization: Bearer",
+        ),
+    })?;
+    let address = caller_address(request, server);
+    let caller = clients::authenticate_bearer(server, address, bearer, kind).await?;
+    let caller = within_limits(server, request, caller)?;
+    let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
+    Ok((caller, origin))
+}
+
+/// The parameters of a body, as a form or as JSON.
+pub(super) async fn read_params(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<Params, OAuthError> {
     // A URL ends up in logs and histories (RFC 6749 section 2.3.1): better to refuse than to read half.
     if !request.query_string().is_empty() {
         return Err(OAuthError::invalid_request(

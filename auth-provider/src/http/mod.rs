@@ -16,7 +16,7 @@ mod params;
 mod registration;
 
 use actix_web::{
-    FromRequest, Handler, Responder, ResponseError, Route,
+    FromRequest, Handler, HttpResponse, Responder, ResponseError, Route,
     http::{
         StatusCode,
         header::{self, HeaderValue},
@@ -25,6 +25,7 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Readiness, health_routes};
+use serde::Serialize;
 use url::Url;
 
 pub use discovery::metadata;
@@ -69,6 +70,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
             get(cfg, path, discovery::serve_key_set);
         }
         get(cfg, "/metrics", metrics::serve);
+        cfg.configure(dialects::routes);
         cfg.configure(admin::routes);
         cfg.configure(dialects::routes);
         let store = server.clone();
@@ -127,6 +129,13 @@ where
             .route(web::head().to(handler))
             .default_service(wrong_method("GET, HEAD")),
     );
+}
+
+/// An answer that has a secret in it, which nobody on its way is to keep.
+fn uncached(answer: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(answer)
 }
 
 /// An OAuth client expects an OAuth error, also when it used the wrong method.

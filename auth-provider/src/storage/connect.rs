@@ -104,6 +104,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 include_str!("../../migrations/postgres/0004_opaque_token.sql"),
                 include_str!("../../migrations/postgres/0005_administration.sql"),
                 include_str!("../../migrations/postgres/0006_dialects.sql"),
+                include_str!("../../migrations/postgres/0007_stretches.sql"),
             ];
             migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
@@ -162,19 +163,21 @@ async fn open_sqlite(
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
         include_str!("../../migrations/sqlite/0005_administration.sql"),
         include_str!("../../migrations/sqlite/0006_dialects.sql"),
+        include_str!("../../migrations/sqlite/0007_stretches.sql"),
     ];
     migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "registry",
     "key rotation",
     "revocation",
     "opaque token",
     "administration",
     "dialects",
+    "stretches",
 ];
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {

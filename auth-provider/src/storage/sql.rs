@@ -287,13 +287,19 @@ macro_rules! sql_store {
     };
 }
 
-/// `$snapshot` begins a transaction whose reads all see the same moment.
+/// `$snapshot` begins a transaction whose reads all see the same moment. `$numbered`: whether a parameter in a long list is
+/// written with its number.
 macro_rules! whole_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal,
+     $numbered:literal) => {
         sql_store!($store, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
+<<<<<<< HEAD
         project_store!($store, $snapshot);
         audit_store!($store, $database, $begin, $order);
+=======
+        audit_store!($store, $database, $begin, $order, $numbered);
+>>>>>>> main
     };
 }
 
@@ -302,12 +308,14 @@ whole_store!(
     sqlx::Sqlite,
     "BEGIN IMMEDIATE",
     "SELECT 1",
-    "BEGIN DEFERRED"
+    "BEGIN DEFERRED",
+    false
 );
 whole_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
     "LOCK TABLE audit_event IN SHARE ROW EXCLUSIVE MODE",
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    true
 );

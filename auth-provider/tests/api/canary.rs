@@ -107,6 +107,7 @@ const SURFACE: &[Place] = &[
     place("/auth/jwt/jwks.json", &[], &[], &[]),
     place("/auth/.well-known/jwks.json", &[], &[], &[]),
     place("/metrics", &[], &[], &[]),
+    place("/accesstoken", &["target"], &[], &["target"]),
     place("/clients/register", METADATA, METADATA, &[]),
     place("/clients/register/{client_id}", METADATA, METADATA, &[]),
     place("/v1/m2m/clients", PROJECT, PROJECT, &[]),

@@ -1,6 +1,7 @@
 //! The server as its callers see it: real servers on free ports, a clock that stands still.
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
+mod accesstoken;
 mod admin_clients;
 mod admin_concurrency;
 mod admin_credentials;
