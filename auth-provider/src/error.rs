@@ -311,28 +311,9 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
-<<<<<<< HEAD
         let told = self.told();
         let mut answer = HttpResponse::build(told.status);
         for header in told.headers {
-=======
-        self.log();
-        let mut answer = HttpResponse::build(self.status);
-        answer
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::PRAGMA, "no-cache"));
-        if self.status == StatusCode::UNAUTHORIZED {
-            answer.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
-        }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.insert_header((header::RETRY_AFTER, "1"));
-        }
-        for header in self
-            .exhausted
-            .iter()
-            .flat_map(|exhausted| exhausted.headers())
-        {
->>>>>>> main
             answer.insert_header(header);
         }
         answer.json(json!({
@@ -353,7 +334,6 @@ pub struct Told {
 }
 
 impl OAuthError {
-<<<<<<< HEAD
     /// What the caller reads. The log gets the rest.
     pub fn told(&self) -> Told {
         self.log();
@@ -362,8 +342,8 @@ impl OAuthError {
             (header::PRAGMA, HeaderValue::from_static("no-cache")),
         ];
         if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = "Basic realm=\"auth-provider\", charset=\"UTF-8\"";
-            let challenge = HeaderValue::from_static(challenge);
+            let challenge = HeaderValue::from_str(&self.challenge());
+            let challenge = challenge.expect("a challenge is printable ASCII");
             headers.push((header::WWW_AUTHENTICATE, challenge));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -385,7 +365,8 @@ impl OAuthError {
             request_id: self.request_id.clone(),
             headers,
         }
-=======
+    }
+
     fn challenge(&self) -> String {
         if !self.bearer {
             return "Basic realm=\"auth-provider\", charset=\"UTF-8\"".to_owned();
@@ -398,7 +379,6 @@ impl OAuthError {
         format!(
             "Bearer realm=\"auth-provider\", error=\"{code}\", error_description=\"{description}\""
         )
->>>>>>> main
     }
 
     /// The caller has the request id, the log has the rest.

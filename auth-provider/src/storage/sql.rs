@@ -294,12 +294,8 @@ macro_rules! whole_store {
      $numbered:literal) => {
         sql_store!($store, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
-<<<<<<< HEAD
         project_store!($store, $snapshot);
-        audit_store!($store, $database, $begin, $order);
-=======
         audit_store!($store, $database, $begin, $order, $numbered);
->>>>>>> main
     };
 }
 

@@ -98,10 +98,9 @@ fn the_surface_decides_nothing() {
     }
 }
 
-<<<<<<< HEAD
-/// A dialect says the same in other words: it asks for what the core offers, and does none of it itself.
+/// Another system's endpoints look different and are the same: they are decided where all are.
 #[test]
-fn a_dialect_translates_and_does_nothing_else() {
+fn a_dialect_translates_and_nothing_more() {
     let words = [
         "store",
         "storage",
@@ -113,12 +112,6 @@ fn a_dialect_translates_and_does_nothing_else() {
         "SecretHash",
     ];
     for word in words {
-=======
-/// Another system's endpoints look different and are the same: they are decided where all are.
-#[test]
-fn a_dialect_translates_and_nothing_more() {
-    for word in ["store", "storage", "keys", "policy::", "sign"] {
->>>>>>> main
         let found = mentioning(word);
         assert!(
             found.iter().all(|file| !file.starts_with("http/dialects/")),

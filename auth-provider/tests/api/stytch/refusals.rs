@@ -278,7 +278,8 @@ async fn a_client_with_rights_over_the_server_is_not_the_projects_to_change() {
     let server = server().await;
     server.made(json!({"client_id": "raised"})).await;
     let admin = Administrator::of(&server).await;
-    let grant = json!({"client_id": "raised", "resource": "auth-provider", "scopes": ["clients:read"]});
+    let grant =
+        json!({"client_id": "raised", "resource": "auth-provider", "scopes": ["clients:read"]});
     admin.post("/grants", &grant).await;
     for (method, path, body) in [
         (Method::PUT, "", json!({"status": "inactive"})),
