@@ -4,7 +4,10 @@ use std::{borrow::Cow, error::Error, fmt, net::IpAddr};
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 use serde_json::json;
 use tracing::{debug, error, info};
@@ -308,33 +311,62 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.log();
-        let mut answer = HttpResponse::build(self.status);
-        answer
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::PRAGMA, "no-cache"));
-        if self.status == StatusCode::UNAUTHORIZED {
-            answer.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
-        }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.insert_header((header::RETRY_AFTER, "1"));
-        }
-        for header in self
-            .exhausted
-            .iter()
-            .flat_map(|exhausted| exhausted.headers())
-        {
+        let told = self.told();
+        let mut answer = HttpResponse::build(told.status);
+        for header in told.headers {
             answer.insert_header(header);
         }
         answer.json(json!({
-            "error": self.code.as_str(),
-            "error_description": printable(&self.description),
-            "request_id": self.request_id,
+            "error": told.code,
+            "error_description": told.description,
+            "request_id": told.request_id,
         }))
     }
 }
 
+/// What the caller reads of an [`OAuthError`], for those who put it into another shape.
+pub struct Told {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub description: String,
+    pub request_id: String,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
 impl OAuthError {
+    /// What the caller reads. The log gets the rest.
+    pub fn told(&self) -> Told {
+        self.log();
+        let mut headers = vec![
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (header::PRAGMA, HeaderValue::from_static("no-cache")),
+        ];
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_str(&self.challenge());
+            let challenge = challenge.expect("a challenge is printable ASCII");
+            headers.push((header::WWW_AUTHENTICATE, challenge));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        let exhausted = self.exhausted.iter();
+        headers.extend(
+            exhausted
+                .flat_map(|exhausted| exhausted.headers())
+                .filter_map(|(name, value)| {
+                    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                    Some((name, HeaderValue::from_str(&value).ok()?))
+                }),
+        );
+        Told {
+            status: self.status,
+            code: self.code.as_str(),
+            description: printable(&self.description),
+            request_id: self.request_id.clone(),
+            headers,
+        }
+    }
+
     fn challenge(&self) -> String {
         if !self.bearer {
             return "Basic realm=\"auth-provider\", charset=\"UTF-8\"".to_owned();

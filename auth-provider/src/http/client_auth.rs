@@ -49,6 +49,9 @@ pub(super) trait Form: Sized {
     /// Whether what is asked leaves an event of its own, which tells of the use of the credential.
     const IS_NOTED: bool = false;
 
+    /// Whether the client's secret comes in the body only. A header that authenticates is somebody else's then.
+    const SECRET_IN_BODY: bool = false;
+
     fn read(params: &mut Params) -> Result<Self, OAuthError>;
 }
 
@@ -87,7 +90,11 @@ async fn read<F: Form>(
     payload: &mut Payload,
 ) -> Result<(Authenticated, F), OAuthError> {
     let mut params = read_params(request, payload).await?;
-    let credentials = credentials(request.headers(), &mut params)?;
+    let credentials = if F::SECRET_IN_BODY {
+        credentials(&HeaderMap::new(), &mut params)?
+    } else {
+        credentials(request.headers(), &mut params)?
+    };
     let caller = authenticate(server, request, &credentials).await?;
     let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
     Ok((caller, form))
@@ -276,16 +283,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Reads `Basic base64(id:secret)`, in which both halves are form-encoded (RFC 6749 section 2.3.1).
 fn basic(header: &[u8]) -> Option<Credentials> {
+    let (id, secret) = basic_halves(header)?;
+    Some(Credentials {
+        id: form_decode(&id).ok()?,
+        secret: form_decode(&secret).ok()?,
+    })
+}
+
+/// Reads `Basic base64(id:secret)` as RFC 7617 has it, without any encoding of the halves.
+pub(super) fn basic_halves(header: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (scheme, encoded) = str::from_utf8(header).ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = BASE64.decode(encoded.trim_matches(' ')).ok()?;
+    let mut decoded = BASE64.decode(encoded.trim_matches(' ')).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
-    Some(Credentials {
-        id: form_decode(&decoded[..colon]).ok()?,
-        secret: form_decode(&decoded[colon + 1..]).ok()?,
-    })
+    let secret = decoded.split_off(colon + 1);
+    decoded.truncate(colon);
+    Some((decoded, secret))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderValue},
     },
-    middleware::from_fn,
+    middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Readiness, health_routes};
@@ -72,6 +72,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(dialects::routes);
         cfg.configure(admin::routes);
+        cfg.configure(dialects::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
@@ -96,6 +97,11 @@ pub fn below_issuer(public_url: &Url, path: &str) -> String {
         "{}{ISSUER_PATH}{path}",
         public_url.as_str().trim_end_matches('/')
     )
+}
+
+/// Keeps answers out of caches, but for those that say themselves how long they may be kept.
+fn not_cached() -> DefaultHeaders {
+    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))
 }
 
 fn post<F, Args>(cfg: &mut ServiceConfig, path: &str, handler: F)

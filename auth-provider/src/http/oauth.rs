@@ -142,16 +142,22 @@ impl Form for TokenRequest {
     const IS_NOTED: bool = true;
 
     fn read(params: &mut Params) -> Result<Self, OAuthError> {
-        match params.text("grant_type")?.as_deref() {
-            Some("client_credentials") => Ok(Self::ClientCredentials(wish(params)?)),
-            Some(_) => Err(OAuthError::new(
-                ErrorCode::UnsupportedGrantType,
-                "this server grants client_credentials only",
-            )),
-            None => Err(OAuthError::invalid_request(
-                "grant_type=client_credentials is missing",
-            )),
-        }
+        client_credentials(params)?;
+        Ok(Self::ClientCredentials(wish(params)?))
+    }
+}
+
+/// Takes `grant_type`, of which there is one.
+pub(super) fn client_credentials(params: &mut Params) -> Result<(), OAuthError> {
+    match params.text("grant_type")?.as_deref() {
+        Some("client_credentials") => Ok(()),
+        Some(_) => Err(OAuthError::new(
+            ErrorCode::UnsupportedGrantType,
+            "this server grants client_credentials only",
+        )),
+        None => Err(OAuthError::invalid_request(
+            "grant_type=client_credentials is missing",
+        )),
     }
 }
 
@@ -168,6 +174,6 @@ fn wish(params: &mut Params) -> Result<Wish, OAuthError> {
     }
     Ok(Wish {
         resource: named.pop(),
-        scopes: params.scope()?,
+        scopes: params.scope("scope")?,
     })
 }

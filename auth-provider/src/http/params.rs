@@ -80,9 +80,9 @@ impl Params {
         Ok(texts)
     }
 
-    /// Takes `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
-    pub(super) fn scope(&mut self) -> Result<Option<ScopeSet>, OAuthError> {
-        let scopes = match self.0.remove("scope") {
+    /// Takes scopes, mostly `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
+    pub(super) fn scope(&mut self, name: &'static str) -> Result<Option<ScopeSet>, OAuthError> {
+        let scopes = match self.0.remove(name) {
             Some(Value::Array(tokens)) => {
                 let tokens = tokens
                     .iter()
@@ -92,7 +92,7 @@ impl Params {
             Some(Value::String(text)) => text.parse(),
             None | Some(Value::Null) => return Ok(None),
             Some(_) => {
-                let expected = "scope must be a string or an array of strings";
+                let expected = format!("{name} must be a string or an array of strings");
                 return Err(OAuthError::invalid_request(expected));
             }
         };
@@ -192,7 +192,7 @@ mod tests {
         let mut json =
             Params::from_json(br#"{"scope":["b","a"],"resource":["x"],"n":null}"#).unwrap();
         let mut form = Params::from_form(b"scope=a+b&resource=x").unwrap();
-        assert_eq!(json.scope().unwrap(), form.scope().unwrap());
+        assert_eq!(json.scope("scope").unwrap(), form.scope("scope").unwrap());
         assert_eq!(
             json.texts("resource").unwrap(),
             form.texts("resource").unwrap()
@@ -220,7 +220,10 @@ mod tests {
             r#"{"scope":"a  b"}"#,
         ] {
             assert!(
-                Params::from_json(body.as_bytes()).unwrap().scope().is_err(),
+                Params::from_json(body.as_bytes())
+                    .unwrap()
+                    .scope("scope")
+                    .is_err(),
                 "{body}"
             );
         }

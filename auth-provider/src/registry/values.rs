@@ -29,6 +29,12 @@ macro_rules! checked_text {
         #[serde(try_from = "String")]
         pub struct $name(String);
 
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl TryFrom<String> for $name {
             type Error = TextError;
 

@@ -28,7 +28,7 @@ use crate::{
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::Policy,
-    projects::ManagedClient,
+    projects::{ManagedClient, Search},
     registry::{
         Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},
@@ -294,7 +294,7 @@ macro_rules! whole_store {
      $numbered:literal) => {
         sql_store!($store, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
-        project_store!($store);
+        project_store!($store, $snapshot);
         audit_store!($store, $database, $begin, $order, $numbered);
     };
 }

@@ -110,6 +110,42 @@ const SURFACE: &[Place] = &[
     place("/accesstoken", &["target"], &[], &["target"]),
     place("/clients/register", METADATA, METADATA, &[]),
     place("/clients/register/{client_id}", METADATA, METADATA, &[]),
+    place("/v1/m2m/clients", PROJECT, PROJECT, &[]),
+    place("/v1/m2m/clients/", PROJECT, PROJECT, &[]),
+    place(
+        "/v1/m2m/clients/search",
+        &["cursor", "limit", "query"],
+        &[],
+        &[],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}",
+        PROJECT,
+        PROJECT,
+        &["client_id"],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}/secrets/rotate",
+        PROJECT,
+        PROJECT,
+        &[],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}/secrets/rotate/start",
+        PROJECT,
+        PROJECT,
+        &[],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}/secrets/rotate/cancel",
+        PROJECT,
+        PROJECT,
+        &[],
+    ),
+    place("/v1/public/{project}/oauth2/token", OAUTH, &[], &[]),
+    place("/v1/sessions/jwks/{project}", &[], &[], &["project_id"]),
+    place("/v1/b2b/sessions/jwks/{project}", &[], &[], &[]),
+    place("/v1", &[], &[], &[]),
     place("/health", &[], &[], &[]),
     place("/ready", &[], &[], &[]),
     place("/{nothing}", &[], &[], &[]),
@@ -127,6 +163,16 @@ const METADATA: &[&str] = &[
     "jwks_uri",
     "client_id",
     "client_secret",
+];
+
+const PROJECT: &[&str] = &[
+    "client_id",
+    "client_secret",
+    "client_name",
+    "client_description",
+    "status",
+    "scopes",
+    "trusted_metadata",
 ];
 
 /// Below `/admin/v1`.

@@ -2,10 +2,12 @@
 //! is decided where it always is, so that callers can be moved over before they are rewritten.
 
 mod mesh;
+mod stytch;
 
 use actix_web::web::ServiceConfig;
 
 /// Adds the routes of all dialects.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
     cfg.configure(mesh::routes);
+    cfg.configure(stytch::routes);
 }

@@ -5,22 +5,31 @@
 //! administrators give such a client besides (a grant for another resource, say) its project can neither see nor widen; a
 //! client with rights over this server it cannot change at all.
 
+mod chosen_secret;
+mod rotation;
+mod search;
+mod tokens;
+
 use m2m::ScopeSet;
+
+pub use chosen_secret::ChosenSecret;
+pub use rotation::{cancel_rotation, finish_rotation, start_rotation};
+pub use search::{Found, MOST_FOUND, MOST_OPERANDS, MOST_TEXTS, Operand, Operator, Search, search};
+pub use tokens::{issue, key_set};
 
 use crate::{
     address::CallerAddress,
     audit::{Action, Event, Origin},
-    client::{ClientId, ClientStatus, CredentialKind, Secret, random_id},
+    client::{ClientId, ClientStatus, Secret, random_id},
     clients,
     error::OAuthError,
     metadata::Metadata,
     policy_file::PolicyGrant,
     registry::{
-        Client, CredentialInfo, Profile, Resource, Version,
+        Client, Profile, Resource, Version,
         change::{Change, NewCredential},
         clients::{self as registered, ClientChange},
         commit::{Admin, Draft, Expected, Refusal, change},
-        credentials::{self, ReplacementWish},
         values::{self, Description, MAX_SCOPES, Name, check_scope},
     },
     resource::ResourceId,
@@ -28,9 +37,6 @@ use crate::{
     server::AuthServer,
     texts::default_name,
 };
-
-/// How many clients one search answers at the most.
-pub const MOST_FOUND: usize = 1000;
 
 /// Why a grant is there that a project gave.
 const REASON: &str = "The project that manages the client gave it";
@@ -70,6 +76,8 @@ pub struct WithSecret {
 pub struct NewClient {
     /// `None`: the server makes one.
     pub id: Option<ClientId>,
+    /// `None`: the server makes one.
+    pub secret: Option<ChosenSecret>,
     /// `None`: its id.
     pub name: Option<Name>,
     pub description: Option<Description>,
@@ -84,44 +92,6 @@ pub struct Update {
     pub client: ClientChange,
     /// As in [`NewClient`].
     pub scopes: Option<ScopeSet>,
-}
-
-/// Which clients are looked for.
-#[derive(Clone, Debug, Default)]
-pub struct Search {
-    pub operator: Operator,
-    /// None at all finds every client.
-    pub operands: Vec<Operand>,
-    /// The last client of the page before.
-    pub after: Option<ClientId>,
-    /// Of a page, up to [`MOST_FOUND`].
-    pub limit: usize,
-}
-
-/// How operands go together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Operator {
-    #[default]
-    And,
-    Or,
-}
-
-/// What a client has to have: one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operand {
-    Ids(Vec<String>),
-    Names(Vec<String>),
-    Scopes(Vec<String>),
-}
-
-/// A page of what was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub clients: Vec<ManagedClient>,
-    /// On all pages.
-    pub total: u64,
-    /// Where the next page begins: behind this client. `None` on the last.
-    pub next: Option<ClientId>,
 }
 
 /// Finds the project of this id, if the secret is one of its owner's. As with clients, a refusal takes its time, and does
@@ -185,7 +155,7 @@ impl Project {
 /// Makes a client with its secret, and lets it call the project.
 ///
 /// # Errors
-/// When its id is taken, or it would be too much.
+/// When its id or its secret is taken, or it would be too much.
 pub async fn create(
     server: &AuthServer,
     project: &Project,
@@ -210,7 +180,14 @@ pub async fn create(
             let why = format!("there is a client {id} already: choose another id");
             return Err(Refusal::does_not_fit("client_id", why));
         }
-        let (now, secret) = (server.clock.now(), Secret::generate());
+        let chosen = wish.secret.as_ref().map(ChosenSecret::secret);
+        if let Some(chosen) = &chosen
+            && server.store.bearer(&chosen.hash()).await?.is_some()
+        {
+            let why = "this secret cannot be used: choose another one, or leave it out";
+            return Err(Refusal::does_not_fit("client_secret", why));
+        }
+        let (now, secret) = (server.clock.now(), chosen.unwrap_or_else(Secret::generate));
         let credential = NewCredential::of(&id, "", &secret, now);
         let mut steps = Steps::new(graph);
         steps.know(server, project, &resource, &wish.scopes)?;
@@ -258,74 +235,6 @@ pub async fn get(
     let id = ClientId::parse(id).map_err(|_| unknown())?;
     let found = server.store.managed_client(&project.id, &id).await?;
     found.ok_or_else(unknown)
-}
-
-/// Finds clients of the project, in the order of their ids.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn search(
-    server: &AuthServer,
-    project: &Project,
-    search: &Search,
-) -> Result<Found, Refusal> {
-    let limit = search.limit.clamp(1, MOST_FOUND);
-    let behind = search.after.as_ref().map_or("", ClientId::as_str);
-    let store = &server.store;
-    // One more tells whether there is another page.
-    if search.operands.is_empty() {
-        let clients = store.managed_clients(&project.id, behind, limit + 1);
-        let clients = clients.await?;
-        let total = store.count_managed_clients(&project.id).await?;
-        return Ok(page(clients, limit, total));
-    }
-    let (mut clients, mut total) = (Vec::new(), 0);
-    let mut last = String::new();
-    loop {
-        let some = store.managed_clients(&project.id, &last, MOST_FOUND);
-        let some = some.await?;
-        let Some(end) = some.last() else {
-            return Ok(page(clients, limit, total));
-        };
-        end.id.as_str().clone_into(&mut last);
-        for client in some.into_iter().filter(|client| search.finds(client)) {
-            total += 1;
-            if client.id.as_str() > behind && clients.len() <= limit {
-                clients.push(client);
-            }
-        }
-    }
-}
-
-fn page(mut clients: Vec<ManagedClient>, limit: usize, total: u64) -> Found {
-    let is_last = clients.len() <= limit;
-    clients.truncate(limit);
-    let end = clients.last().filter(|_| !is_last);
-    Found {
-        next: end.map(|client| client.id.clone()),
-        clients,
-        total,
-    }
-}
-
-impl Search {
-    fn finds(&self, client: &ManagedClient) -> bool {
-        let mut operands = self.operands.iter();
-        match self.operator {
-            Operator::And => operands.all(|operand| operand.fits(client)),
-            Operator::Or => operands.any(|operand| operand.fits(client)),
-        }
-    }
-}
-
-impl Operand {
-    fn fits(&self, client: &ManagedClient) -> bool {
-        match self {
-            Self::Ids(ids) => ids.iter().any(|id| id == client.id.as_str()),
-            Self::Names(names) => names.contains(&client.name),
-            Self::Scopes(scopes) => scopes.iter().any(|scope| client.scopes.contains(scope)),
-        }
-    }
 }
 
 /// Changes a client of the project. Switched off, it gets no token, and those that it has are taken back; so are those of
@@ -379,68 +288,6 @@ pub async fn remove(server: &AuthServer, project: &Project, id: &str) -> Result<
         Err(Refusal::Changed) => Err(Refusal::Busy),
         Err(refusal) => Err(refusal),
     }
-}
-
-/// Gives a client of the project a second secret. The first one works on until the rotation ends.
-///
-/// # Errors
-/// When the project manages none of this id, the client has no secret or two already, or has rights over this server.
-pub async fn start_rotation(
-    server: &AuthServer,
-    project: &Project,
-    id: &str,
-) -> Result<WithSecret, Refusal> {
-    let old = secret_of(server, project, id).await?;
-    let (admin, old) = (&project.admin, old.id.as_str());
-    let wish = ReplacementWish::default();
-    let made = credentials::start_rotation(server, admin, id, old, wish, None).await?;
-    let secret = made.body["client_secret"].as_str().unwrap_or_default();
-    Ok(WithSecret {
-        client: get(server, project, id).await?,
-        secret: Secret::from(secret.to_owned()),
-    })
-}
-
-/// Ends a rotation: the first secret is gone.
-///
-/// # Errors
-/// When the project manages none of this id, or no rotation is under way.
-pub async fn finish_rotation(
-    server: &AuthServer,
-    project: &Project,
-    id: &str,
-) -> Result<ManagedClient, Refusal> {
-    let old = secret_of(server, project, id).await?;
-    credentials::finish_rotation(server, &project.admin, id, old.id.as_str()).await?;
-    get(server, project, id).await
-}
-
-/// Breaks a rotation off: the second secret is gone.
-///
-/// # Errors
-/// As [`finish_rotation`].
-pub async fn cancel_rotation(
-    server: &AuthServer,
-    project: &Project,
-    id: &str,
-) -> Result<ManagedClient, Refusal> {
-    let old = secret_of(server, project, id).await?;
-    credentials::cancel_rotation(server, &project.admin, id, old.id.as_str()).await?;
-    get(server, project, id).await
-}
-
-/// The secret of a client of the project: the oldest that replaces none.
-async fn secret_of(
-    server: &AuthServer,
-    project: &Project,
-    id: &str,
-) -> Result<CredentialInfo, Refusal> {
-    let client = get(server, project, id).await?.id;
-    let all = server.store.credentials(&client).await?.all;
-    let is_secret = |one: &CredentialInfo| one.kind == CredentialKind::Secret;
-    let mut secrets = all.into_iter().filter(is_secret);
-    let oldest = secrets.find(|one| one.replaces.is_none());
-    oldest.ok_or_else(|| Refusal::conflict("the client has no secret: make another client"))
 }
 
 fn granted(scopes: ScopeSet) -> PolicyGrant {
