@@ -10,6 +10,7 @@ use serde_json::json;
 use tracing::{debug, error, info};
 
 use crate::{
+    administration,
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
     directory::ReadError,
@@ -42,7 +43,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
@@ -132,6 +133,12 @@ impl OAuthError {
         self
     }
 
+    /// With 403: it was understood, and nothing in the request would make it right.
+    #[must_use]
+    pub fn forbidden(self) -> Self {
+        self.status(StatusCode::FORBIDDEN)
+    }
+
     /// Names the client in the log.
     #[must_use]
     pub fn of_client(mut self, id: &ClientId) -> Self {
@@ -157,6 +164,20 @@ impl OAuthError {
             why.resource = Some(resource);
         }
         self
+    }
+
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What the caller reads, in printable ASCII.
+    pub fn description(&self) -> String {
+        printable(&self.description)
+    }
+
+    /// Under this name the caller can ask an administrator about it.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     /// Whether the caller could not prove who it is.
@@ -241,6 +262,20 @@ impl From<commit::Refusal> for OAuthError {
     }
 }
 
+/// What a client hears that takes tokens back.
+impl From<administration::Failure> for OAuthError {
+    fn from(failure: administration::Failure) -> Self {
+        use administration::Failure as F;
+        match failure {
+            F::Unclear | F::NoSuchClient | F::NoSuchResource => {
+                Self::invalid_request(failure.to_string())
+            }
+            F::Key(source) => source.into(),
+            F::Store(source) => source.into(),
+        }
+    }
+}
+
 impl From<KeyError> for OAuthError {
     fn from(source: KeyError) -> Self {
         let description = "the server has no key to sign with just now: try again in a moment";
@@ -319,7 +354,7 @@ impl ResponseError for OAuthError {
         }
         answer.json(json!({
             "error": self.code.as_str(),
-            "error_description": printable(&self.description),
+            "error_description": self.description(),
             "request_id": self.request_id,
         }))
     }
