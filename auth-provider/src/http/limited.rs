@@ -71,7 +71,8 @@ pub(super) fn problem(exhausted: Exhausted) -> Problem {
     })
 }
 
-async fn by_address<B: MessageBody>(
+/// Refuses who asks too much from one address, in the words of the surface that is asked.
+pub(super) async fn by_address<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
     refusal: fn(Exhausted) -> HttpResponse,

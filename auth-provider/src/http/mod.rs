@@ -5,6 +5,7 @@ mod admin;
 mod api_document;
 mod api_page;
 mod client_auth;
+mod dialects;
 mod discovery;
 mod feed;
 mod limited;
@@ -20,7 +21,7 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderValue},
     },
-    middleware::from_fn,
+    middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Readiness, health_routes};
@@ -69,6 +70,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         }
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);
+        cfg.configure(dialects::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
@@ -93,6 +95,11 @@ pub fn below_issuer(public_url: &Url, path: &str) -> String {
         "{}{ISSUER_PATH}{path}",
         public_url.as_str().trim_end_matches('/')
     )
+}
+
+/// On every answer of a surface: what stands in it may be a secret, and is nobody's to keep.
+fn uncached() -> DefaultHeaders {
+    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))
 }
 
 fn post<F, Args>(cfg: &mut ServiceConfig, path: &str, handler: F)

@@ -39,6 +39,7 @@ mod store_contract_dialects;
 mod store_contract_graph;
 mod store_contract_migration;
 mod store_contract_registry;
+mod supertokens;
 mod support;
 mod token;
 mod token_refusals;
