@@ -13,6 +13,7 @@ use serde_json::json;
 use tracing::{debug, error, info};
 
 use crate::{
+    administration,
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
     directory::ReadError,
@@ -45,7 +46,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
@@ -136,6 +137,12 @@ impl OAuthError {
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
+    }
+
+    /// With 403: it was understood, and nothing in the request would make it right.
+    #[must_use]
+    pub fn forbidden(self) -> Self {
+        self.status(StatusCode::FORBIDDEN)
     }
 
     /// Names the client in the log.
@@ -250,6 +257,20 @@ impl From<commit::Refusal> for OAuthError {
                 error.source = Some(Box::new(refusal));
                 error
             }
+        }
+    }
+}
+
+/// What a client hears that takes tokens back.
+impl From<administration::Failure> for OAuthError {
+    fn from(failure: administration::Failure) -> Self {
+        use administration::Failure as F;
+        match failure {
+            F::Unclear | F::NoSuchClient | F::NoSuchResource => {
+                Self::invalid_request(failure.to_string())
+            }
+            F::Key(source) => source.into(),
+            F::Store(source) => source.into(),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod explain;
 pub mod known_clients;
 pub mod limits;
+pub mod minting;
 pub mod policy;
 pub mod tokens;
 

@@ -5,7 +5,7 @@ use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
-    http::header::{self, HeaderMap},
+    http::header::{self, HeaderMap, HeaderValue},
     web::Data,
 };
 use base64::{
@@ -65,36 +65,67 @@ impl<F: Form + 'static> FromRequest for FromClient<F> {
             let server = request
                 .app_data::<Data<AuthServer>>()
                 .expect("the routes are added together with the server");
-            let address = caller_address(&request, server);
-            match read::<F>(server, &request, &mut payload).await {
-                Ok((caller, form)) => {
-                    let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
-                    if !F::IS_NOTED {
-                        clients::note_use(server, &caller, &origin).await?;
-                    }
-                    Ok(Self {
-                        caller,
-                        origin,
-                        form,
-                    })
-                }
-                Err(error) => Err(refused(server, address, F::REFUSAL, error).await),
-            }
+            let outcome = match read_params(&request, &mut payload).await {
+                Ok(params) => authenticated(server, &request, request.headers(), params).await,
+                Err(error) => Err(error),
+            };
+            Self::of(server, &request, outcome).await
         })
     }
 }
 
-async fn read<F: Form>(
+impl<F: Form> FromClient<F> {
+    /// What has to be noted of a client that was authenticated, or of one that was refused.
+    async fn of(
+        server: &AuthServer,
+        request: &HttpRequest,
+        outcome: Result<(Authenticated, F), OAuthError>,
+    ) -> Result<Self, OAuthError> {
+        let address = caller_address(request, server);
+        match outcome {
+            Ok((caller, form)) => {
+                let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
+                if !F::IS_NOTED {
+                    clients::note_use(server, &caller, &origin).await?;
+                }
+                Ok(Self {
+                    caller,
+                    origin,
+                    form,
+                })
+            }
+            Err(error) => Err(refused(server, address, F::REFUSAL, error).await),
+        }
+    }
+}
+
+/// The same of a form that somebody sends on for a client, with the `Authorization` that the client sent.
+pub(super) async fn sent_on<F: Form>(
     server: &AuthServer,
     request: &HttpRequest,
-    payload: &mut Payload,
+    authorization: Option<&str>,
+    params: Params,
+) -> Result<FromClient<F>, OAuthError> {
+    let mut headers = HeaderMap::new();
+    if let Some(value) = authorization {
+        // What is no header is none that authenticates anybody.
+        let value = HeaderValue::from_str(value);
+        let value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    let outcome = authenticated(server, request, &headers, params).await;
+    FromClient::of(server, request, outcome).await
+}
+
+async fn authenticated<F: Form>(
+    server: &AuthServer,
+    request: &HttpRequest,
+    headers: &HeaderMap,
+    mut params: Params,
 ) -> Result<(Authenticated, F), OAuthError> {
-    let mut params = read_params(request, payload).await?;
-    let credentials = if F::SECRET_IN_BODY {
-        credentials(&HeaderMap::new(), &mut params)?
-    } else {
-        credentials(request.headers(), &mut params)?
-    };
+    let nothing = HeaderMap::new();
+    let headers = if F::SECRET_IN_BODY { &nothing } else { headers };
+    let credentials = credentials(headers, &mut params)?;
     let caller = authenticate(server, request, &credentials).await?;
     let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
     Ok((caller, form))
@@ -234,8 +265,8 @@ struct Credentials {
 
 /// RFC 6749 section 2.3: a client uses one method per request.
 fn credentials(headers: &HeaderMap, params: &mut Params) -> Result<Credentials, OAuthError> {
-    let id_in_body = params.text("client_id")?;
-    let secret_in_body = params.text("client_secret")?;
+    let id_in_body = params.text_also("client_id", "clientId")?;
+    let secret_in_body = params.text_also("client_secret", "clientSecret")?;
     if params.text("client_assertion")?.is_some() || params.text("client_assertion_type")?.is_some()
     {
         return Err(OAuthError::invalid_request(

@@ -70,7 +70,6 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
             get(cfg, path, discovery::serve_key_set);
         }
         get(cfg, "/metrics", metrics::serve);
-        cfg.configure(dialects::routes);
         cfg.configure(admin::routes);
         cfg.configure(dialects::routes);
         let store = server.clone();

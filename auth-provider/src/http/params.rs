@@ -6,7 +6,7 @@ use m2m::{ScopeSet, service::redacted};
 use percent_encoding::percent_decode;
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor},
+    de::{self, DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::Value;
 
@@ -57,6 +57,46 @@ impl Params {
             Some(_) => Err(OAuthError::invalid_request(format!(
                 "{name} must be one string"
             ))),
+        }
+    }
+
+    /// Takes a parameter of JSON that is anything that fits; null counts as left out.
+    pub(super) fn json<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, OAuthError> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value).map(Some).map_err(|error| {
+                let error = redacted(&error.to_string());
+                OAuthError::invalid_request(format!("{name} does not fit: {error}"))
+            }),
+        }
+    }
+
+    /// Refuses what nobody took: guessing what was meant would answer something else without a word.
+    pub(super) fn nothing_else(&self) -> Result<(), OAuthError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let why = "there is a member that has no meaning here: leave it out";
+        Err(OAuthError::invalid_request(why))
+    }
+
+    /// Whether a parameter of this name was sent.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Takes a parameter that is one text and goes by two names, of which only one may be sent.
+    pub(super) fn text_also(
+        &mut self,
+        name: &'static str,
+        other: &'static str,
+    ) -> Result<Option<String>, OAuthError> {
+        match (self.text(name)?, self.text(other)?) {
+            (Some(_), Some(_)) => Err(repeated(name)),
+            (first, second) => Ok(first.or(second)),
         }
     }
 

@@ -81,6 +81,16 @@ pub struct PolicyGrant {
 }
 
 impl PolicyGrant {
+    /// A grant without scopes and without limits of its own.
+    pub fn plain() -> Self {
+        Self {
+            scopes: ScopeSet::default(),
+            token_lifetime: None,
+            expires_at: None,
+            reason: String::new(),
+        }
+    }
+
     /// Whether `after` allows less than this grant, so that tokens of before could do what is not granted any more.
     pub fn allows_more_than(&self, after: &Self) -> bool {
         let ends = |grant: &Self| grant.expires_at.unwrap_or(u64::MAX);

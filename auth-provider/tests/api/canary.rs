@@ -146,9 +146,51 @@ const SURFACE: &[Place] = &[
     place("/v1/sessions/jwks/{project}", &[], &[], &["project_id"]),
     place("/v1/b2b/sessions/jwks/{project}", &[], &[], &[]),
     place("/v1", &[], &[], &[]),
+    place("/recipe/jwt", RECIPE, &[], &[]),
+    place(
+        "/recipe/oauth/clients",
+        RECIPE,
+        &["clientId", "clientName"],
+        RECIPE,
+    ),
+    place(
+        "/recipe/oauth/clients/list",
+        &[],
+        &[],
+        &["pageSize", "pageToken", "clientName"],
+    ),
+    place("/recipe/oauth/clients/remove", RECIPE, &[], &[]),
+    place("/recipe/oauth/token", RECIPE, &[], &[]),
+    place("/recipe/oauth/token/revoke", RECIPE, &[], &[]),
+    place("/recipe/oauth/tokens/revoke", RECIPE, &[], &[]),
+    place("/recipe/oauth/introspect", RECIPE, &[], &[]),
+    place("/apiversion", &[], &[], &["apiDomain", "websiteDomain"]),
+    place("/hello", &[], &[], &[]),
     place("/health", &[], &[], &[]),
     place("/ready", &[], &[], &[]),
     place("/{nothing}", &[], &[], &[]),
+];
+
+/// Below `/recipe`.
+const RECIPE: &[&str] = &[
+    "payload",
+    "validity",
+    "algorithm",
+    "jwksDomain",
+    "useStaticSigningKey",
+    "clientId",
+    "clientName",
+    "clientSecret",
+    "scope",
+    "audience",
+    "grantTypes",
+    "metadata",
+    "redirectUris",
+    "inputBody",
+    "authorizationHeader",
+    "token",
+    "client_id",
+    "client_secret",
 ];
 
 const METADATA: &[&str] = &[
@@ -307,7 +349,14 @@ const ADMINISTRATION: &[Place] = &[
 ];
 
 /// Parts of paths that are no path by themselves.
-const PARTS: &[&str] = &["/", "/auth", "/admin/v1", "/<wbr>", "/admin/v1{path}"];
+const PARTS: &[&str] = &[
+    "/",
+    "/auth",
+    "/recipe",
+    "/admin/v1",
+    "/<wbr>",
+    "/admin/v1{path}",
+];
 
 /// Every text in the surface's code that looks like a path.
 fn paths_in_the_code(folder: &Path, found: &mut Vec<String>) {
@@ -344,9 +393,11 @@ fn every_route_is_among_the_places() {
     for path in found {
         let in_oauth = format!("/oauth{path}");
         let in_registration = format!("/clients/register{path}");
+        let in_recipe = format!("/recipe{path}");
         let is_known = known.contains(&path.as_str())
             || known.contains(&in_oauth.as_str())
             || known.contains(&in_registration.as_str())
+            || known.contains(&in_recipe.as_str())
             || PARTS.contains(&path.as_str());
         assert!(is_known, "{path} is new: add it to the places of this test");
     }
@@ -621,6 +672,9 @@ fn headers(program: &Program, path: &str, who: &Caller) -> Vec<(RequestBuilder, 
             "last-event-id",
             "x-request-id",
             "x-api-key",
+            "api-key",
+            "cdi-version",
+            "rid",
             "dpop",
             "proxy-authorization",
             "traceparent",
@@ -655,7 +709,7 @@ fn headers(program: &Program, path: &str, who: &Caller) -> Vec<(RequestBuilder, 
 enum Caller {
     Nobody,
     Client { id: &'static str, secret: String },
-    Administrator { token: String },
+    Administrator { token: String, key: String },
 }
 
 impl Caller {
@@ -670,8 +724,11 @@ impl Caller {
     fn signs(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::Nobody => request,
-            Self::Client { id, secret } => request.basic_auth(id, Some(secret)),
-            Self::Administrator { token } => request.bearer_auth(token),
+            Self::Client { id, secret } => {
+                let request = request.basic_auth(id, Some(secret));
+                request.header("api-key", secret)
+            }
+            Self::Administrator { token, key } => request.bearer_auth(token).header("api-key", key),
         }
     }
 
@@ -820,6 +877,7 @@ async fn what_nobody_may_see_again_is_not_seen_again() {
 
     let admin = Caller::Administrator {
         token: token.clone(),
+        key: program.secret("admin"),
     };
     let bot = Caller::Client {
         id: "bot",

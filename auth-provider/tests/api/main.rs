@@ -42,6 +42,7 @@ mod store_contract_migration;
 mod store_contract_projects;
 mod store_contract_registry;
 mod stytch;
+mod supertokens;
 mod support;
 mod token;
 mod token_refusals;

@@ -3,6 +3,7 @@
 
 mod mesh;
 mod stytch;
+mod supertokens;
 
 use actix_web::web::ServiceConfig;
 
@@ -10,4 +11,5 @@ use actix_web::web::ServiceConfig;
 pub(super) fn routes(cfg: &mut ServiceConfig) {
     cfg.configure(mesh::routes);
     cfg.configure(stytch::routes);
+    cfg.configure(supertokens::routes);
 }
