@@ -238,7 +238,7 @@ pub struct Settings {
     )]
     dynamic_registration: Option<bool>,
 
-    /// The issuer that stands in tokens of the profile stytch, as in https://login.example
+    /// The issuer that stands in tokens of the profile stytch, as in `https://login.example`
     /// [default: stytch.com/PROJECT]
     #[arg(
         long,

@@ -85,7 +85,7 @@ pub enum TokenProfile {
     /// RFC 9068.
     #[default]
     Standard,
-    /// What the access tokens of SuperTokens have besides the standard's claims.
+    /// What the access tokens of `SuperTokens` have besides the standard's claims.
     SuperTokens,
     /// The claims of a Stytch M2M token, and no others: the resource is a project.
     Stytch,

@@ -143,13 +143,13 @@ pub async fn issue_for_at_most(
         jti: caller.credential.token_id(),
     };
     let access_token = if let Some(signer) = signer {
-        let signed = signed(server, &signer, allowed.grant, &token).await?;
+        let jwt = signed(server, &signer, allowed.grant, &token).await?;
         if allowed.grant.token_profile.hides_credential()
-            && let Some((message, _)) = signed.rsplit_once('.')
+            && let Some((message, _)) = jwt.rsplit_once('.')
         {
             token.jti = own_token::name_of(message);
         }
-        signed
+        jwt
     } else {
         let reference = own_token::new_reference();
         let hash = SecretHash::of(&reference);

@@ -64,7 +64,8 @@ impl<K: Hash> StateStore for Table<K> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let caller = self.hash.hash_one(key);
-        let set = &self.sets[caller as usize % SETS];
+        let [low, high, ..] = caller.to_le_bytes();
+        let set = &self.sets[usize::from(u16::from_le_bytes([low, high])) % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = set.iter_mut().find(|place| place.caller == caller) {
             place.asked = place.asked.saturating_add(1).min(OFTEN);

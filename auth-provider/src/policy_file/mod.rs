@@ -52,6 +52,14 @@ pub struct PolicyResource {
     pub metadata_claims: ClaimNames,
 }
 
+impl PolicyResource {
+    /// Who administers the clients of this resource, if it is a [project](crate::projects).
+    pub fn project_owner(&self) -> Option<&ClientId> {
+        let is_project = self.token_profile == TokenProfile::Stytch;
+        self.owner.as_ref().filter(|_| is_project)
+    }
+}
+
 /// A client. What is `None` stays as it is: who was deactivated does not come back because a file is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyClient {

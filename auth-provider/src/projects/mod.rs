@@ -32,7 +32,7 @@ use crate::{
         commit::{Admin, Draft, Expected, Refusal, change},
         values::{self, Description, MAX_SCOPES, Name, check_scope},
     },
-    resource::{ResourceId, TokenProfile},
+    resource::ResourceId,
     revocation::Revoked,
     server::AuthServer,
     texts::default_name,
@@ -112,7 +112,7 @@ pub async fn authenticate(
         };
         let id = ResourceId::parse(id).map_err(|_| unknown())?;
         let resource = server.store.resource(&id).await?.ok_or_else(unknown)?;
-        let owner = owner_of(&resource).ok_or_else(unknown)?;
+        let owner = resource.settings.project_owner().ok_or_else(unknown)?;
         let caller = clients::find(server, owner.as_str(), secret).await?;
         Ok((id, caller))
     };
@@ -124,12 +124,6 @@ pub async fn authenticate(
     let scopes = ScopeSet::default();
     let admin = Admin { origin, scopes };
     Ok(Project { id, owner, admin })
-}
-
-fn owner_of(resource: &Resource) -> Option<&ClientId> {
-    let settings = &resource.settings;
-    let is_project = settings.token_profile == TokenProfile::Stytch;
-    settings.owner.as_ref().filter(|_| is_project)
 }
 
 impl Project {
@@ -149,7 +143,7 @@ impl Project {
     /// The resource as it is now.
     async fn resource(&self, server: &AuthServer) -> Result<Resource, Refusal> {
         let found = server.store.resource(&self.id).await?;
-        let found = found.filter(|resource| owner_of(resource) == Some(&self.owner));
+        let found = found.filter(|found| found.settings.project_owner() == Some(&self.owner));
         found.ok_or_else(|| Refusal::not_found("the project is not there any more"))
     }
 

@@ -272,6 +272,35 @@ async fn nobody_touches_the_clients_of_others() {
 }
 
 #[actix_web::test]
+async fn nobody_makes_a_project_who_could_not_make_its_clients() {
+    let server = start().await;
+    let admin = Admin::of(&server);
+    let weak = Admin::named(
+        &server,
+        "admin",
+        "resources:write clients:write grants:write",
+    );
+    let refused = "does not have: credentials:write";
+    let new = json!({"resource": "new", "owner": "other", "token_profile": "stytch"});
+    weak.post("/resources", new.clone())
+        .await
+        .refuses(403, None, refused);
+    for (path, change) in [
+        ("/resources/standard", json!({"token_profile": "stytch"})),
+        ("/resources/one", json!({"owner": "other"})),
+        ("/resources/orphan", json!({"owner": "other"})),
+    ] {
+        weak.patch(path, change.clone())
+            .await
+            .refuses(403, None, refused);
+        weak.patch(path, json!({"name": "N"})).await.is(200);
+        admin.patch(path, change).await.is(200);
+        weak.patch(path, json!({"owner": null})).await.is(200);
+    }
+    admin.post("/resources", new).await.is(201);
+}
+
+#[actix_web::test]
 async fn an_update_changes_what_it_names_and_takes_tokens_back_where_it_must() {
     let server = start().await;
     let project = project(&server, "one").await;
