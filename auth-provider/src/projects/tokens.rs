@@ -3,7 +3,6 @@
 use m2m::ScopeSet;
 use serde_json::Value;
 
-use super::owner_of;
 use crate::{
     audit::Origin,
     clients::Authenticated,
@@ -59,6 +58,6 @@ async fn algorithm_of(
         return Ok(None);
     };
     let resource = server.store.resource(&id).await?;
-    let project = resource.filter(|resource| owner_of(resource).is_some());
+    let project = resource.filter(|resource| resource.settings.project_owner().is_some());
     Ok(project.map(|project| project.settings.signing_alg.name()))
 }
