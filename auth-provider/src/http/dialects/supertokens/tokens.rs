@@ -51,7 +51,7 @@ pub(super) async fn introspect(
 ) -> Result<HttpResponse, Refused> {
     let (mut body, origin) = (request.body, &request.admin.origin);
     let token = token(&mut body)?;
-    let demanded = body.scope()?.unwrap_or_else(ScopeSet::default);
+    let demanded = body.scope("scope")?.unwrap_or_else(ScopeSet::default);
     body.nothing_else()?;
     let known = introspection::introspect(&server, &request.caller.client, origin, &token).await?;
     let known = known.filter(|token| demanded.is_subset(&token.scopes));
