@@ -173,7 +173,7 @@ impl Wish {
         if let Some(sent) = self.metadata {
             let mut gone = before.client.profile.metadata.clone();
             gone.remove(AUTH_METHOD);
-            metadata.extend(gone.into_iter().map(|(key, _)| (key, None)));
+            metadata.extend(gone.into_keys().map(|key| (key, None)));
             metadata.extend(sent.into_iter().map(|(key, value)| (key, Some(value))));
         }
         if self.method.is_some() {
