@@ -10,7 +10,7 @@ use crate::{
     client::{ClientId, CredentialId},
     keys::KeyError,
     resource::ResourceId,
-    revocation::Revoked,
+    revocation::{Revoked, of_unknown_credential},
     server::AuthServer,
     storage::StoreError,
 };
@@ -25,6 +25,16 @@ pub struct Wish {
     resource: Option<String>,
     #[serde(deserialize_with = "given")]
     credential: Option<String>,
+}
+
+impl Wish {
+    /// All tokens of this client.
+    pub fn of_client(id: String) -> Self {
+        Self {
+            client_id: Some(id),
+            ..Self::default()
+        }
+    }
 }
 
 /// Why nothing was taken back.
@@ -42,7 +52,8 @@ pub enum Failure {
     Store(#[from] StoreError),
 }
 
-/// Takes back every token that fits the wish and was issued until now.
+/// Takes back every token that fits the wish and was issued until now. Of a credential, these are also the tokens of its
+/// client that do not say with which credential they were obtained.
 ///
 /// # Errors
 /// When the wish is unclear, or it cannot be kept. A client and a resource have to exist, so that a slip of the pen is
@@ -73,7 +84,13 @@ pub async fn revoke_all(
         Revoked::Credential(credential) => event.credential(credential),
         Revoked::Token { .. } | Revoked::Key(_) => event, // not what a wish can name
     };
-    add(server, revoked.clone(), &event).await?;
+    let mut all = vec![revoked.clone()];
+    if let Revoked::Credential(credential) = &revoked
+        && let Some(client) = server.store.client_of(credential).await?
+    {
+        all.extend(of_unknown_credential(server.store.as_ref(), &client).await?);
+    }
+    add(server, all, &event).await?;
     Ok(revoked)
 }
 
@@ -94,7 +111,7 @@ pub async fn withdraw_key(
     if found {
         let told = format!("Verifiers are told that all that the key {kid} signed is void");
         let told = event(Action::TokensRevoked).explained(told);
-        add(server, Revoked::Key(kid.to_owned()), &told).await?;
+        add(server, vec![Revoked::Key(kid.to_owned())], &told).await?;
     }
     Ok(found)
 }
@@ -105,10 +122,11 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
     record.map(|_| id).ok_or(Failure::NoSuchClient)
 }
 
-async fn add(server: &AuthServer, revoked: Revoked, event: &Event) -> Result<(), StoreError> {
-    let revocation = revoked.at(server.clock.now());
+async fn add(server: &AuthServer, revoked: Vec<Revoked>, event: &Event) -> Result<(), StoreError> {
+    let now = server.clock.now();
+    let changes: Vec<_> = revoked.into_iter().map(|what| what.at(now)).collect();
     let store = server.store.as_ref();
-    server.revocations.add(store, revocation, event).await?;
+    server.revocations.add(store, &changes, event).await?;
     server.metrics.count(from_ref(event));
     Ok(())
 }

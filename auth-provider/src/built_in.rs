@@ -8,7 +8,7 @@ use crate::{
     client::ClientId,
     keys::DEFAULT_ALGORITHM,
     policy_file::{PolicyClient, PolicyGrant, PolicyResource},
-    resource::{ResourceId, TokenFormat},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
 };
 
 /// The audience of tokens for this server itself.
@@ -51,6 +51,7 @@ scopes! {
     KeysRead = "keys:read", "See the signing keys";
     KeysRotate = "keys:rotate", "Rotate signing keys and declare them compromised";
     TokensRevoke = "tokens:revoke", "Revoke any token";
+    TokensMint = "tokens:mint", "Have tokens made in the name of any client, within that client's grants";
     TokensIntrospect = "tokens:introspect", "Introspect any token";
 }
 
@@ -65,6 +66,8 @@ pub(crate) fn resources() -> BTreeMap<ResourceId, PolicyResource> {
         signing_alg: DEFAULT_ALGORITHM,
         owner: None,
         token_format: TokenFormat::Jwt,
+        token_profile: TokenProfile::Standard,
+        metadata_claims: ClaimNames::default(),
     };
     BTreeMap::from([(audience(), resource)])
 }

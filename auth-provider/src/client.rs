@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     explain,
-    resource::{ResourceId, TokenFormat},
+    resource::{ResourceId, TokenFormat, TokenProfile},
 };
 
 /// The name that a client authenticates with (RFC 6749 section 2.2): 1 to 128 characters that no encoding
@@ -179,6 +179,33 @@ impl ClientRecord {
     }
 }
 
+/// What a credential is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialKind {
+    /// A client secret: with its client's id it opens every endpoint, alone it is an API key.
+    #[default]
+    Secret,
+    /// A bearer by itself, which a service starts with. It ends, and is good for one purpose: no [`ClientRecord`] has
+    /// it, so that no secret can be mistaken for it.
+    Bootstrap,
+}
+
+impl CredentialKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Bootstrap => "bootstrap",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut all = [Self::Secret, Self::Bootstrap].into_iter();
+        all.find(|kind| kind.as_str() == name)
+    }
+}
+
 /// One way for a client to prove who it is.
 #[derive(Clone, Debug)]
 pub struct Credential {
@@ -265,6 +292,10 @@ pub struct Grant {
     pub resource: ResourceId,
     pub scopes: ScopeSet,
     pub token_format: TokenFormat,
+    pub token_profile: TokenProfile,
+    /// Whether something of the client's metadata stands in the tokens. What, the store knows: few resources have it,
+    /// and here it would take room for all.
+    pub has_metadata_claims: bool,
     /// How long a token from this grant lives, in seconds.
     pub token_lifetime: u64,
     /// What the resource wants its tokens signed with.
@@ -285,9 +316,20 @@ pub struct Secret(SecretString);
 
 const SECRET_PREFIX: &str = "m2m_";
 
+const BOOTSTRAP_PREFIX: &str = "m2mb_";
+
 impl Secret {
     pub fn generate() -> Self {
-        Self(unguessable(SECRET_PREFIX).into())
+        Self::of_kind(CredentialKind::Secret)
+    }
+
+    /// A new one, whose beginning says what it is good for.
+    pub fn of_kind(kind: CredentialKind) -> Self {
+        let prefix = match kind {
+            CredentialKind::Secret => SECRET_PREFIX,
+            CredentialKind::Bootstrap => BOOTSTRAP_PREFIX,
+        };
+        Self(unguessable(prefix).into())
     }
 
     pub fn hash(&self) -> SecretHash {
@@ -331,6 +373,23 @@ impl SecretHash {
     pub fn of_bytes(secret: &[u8]) -> Self {
         Self::from_stored(digest::digest(&digest::SHA256, secret).as_ref())
             .expect("SHA-256 has 32 bytes")
+    }
+
+    /// A hash in hexadecimal, as `sha256sum` writes it. `None` when it is none.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|d| u8::try_from(d).ok())
+        };
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+            return None;
+        };
+        let bytes: Option<Vec<u8>> = pairs
+            .iter()
+            .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+            .collect();
+        Self::from_stored(&bytes?)
     }
 
     /// `None` when it is not 32 bytes long.
@@ -430,6 +489,28 @@ mod tests {
             );
             assert!(seen.insert(text.to_owned()));
             assert!(secret.hash().matches(&SecretHash::of(text)));
+        }
+    }
+
+    #[test]
+    fn a_hash_is_read_as_sha256sum_writes_it() {
+        let hex = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        for text in [hex, &hex.to_uppercase()] {
+            assert!(
+                SecretHash::from_hex(text)
+                    .unwrap()
+                    .matches(&SecretHash::of("hello"))
+            );
+        }
+        for bad in [
+            "",
+            "hello",
+            &hex[1..],
+            &hex[2..],
+            &format!("{hex}00"),
+            &hex.replace('2', "g"),
+        ] {
+            assert!(SecretHash::from_hex(bad).is_none(), "{bad}");
         }
     }
 

@@ -8,7 +8,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     address::CallerAddress,
     audit::{Action, Event, Origin},
-    client::{ClientId, ClientRecord, CredentialId, SecretHash, random_bytes},
+    client::{
+        ClientId, ClientRecord, ClientStatus, CredentialId, CredentialKind, SecretHash,
+        random_bytes,
+    },
     error::OAuthError,
     explain,
     journal::Behind,
@@ -76,17 +79,66 @@ pub async fn authenticate(
     id: &str,
     secret: &str,
 ) -> Result<Authenticated, OAuthError> {
+    guarded(server, address, id, find(server, id, secret)).await
+}
+
+/// A credential by its secret alone.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    pub client: ClientId,
+    pub credential: CredentialId,
+    pub kind: CredentialKind,
+    /// Seconds since the epoch.
+    pub expires_at: Option<u64>,
+}
+
+/// Finds the client whose secret was presented by itself, without saying whose it is: a bootstrap token, or a client
+/// secret that serves as an API key. One of another `kind` is refused like any other text.
+///
+/// It takes a read of the store each time. A refusal takes its time, as that of [`authenticate`]; failures are counted by
+/// address.
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn authenticate_bearer(
+    server: &AuthServer,
+    address: CallerAddress,
+    presented: &str,
+    kind: CredentialKind,
+) -> Result<Authenticated, OAuthError> {
+    // Nobody is called so: these failures are those of nobody in particular.
+    let nobody = "";
+    guarded(
+        server,
+        address,
+        nobody,
+        find_bearer(server, presented, kind),
+    )
+    .await
+}
+
+/// Lets `find` say who it is, and sees to it that refusals cannot be told apart by their time, and cannot come too fast.
+/// They are counted under `name`, as it was presented, and the caller's address.
+///
+/// # Errors
+/// What `find` says, or that too many authentications from this address fail.
+pub(crate) async fn guarded<T>(
+    server: &AuthServer,
+    address: CallerAddress,
+    name: &str,
+    find: impl Future<Output = Result<T, OAuthError>>,
+) -> Result<T, OAuthError> {
     let asked_at = Instant::now();
     let (failures, network) = (&server.limits.failures, address.network());
-    let refusal = match find(server, id, secret).await {
-        Ok(authenticated) => {
-            failures.forgive(id, network);
-            return Ok(authenticated);
+    let refusal = match find.await {
+        Ok(found) => {
+            failures.forgive(name, network);
+            return Ok(found);
         }
         Err(refusal) => refusal,
     };
     let (refusal, delay) = if refusal.is_failed_authentication() {
-        match failures.count(id, network) {
+        match failures.count(name, network) {
             Ok(failed) => (refusal, delay(failed)),
             // These do not wait longer, so that only so many wait at once.
             Err(exhausted) => (exhausted.into(), REFUSED_AFTER),
@@ -107,7 +159,11 @@ fn delay(failed: u32) -> Duration {
     })
 }
 
-async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticated, OAuthError> {
+pub(crate) async fn find(
+    server: &AuthServer,
+    id: &str,
+    secret: &str,
+) -> Result<Authenticated, OAuthError> {
     let presented = SecretHash::of(secret);
     let now = server.clock.now();
     let unknown = || {
@@ -132,6 +188,55 @@ async fn find(server: &AuthServer, id: &str, secret: &str) -> Result<Authenticat
     };
     server.directory.remember(&fresh);
     Ok(authenticated)
+}
+
+async fn find_bearer(
+    server: &AuthServer,
+    presented: &str,
+    kind: CredentialKind,
+) -> Result<Authenticated, OAuthError> {
+    let presented = SecretHash::of(presented);
+    let refused =
+        |why: &'static str, sentence: String| OAuthError::invalid_bearer().because(why, sentence);
+    let unknown = || {
+        let sentence = "what was presented is the secret of no credential".to_owned();
+        refused("no_such_credential", sentence)
+    };
+    let bearer = server.store.bearer(&presented).await?;
+    let bearer = bearer.ok_or_else(unknown)?;
+    let Bearer {
+        client, credential, ..
+    } = &bearer;
+    let refused = |why, sentence| refused(why, sentence).of_client(client);
+    // A bootstrap token is in no record; that its client is there and active, the record says.
+    let record = if let Some(known) = server.directory.known(client) {
+        known
+    } else {
+        let fresh = server.directory.read(client).await?.ok_or_else(unknown)?;
+        server.directory.remember(&fresh);
+        fresh.record
+    };
+    let now = server.clock.now();
+    if bearer.kind != kind {
+        let (is, wanted) = (bearer.kind.as_str(), kind.as_str());
+        let sentence = format!(
+            "the credential {} of {client} is of the kind {is}: here {wanted} is needed",
+            credential.as_str()
+        );
+        Err(refused("wrong_kind", sentence))
+    } else if record.status == ClientStatus::Inactive {
+        let why = explain::inactive(client);
+        Err(refused(why.code, why.sentence))
+    } else if let Some(ended) = bearer.expires_at.filter(|end| *end <= now) {
+        let credential = credential.as_str();
+        let sentence = format!("the credential {credential} of {client} ended at {ended}");
+        Err(refused("credential_expired", sentence))
+    } else {
+        Ok(Authenticated {
+            client: record,
+            credential: *credential,
+        })
+    }
 }
 
 impl Authenticated {

@@ -271,7 +271,7 @@ mod tests {
     use super::*;
     use crate::{
         client::{ClientStatus, Grant, Grants},
-        resource::TokenFormat,
+        resource::{TokenFormat, TokenProfile},
     };
 
     /// A read that has begun. It panics when this is dropped.
@@ -305,6 +305,8 @@ mod tests {
             resource: resource("a"),
             scopes: ScopeSet::default(),
             token_format: TokenFormat::Jwt,
+            token_profile: TokenProfile::Standard,
+            has_metadata_claims: false,
             token_lifetime: 60,
             signing_alg: Algorithm::ES256,
             expires_at: None,

@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::{
         client::{Credential, CredentialId, SecretHash},
-        resource::TokenFormat,
+        resource::{TokenFormat, TokenProfile},
     };
 
     const NOW: u64 = 1_767_225_600;
@@ -304,6 +304,8 @@ mod tests {
                     resource: ResourceId::parse(resource).unwrap(),
                     scopes: scopes.parse().unwrap(),
                     token_format: TokenFormat::Jwt,
+                    token_profile: TokenProfile::Standard,
+                    has_metadata_claims: false,
                     token_lifetime: 3600,
                     signing_alg: Algorithm::ES256,
                     expires_at: *expires_at,

@@ -71,12 +71,16 @@ pub async fn revoke(
     if !server.revocations.revokes(&token) {
         let mut event = Event::done(Action::TokenRevoked, now, origin)
             .client(&token.client_id)
-            .resource(&token.aud)
-            .credential(&token.credential);
+            .resource(&token.aud);
+        event.credential = token.credential;
         event.jti = Some(token.jti.clone());
         server
             .revocations
-            .add(server.store.as_ref(), Revoked::token(&token, now), &event)
+            .add(
+                server.store.as_ref(),
+                &[Revoked::token(&token, now)],
+                &event,
+            )
             .await?;
         server.metrics.count(&[event]);
         info!(client = %caller.id, jti = token.jti, "revoked a token");

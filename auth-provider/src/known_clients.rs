@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::{
         client::{ClientStatus, Credential, CredentialId, SecretHash},
-        resource::{ResourceId, TokenFormat},
+        resource::{ResourceId, TokenFormat, TokenProfile},
     };
 
     fn id(number: usize) -> ClientId {
@@ -256,6 +256,8 @@ mod tests {
             resource: ResourceId::parse(resource).unwrap(),
             scopes: "read write".parse().unwrap(),
             token_format: TokenFormat::Jwt,
+            token_profile: TokenProfile::Standard,
+            has_metadata_claims: false,
             token_lifetime: 60,
             signing_alg: Algorithm::ES256,
             expires_at: None,

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod explain;
 pub mod known_clients;
 pub mod limits;
+pub mod minting;
 pub mod policy;
 pub mod tokens;
 
@@ -24,6 +25,7 @@ pub mod introspection;
 pub mod journal;
 pub mod metrics;
 pub mod own_token;
+pub mod projects;
 pub mod registration;
 pub mod revocation;
 
@@ -31,6 +33,7 @@ pub mod address;
 pub mod client;
 pub mod keys;
 pub mod master_key;
+pub mod metadata;
 pub mod resource;
 
 pub mod built_in;

@@ -1,12 +1,17 @@
 //! Tokens of this server's own: what stands in them, and reading them back. Of a JWT the signature comes first, then
-//! its claims; an opaque token is a reference into the store.
+//! its claims, in whichever of the [`TokenProfile`](crate::resource::TokenProfile)s; an opaque token is a reference into
+//! the store.
+
+use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::ScopeSet;
 use serde::Deserialize;
 
 use crate::{
+    built_in::AUDIENCE,
     client::{ClientId, CredentialId, SecretHash, is_well_formed, unguessable},
+    keys::TokenType,
     resource::ResourceId,
     server::AuthServer,
     storage::StoreError,
@@ -24,14 +29,25 @@ const REFERENCE_PREFIX: &str = "m2mt_";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnToken {
     pub client_id: ClientId,
-    /// The credential that the client obtained it with.
-    pub credential: CredentialId,
+    /// The credential that the client obtained it with; `None` when the token does not say.
+    pub credential: Option<CredentialId>,
     pub aud: ResourceId,
     pub scopes: ScopeSet,
     pub iat: u64,
     pub nbf: u64,
     pub exp: u64,
+    /// A token that has none is called by what it says: [`name_of`].
     pub jti: String,
+}
+
+impl OwnToken {
+    /// The issuer that it names: one that does not say how it was obtained comes from a project.
+    pub fn issuer<'s>(&self, server: &'s AuthServer) -> Cow<'s, str> {
+        match self.credential {
+            Some(_) => Cow::Borrowed(&server.issuer),
+            None => server.stytch.issuer_for(self.aud.as_str()),
+        }
+    }
 }
 
 /// The header as this server writes it, and nothing besides: a token that demands more is not from here.
@@ -46,13 +62,20 @@ struct Header {
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
-    client_id: String,
-    aud: String,
+    sub: String,
+    aud: Audience,
     scope: ScopeSet,
     iat: u64,
     nbf: u64,
     exp: u64,
-    jti: String,
+    jti: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Only([String; 1]),
 }
 
 /// A fresh opaque token: 256 random bits that mean nothing by themselves.
@@ -86,24 +109,71 @@ fn read_jwt(server: &AuthServer, token: &str) -> Option<OwnToken> {
     let ring = server.keys.ring();
     let key = ring.find(&header.kid)?;
     // The algorithm is the key's (RFC 8725 section 3.1); the header can only agree.
-    if header.alg != key.algorithm().name() || header.typ != "at+jwt" {
+    if header.alg != key.algorithm().name() {
         return None;
     }
+    let typ = TokenType::parse(&header.typ)?;
     if !key.verifies(message.as_bytes(), &decode(signature)?) {
         return None;
     }
     let claims: Claims = serde_json::from_slice(&decode(payload)?).ok()?;
-    if claims.iss != server.issuer {
+    let (Audience::One(aud) | Audience::Only([aud])) = claims.aud;
+    // What administers this server is of the one kind that nothing else can be taken for.
+    if typ == TokenType::Jwt && aud == AUDIENCE {
+        return None;
+    }
+    let (iss, credential, jti) = match claims.jti {
+        Some(jti) => (
+            Cow::Borrowed(server.issuer.as_str()),
+            Some(CredentialId::of_token(&jti)?),
+            jti,
+        ),
+        // Only projects have such tokens.
+        None if typ == TokenType::Jwt => (server.stytch.issuer_for(&aud), None, name_of(message)),
+        None => return None,
+    };
+    if claims.iss != iss {
         return None;
     }
     Some(OwnToken {
-        client_id: ClientId::parse(&claims.client_id).ok()?,
-        credential: CredentialId::of_token(&claims.jti)?,
-        aud: ResourceId::parse(&claims.aud).ok()?,
+        client_id: ClientId::parse(&claims.sub).ok()?,
+        credential,
+        aud: ResourceId::parse(&aud).ok()?,
         scopes: claims.scope,
         iat: claims.iat,
         nbf: claims.nbf,
         exp: claims.exp,
-        jti: claims.jti,
+        jti,
     })
+}
+
+/// What a token without `jti` is called in the audit log and when it is taken back: the SHA-256 of what was signed, header
+/// and payload. The signature is not part of it, since another one may fit as well. Two tokens with the same claims, which
+/// were issued in the same second, have one name: what becomes of one becomes of the other.
+pub fn name_of(signed: &str) -> String {
+    URL_SAFE_NO_PAD.encode(SecretHash::of(signed).as_bytes())
+}
+
+/// By which names this server goes in tokens of the profile `stytch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StytchIssuer(Option<String>);
+
+impl StytchIssuer {
+    /// An origin, or `None` for `stytch.com/` with the project's id.
+    pub fn new(origin: Option<String>) -> Self {
+        Self(origin)
+    }
+
+    /// The origin, if there is one.
+    pub fn origin(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// The issuer of tokens for this project.
+    pub fn issuer_for(&self, project: &str) -> Cow<'_, str> {
+        match &self.0 {
+            Some(origin) => Cow::Borrowed(origin),
+            None => Cow::Owned(format!("stytch.com/{project}")),
+        }
+    }
 }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         client::{ClientId, ClientStatus},
-        resource::TokenFormat,
+        resource::{TokenFormat, TokenProfile},
     };
 
     fn client(grants: &[(&str, &str, Option<u64>)]) -> ClientRecord {
@@ -122,6 +122,8 @@ mod tests {
                     resource: ResourceId::parse(resource).unwrap(),
                     scopes: scopes.parse().unwrap(),
                     token_format: TokenFormat::Jwt,
+                    token_profile: TokenProfile::Standard,
+                    has_metadata_claims: false,
                     token_lifetime: 3600,
                     signing_alg: Algorithm::ES256,
                     expires_at: *expires_at,

@@ -16,6 +16,7 @@ use crate::{
     audit::{Action, Event, Origin},
     client::{ClientId, ClientStatus, Secret, SecretHash, random_id, unguessable},
     error::{ErrorCode, OAuthError},
+    metadata::{self, Metadata},
     registry::{
         Client, Profile, Version,
         change::{Change, NewCredential},
@@ -25,7 +26,7 @@ use crate::{
     },
     server::AuthServer,
     storage::StoreError,
-    texts::{check_metadata, check_metadata_entry, default_name},
+    texts::default_name,
 };
 
 const TOKEN_PREFIX: &str = "m2mr_";
@@ -172,10 +173,10 @@ impl Sent {
             ),
         ]);
         for (key, value) in &kept {
-            let value = value.as_deref().unwrap_or_default();
-            check_metadata_entry(key, value).map_err(|error| invalid(key, error.to_string()))?;
+            let value = Value::from(value.as_deref().unwrap_or_default());
+            metadata::check_entry(key, &value).map_err(|error| invalid(key, error.to_string()))?;
         }
-        check_metadata(&there(&kept))
+        metadata::check(&there(&kept))
             .map_err(|error| invalid("the metadata", error.to_string()))?;
         Ok(ClientMetadata {
             name: name
@@ -208,8 +209,10 @@ fn asks_for_no_more(member: Option<Value>, than: &[&str]) -> bool {
     }
 }
 
-fn there(kept: &BTreeMap<&'static str, Option<String>>) -> BTreeMap<String, String> {
-    let there = |(key, value): (&&str, &Option<String>)| Some(((*key).to_owned(), value.clone()?));
+fn there(kept: &BTreeMap<&'static str, Option<String>>) -> Metadata {
+    let there = |(key, value): (&&str, &Option<String>)| {
+        Some(((*key).to_owned(), Value::from(value.clone()?)))
+    };
     kept.iter().filter_map(there).collect()
 }
 
@@ -235,6 +238,7 @@ pub async fn register(
                 metadata: there(&metadata.kept),
             },
             id: id.clone(),
+            managed_by: None,
             created_at: now,
             updated_at: now,
             last_used_at: None,
@@ -259,6 +263,7 @@ pub async fn register(
                 Change::AddClient {
                     id: id.clone(),
                     profile: client.profile,
+                    managed_by: None,
                     version: client.version,
                     at: now,
                 },
@@ -403,7 +408,7 @@ pub async fn replace(
     let ClientMetadata { kept, .. } = &wish.metadata;
     let kept = kept
         .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+        .map(|(key, value)| ((*key).to_owned(), value.clone().map(Value::from)));
     let change = ClientChange::of(wish.metadata.name(id), kept.collect());
     let (admin, expected) = (&registrant.admin, registrant.unchanged());
     let client = clients::edit(server, admin, id.as_str(), &change, &expected).await?;
@@ -447,8 +452,9 @@ fn information(server: &AuthServer, client: &Client, token: &Secret) -> Value {
         "registration_access_token": token.expose(),
     });
     for name in [SOFTWARE_ID, SOFTWARE_VERSION] {
-        if let Some(value) = metadata.get(name) {
-            information[name] = Value::from(value.as_str());
+        // An administrator may have noted something else under this name.
+        if let Some(value @ Value::String(_)) = metadata.get(name) {
+            information[name] = value.clone();
         }
     }
     information

@@ -95,6 +95,33 @@ impl Revoked {
     }
 }
 
+/// Takes back all that was issued for `resource` until `now`, to clients that still hold a grant for it: with a grant,
+/// its tokens went.
+pub fn revoked_all_of(resource: ResourceId, now: u64) -> Change {
+    Change::RevokeAllOf {
+        resource,
+        at: now,
+        until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+    }
+}
+
+/// What tokens a client has that do not say with which credential they were obtained: when one of its credentials falls
+/// into wrong hands, each of them may be a token of whoever has it.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn of_unknown_credential(
+    store: &dyn Store,
+    client: &ClientId,
+) -> Result<Vec<Revoked>, StoreError> {
+    let record = store.client_record(client).await?;
+    let grants = record.iter().flat_map(|record| record.grants.iter());
+    let hidden = grants.filter(|grant| grant.token_profile.hides_credential());
+    Ok(hidden
+        .map(|grant| Revoked::Grant(client.clone(), grant.resource.clone()))
+        .collect())
+}
+
 impl Revocation {
     /// Whether it can concern tokens for one of `resources`.
     pub fn concerns(&self, resources: &[ResourceId]) -> bool {
@@ -175,7 +202,7 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes, together with the event that tells of it. When this returns, it is on disk and every answer of this
+    /// Revokes, all of it or nothing, together with the event that tells of it. When this returns, it is on disk and every answer of this
     /// server knows it.
     ///
     /// # Errors
@@ -183,10 +210,10 @@ impl Revocations {
     pub async fn add(
         &self,
         store: &dyn Store,
-        revocation: Change,
+        revocations: &[Change],
         event: &Event,
     ) -> Result<(), StoreError> {
-        store.commit(&[revocation], from_ref(event)).await?;
+        store.commit(revocations, from_ref(event)).await?;
         self.catch_up(store).await
     }
 
@@ -221,7 +248,12 @@ impl Revocations {
         let until = |end: Option<&u64>| end.is_some_and(|end| token.iat <= *end);
         memory.tokens.contains_key(&token.jti)
             || until(memory.clients.get(&token.client_id))
-            || until(memory.credentials.get(&token.credential))
+            || until(
+                token
+                    .credential
+                    .as_ref()
+                    .and_then(|id| memory.credentials.get(id)),
+            )
             || (!memory.grants.is_empty()
                 && until(
                     memory

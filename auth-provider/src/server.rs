@@ -8,13 +8,15 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::{
     clients::Noted, directory::Directory, document::Document, expiry::Watch, journal::Journal,
     keys::SigningKeys, limits::Limits, master_key::MasterKey, metrics::Metrics,
-    revocation::Revocations, storage::Store,
+    own_token::StytchIssuer, revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
 pub struct AuthServer {
     /// The issuer identifier (RFC 8414 section 2), as it stands in every token.
     pub issuer: String,
+    /// The issuer in tokens of the profile `stytch`.
+    pub stytch: StytchIssuer,
     pub clock: Clock,
     pub store: Arc<dyn Store>,
     pub directory: Arc<Directory>,
@@ -25,6 +27,8 @@ pub struct AuthServer {
     pub behind_tls_proxy: bool,
     /// Whether clients may register themselves.
     pub dynamic_registration: bool,
+    /// The longest life of a token whose contents its caller writes, in seconds.
+    pub max_jwt_validity: u64,
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,

@@ -127,6 +127,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let server = Data::new(AuthServer {
         metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
+        stytch: config.stytch_issuer.clone(),
         clock,
         directory: Arc::new(Directory::new(Arc::clone(&store), freshness)),
         store,
@@ -134,6 +135,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         limits: Limits::new(config.rate_limits, &metrics),
         behind_tls_proxy: config.behind_tls_proxy,
         dynamic_registration: config.dynamic_registration,
+        max_jwt_validity: config.max_jwt_validity,
         keys,
         revocations,
         journal,

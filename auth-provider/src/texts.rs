@@ -1,8 +1,6 @@
-//! What names, descriptions and metadata may look like: one set of rules for the policy file and the API.
+//! What names and descriptions may look like: one set of rules for the policy file and the API.
 //!
 //! Lengths are counted in characters. No text has a control character: it is shown in terminals and in lines of a log.
-
-use std::collections::BTreeMap;
 
 use m2m::service::TextError;
 
@@ -14,24 +12,6 @@ pub const MAX_DESCRIPTION: usize = 1000;
 
 /// The longest label of a credential.
 pub const MAX_LABEL: usize = 100;
-
-pub const MAX_METADATA_KEYS: usize = 20;
-const MAX_METADATA_KEY: usize = 64;
-const MAX_METADATA_VALUE: usize = 512;
-pub const MAX_METADATA_BYTES: usize = 4096;
-
-/// Why metadata is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MetadataError {
-    #[error("a key is 1 to {MAX_METADATA_KEY} characters of A-Z a-z 0-9 _ . -")]
-    Key,
-    #[error("a value is wrong, {0}")]
-    Value(TextError),
-    #[error("there are too many keys: write at most {MAX_METADATA_KEYS}")]
-    TooMany,
-    #[error("it is too large: keys and values may have {MAX_METADATA_BYTES} bytes in all")]
-    TooLarge,
-}
 
 /// Checks the name of a client or a resource, for people to read.
 ///
@@ -60,42 +40,16 @@ pub fn check_label(text: &str) -> Result<(), TextError> {
     check_line(text, MAX_LABEL)
 }
 
-/// Checks what an operator notes with a client.
-///
-/// # Errors
-/// When there is too much of it, or a key or a value is not as it should be.
-pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), MetadataError> {
-    for (key, value) in metadata {
-        check_metadata_entry(key, value)?;
-    }
-    if metadata.len() > MAX_METADATA_KEYS {
-        return Err(MetadataError::TooMany);
-    }
-    let bytes: usize = metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-    if bytes > MAX_METADATA_BYTES {
-        return Err(MetadataError::TooLarge);
-    }
-    Ok(())
-}
-
-/// Checks one key and its value.
-///
-/// # Errors
-/// When one of them is not as it should be.
-pub fn check_metadata_entry(key: &str, value: &str) -> Result<(), MetadataError> {
-    let in_key = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-    if !(1..=MAX_METADATA_KEY).contains(&key.len()) || !key.bytes().all(in_key) {
-        return Err(MetadataError::Key);
-    }
-    check_line(value, MAX_METADATA_VALUE).map_err(MetadataError::Value)
-}
-
 /// The name of what was given an id only.
 pub fn default_name(id: &str) -> String {
     id.chars().take(MAX_NAME).collect()
 }
 
-fn check_line(text: &str, max: usize) -> Result<(), TextError> {
+/// Checks a text of one line, which may be empty.
+///
+/// # Errors
+/// When it has a control character or more than `max` characters.
+pub fn check_line(text: &str, max: usize) -> Result<(), TextError> {
     if text.chars().any(char::is_control) {
         Err(TextError::Control)
     } else if text.chars().nth(max).is_some() {
@@ -135,44 +89,5 @@ mod tests {
         assert_eq!(check_description("a\tb"), Err(TextError::Control));
         assert_eq!(check_label(""), Ok(()));
         assert!(check_label(&"x".repeat(101)).is_err());
-    }
-
-    #[test]
-    fn metadata_is_small() {
-        let of = |pairs: &[(&str, &str)]| {
-            let metadata = pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-            check_metadata(&metadata.collect())
-        };
-        let keys: Vec<String> = (0..21).map(|n| format!("key{n}")).collect();
-        let many: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "")).collect();
-        let long = "é".repeat(512);
-        let large: Vec<(&str, &str)> = many[..4]
-            .iter()
-            .map(|(key, _)| (*key, long.as_str()))
-            .collect();
-
-        assert_eq!(of(&[]), Ok(()));
-        assert_eq!(of(&[("team", "a b"), ("cost-centre_1.x", "")]), Ok(()));
-        assert_eq!(of(&many[..20]), Ok(()));
-        assert_eq!(of(&large[..3]), Ok(()));
-        for (bad, error) in [
-            (of(&many), MetadataError::TooMany),
-            (of(&large), MetadataError::TooLarge),
-            (of(&[("", "")]), MetadataError::Key),
-            (of(&[("a b", "")]), MetadataError::Key),
-            (of(&[(&"x".repeat(65), "")]), MetadataError::Key),
-            (
-                of(&[("a", "b\n")]),
-                MetadataError::Value(TextError::Control),
-            ),
-            (
-                of(&[("a", &"x".repeat(513))]),
-                MetadataError::Value(TextError::TooLong { max: 512 }),
-            ),
-        ] {
-            assert_eq!(bad, Err(error));
-        }
     }
 }

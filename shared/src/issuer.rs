@@ -44,6 +44,12 @@ pub enum ConfigError {
          `.client(\"calendar-service\", secret)`"
     )]
     NoClient(&'static str),
+    /// The verifier knows only where to ask about tokens, and was told not to ask.
+    #[error(
+        "a verifier that knows only where to ask about tokens must ask about each: use \
+         `Revocation::Introspection`, or begin with the issuer's URL, `Verifier::builder(\"https://…\")`"
+    )]
+    NoIssuer,
     /// A bound that is too short to be kept, or longer than is safe.
     #[error("{0}")]
     Bound(&'static str),

@@ -37,7 +37,8 @@
 //!
 //! With the service's own credentials the verifier follows the feed, if the issuer offers one. That
 //! is the choice for signed tokens. Introspection is for opaque ones, and for issuers without a
-//! feed (any with RFC 7662 will do).
+//! feed (any with RFC 7662 will do; where only the URL to ask at is known, begin with
+//! [`Verifier::introspecting`]).
 //!
 //! ```
 //! use m2m::{Revocation, Verifier, WhenStale, verify::Feed};

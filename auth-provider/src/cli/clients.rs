@@ -1,12 +1,11 @@
 //! `auth-provider client …`
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     Session,
+    bootstrap::{self, Bootstrap},
     confirm::Confirm,
     credentials::Credential,
     failure::{Exit, Failure},
@@ -14,6 +13,7 @@ use super::{
     output::{lines, table},
     secret::SecretArgs,
 };
+use crate::metadata::{self, Metadata};
 
 const NAME: &str = "clients";
 
@@ -73,6 +73,9 @@ pub enum ClientCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Make a bootstrap token: a service that starts with it gets access tokens at POST /accesstoken
+    #[command(after_help = bootstrap::EXAMPLES)]
+    Bootstrap(Bootstrap),
 }
 
 /// A client's id among the arguments.
@@ -135,7 +138,8 @@ struct Client {
     name: String,
     description: String,
     status: String,
-    metadata: BTreeMap<String, String>,
+    metadata: Metadata,
+    managed_by: Option<String>,
     created_at: i64,
     updated_at: i64,
     last_used_at: Option<i64>,
@@ -170,6 +174,7 @@ pub(super) async fn run(command: ClientCommand, session: &Session) -> Result<Exi
         ClientCommand::Delete { client, confirm } => {
             delete(session, &client.client_id, confirm).await
         }
+        ClientCommand::Bootstrap(bootstrap) => bootstrap.run(session).await,
     }
 }
 
@@ -345,7 +350,7 @@ impl Client {
         let metadata: Vec<_> = self
             .metadata
             .iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .map(|(key, value)| format!("{key}={}", metadata::shown(value)))
             .collect();
         let out = &session.out;
         let built_in = if self.built_in {
@@ -358,6 +363,7 @@ impl Client {
             ("description", self.description.clone()),
             ("status", self.status.clone()),
             ("metadata", metadata.join(", ")),
+            ("managed by", self.managed_by.clone().unwrap_or_default()),
             ("built in", built_in.to_owned()),
             ("created", out.time(self.created_at)),
             ("updated", out.time(self.updated_at)),

@@ -119,6 +119,7 @@ pub struct Wish {
 pub(super) struct Credential {
     #[serde(rename = "credential_id")]
     pub(super) id: String,
+    pub(super) kind: String,
     label: String,
     last_four: String,
     created_at: i64,
@@ -194,7 +195,7 @@ async fn list(session: &Session, client: &str) -> Result<Exit, Failure> {
                 credentials.iter().map(|credential| {
                     [
                         credential.id.clone(),
-                        format!("…{}", credential.last_four),
+                        credential.secret(),
                         credential.end(session),
                         session.out.distance_or(credential.last_used_at, "never"),
                         credential.use_count.to_string(),
@@ -310,7 +311,7 @@ impl Credential {
         let out = &session.out;
         lines(&[
             ("label", self.label.clone()),
-            ("secret", format!("…{}", self.last_four)),
+            ("secret", self.secret()),
             ("state", self.state.clone()),
             ("created", out.time(self.created_at)),
             ("expires", out.time_or(self.expires_at, "never")),
@@ -319,6 +320,18 @@ impl Credential {
             ("replaces", self.replaces.clone().unwrap_or_default()),
             ("safe to remove", self.safety()),
         ])
+    }
+
+    /// What it is, and by which end a person recognises it.
+    fn secret(&self) -> String {
+        let shown = match self.last_four.as_str() {
+            "" => "(not known)".to_owned(),
+            last_four => format!("…{last_four}"),
+        };
+        match self.kind.as_str() {
+            "secret" => shown,
+            other => format!("{other} {shown}"),
+        }
     }
 
     /// Short, for a table.

@@ -55,6 +55,9 @@ pub enum ResourceCommand {
         /// No client is its resource server any more
         #[arg(long, conflicts_with = "owner")]
         no_owner: bool,
+        /// Nothing of the clients' metadata is in its tokens any more
+        #[arg(long, conflicts_with = "metadata_claim")]
+        no_metadata_claims: bool,
     },
     /// Delete a resource that no grant names
     Delete {
@@ -87,6 +90,12 @@ pub struct Wish {
     /// Whether its tokens can be read, or only asked about
     #[arg(long, value_parser = ["jwt", "opaque"])]
     token_format: Option<String>,
+    /// Which claims its signed tokens have
+    #[arg(long, value_parser = ["standard", "supertokens", "stytch"])]
+    token_profile: Option<String>,
+    /// A key of the clients' metadata that is a claim of its signed tokens; may be repeated, and replaces the list
+    #[arg(long, value_name = "KEY")]
+    metadata_claim: Vec<String>,
     /// How its tokens are signed
     #[arg(long, value_parser = ["ES256", "RS256", "PS256", "EdDSA"])]
     signing_alg: Option<String>,
@@ -109,6 +118,8 @@ struct Resource {
     scopes: BTreeMap<String, String>,
     owner: Option<String>,
     token_format: String,
+    token_profile: String,
+    metadata_claims: Vec<String>,
     signing_alg: String,
     token_lifetime: u64,
     built_in: bool,
@@ -132,8 +143,12 @@ pub(super) async fn run(command: ResourceCommand, session: &Session) -> Result<E
             wish,
             remove_scope,
             no_owner,
+            no_metadata_claims,
         } => {
-            let body = wish.body(&remove_scope, no_owner);
+            let mut body = wish.body(&remove_scope, no_owner);
+            if no_metadata_claims {
+                body.insert("metadata_claims".into(), Value::Array(vec![]));
+            }
             if body.is_empty() {
                 return Err(Failure::Usage(
                     "say what to change: see `auth-provider resource update --help`".to_owned(),
@@ -210,6 +225,11 @@ impl Wish {
             ("scopes", (!scopes.is_empty()).then(|| scopes.into())),
             ("owner", owner),
             ("token_format", self.token_format.map(Value::from)),
+            ("token_profile", self.token_profile.map(Value::from)),
+            (
+                "metadata_claims",
+                (!self.metadata_claim.is_empty()).then(|| self.metadata_claim.into()),
+            ),
             ("signing_alg", self.signing_alg.map(Value::from)),
             (
                 "token_lifetime",
@@ -239,8 +259,12 @@ impl Resource {
         } else {
             ""
         };
+        let profile = match self.token_profile.as_str() {
+            "standard" => String::new(),
+            other => format!(" ({other})"),
+        };
         let tokens = format!(
-            "{}, {}, for {}",
+            "{}{profile}, {}, for {}",
             self.token_format,
             self.signing_alg,
             length(self.token_lifetime)
@@ -249,6 +273,7 @@ impl Resource {
             ("name", self.name.clone()),
             ("owner", self.owner.clone().unwrap_or_default()),
             ("tokens", tokens),
+            ("claims", self.metadata_claims.join(", ")),
             ("built in", built_in.to_owned()),
         ];
         let scopes = self.scopes.iter().map(|(scope, words)| {

@@ -167,7 +167,7 @@ impl MaybeNamed {
         let all = all(session, &client.client_id).await?;
         let ids = all
             .into_iter()
-            .filter(|credential| credential.state == "active")
+            .filter(|credential| credential.state == "active" && credential.kind == "secret")
             .map(|credential| credential.id);
         let credential_id = only(ids, &client.client_id, "living credential")?;
         Ok(Names {

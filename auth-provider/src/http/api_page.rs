@@ -287,6 +287,9 @@ fn schema_words(api: &Api, schema: &Schema) -> String {
         }
         return schema_words(api, target);
     }
+    if let Some(title) = &schema.title {
+        return escape(title);
+    }
     if !schema.any_of.is_empty() {
         let each = schema.any_of.iter().map(|one| schema_words(api, one));
         return each.collect::<Vec<_>>().join(" or ");

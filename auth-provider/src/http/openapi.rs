@@ -138,14 +138,16 @@ pub(super) struct Schema {
     pub(super) reference: Option<String>,
     #[serde(rename = "type")]
     pub(super) kind: Option<Kind>,
+    /// In words, where they cannot be made of the rest: what is made of itself has no end.
+    pub(super) title: Option<String>,
     pub(super) description: Option<String>,
     #[serde(default, rename = "enum")]
     pub(super) values: Vec<String>,
     pub(super) pattern: Option<String>,
     pub(super) min_length: Option<u64>,
     pub(super) max_length: Option<u64>,
-    pub(super) minimum: Option<u64>,
-    pub(super) maximum: Option<u64>,
+    pub(super) minimum: Option<i64>,
+    pub(super) maximum: Option<i64>,
     pub(super) items: Option<Box<Schema>>,
     pub(super) max_items: Option<u64>,
     #[serde(default)]

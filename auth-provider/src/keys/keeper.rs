@@ -12,7 +12,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    KeyChange, KeyError, KeyRecord, KeyRing, Schedule, Signer, SigningKey, StoredKey,
+    KeyChange, KeyError, KeyRecord, KeyRing, Schedule, Signer, SigningKey, StoredKey, TokenType,
     life::{self, NewKey, Plan},
     schedule::KNOWN_WITHIN,
 };
@@ -92,8 +92,13 @@ impl SigningKeys {
     }
 
     /// Signs claims into a JWT in compact form. RSA is done aside, so that other requests go on meanwhile.
-    pub async fn sign(&self, key: &Arc<SigningKey>, claims: &impl Serialize) -> String {
-        let input = key.signing_input(claims);
+    pub async fn sign(
+        &self,
+        key: &Arc<SigningKey>,
+        typ: TokenType,
+        claims: &impl Serialize,
+    ) -> String {
+        let input = key.signing_input(typ, claims);
         if !key.is_slow() {
             return key.sign(input);
         }

@@ -15,7 +15,7 @@ use m2m::verify::Algorithm;
 
 pub use keeper::{DEFAULT_ALGORITHM, SigningKeys};
 pub use life::{KeyChange, KeyRecord, KeyState};
-pub use pair::SigningKey;
+pub use pair::{SigningKey, TokenType};
 pub use ring::{KeyRing, Signer};
 pub use schedule::{Period, Schedule, Wished};
 

@@ -35,8 +35,33 @@ pub struct SigningKey {
     kid: String,
     public: Jwk,
     verifying: ParsedPublicKey,
-    /// The header of every token that this key signs, encoded once.
-    encoded_header: String,
+    /// The headers of the tokens that this key signs, encoded once.
+    access_token_header: String,
+    jwt_header: String,
+}
+
+/// What a token says of itself in its header (RFC 7515 section 4.1.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenType {
+    /// `at+jwt` keeps an access token from passing as any other kind of JWT (RFC 9068 section 2.1).
+    AccessToken,
+    /// `JWT`, for verifiers that know no better.
+    Jwt,
+}
+
+impl TokenType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "at+jwt",
+            Self::Jwt => "JWT",
+        }
+    }
+
+    /// The type of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut all = [Self::AccessToken, Self::Jwt].into_iter();
+        all.find(|typ| typ.as_str() == name)
+    }
 }
 
 enum Pair {
@@ -110,15 +135,18 @@ impl SigningKey {
         public.common.key_id = Some(kid.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         public.common.key_algorithm = Some(named);
-        // `at+jwt` keeps an access token from passing as any other kind of JWT (RFC 9068 section 2.1).
-        let header = json!({"alg": algorithm.name(), "kid": kid, "typ": "at+jwt"});
+        let header = |typ: TokenType| {
+            let header = json!({"alg": algorithm.name(), "kid": kid, "typ": typ.as_str()});
+            URL_SAFE_NO_PAD.encode(header.to_string())
+        };
         Some(Self {
+            access_token_header: header(TokenType::AccessToken),
+            jwt_header: header(TokenType::Jwt),
             pair,
             algorithm,
             kid,
             public,
             verifying,
-            encoded_header: URL_SAFE_NO_PAD.encode(header.to_string()),
         })
     }
 
@@ -142,14 +170,17 @@ impl SigningKey {
     }
 
     /// What is to be signed for these claims: header and payload in base64url (RFC 7515 section 5.1).
-    pub fn signing_input(&self, claims: &impl Serialize) -> String {
-        let claims = serde_json::to_vec(claims).expect("claims are strings and numbers");
+    pub fn signing_input(&self, typ: TokenType, claims: &impl Serialize) -> String {
+        let header = match typ {
+            TokenType::AccessToken => &self.access_token_header,
+            TokenType::Jwt => &self.jwt_header,
+        };
+        let claims = serde_json::to_vec(claims).expect("claims are JSON");
         // Room for the signature as well: 342 characters with RSA, 86 with the others.
         let signature = if self.is_slow() { 350 } else { 90 };
-        let mut input = String::with_capacity(
-            self.encoded_header.len() + claims.len().div_ceil(3) * 4 + signature,
-        );
-        input.push_str(&self.encoded_header);
+        let payload = claims.len().div_ceil(3) * 4;
+        let mut input = String::with_capacity(header.len() + payload + signature);
+        input.push_str(header);
         input.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut input);
         input
@@ -248,7 +279,7 @@ mod tests {
                 (key.kid(), &key.public),
                 "{algorithm:?}"
             );
-            let token = key.sign(key.signing_input(&json!({"sub": "a"})));
+            let token = key.sign(key.signing_input(TokenType::Jwt, &json!({"sub": "a"})));
             let (message, signature) = token.rsplit_once('.').unwrap();
             let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
             assert!(opened.verifies(message.as_bytes(), &signature));

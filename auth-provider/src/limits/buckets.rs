@@ -1,33 +1,28 @@
 //! Token buckets, one for each caller, in bounded memory.
 
-use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
     middleware::StateInformationMiddleware,
-    state::{InMemoryState, NotKeyed},
+    state::{InMemoryState, NotKeyed, StateStore},
 };
-use moka::sync::Cache;
 use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
 
-use super::rate::{Rate, RateLimit};
-
-/// How many callers of one limit are remembered at the most. What is forgotten first are those who seldom ask, so
-/// that a flood of new names does not wash out the bucket of one who asks too often.
-pub(super) const REMEMBERED: u64 = 10_000;
-
-/// The least time after which a caller who was silent is forgotten.
-const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+use super::{
+    rate::{Rate, RateLimit},
+    table::Table,
+};
 
 /// A log line about a limit is followed by silence about it for so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+type Limiter<K, S> = RateLimiter<K, S, DefaultClock, StateInformationMiddleware>;
 
 /// One limit: a bucket for each of its callers.
-pub struct Buckets<K> {
+pub struct Buckets<K: Hash> {
     name: &'static str,
     /// How often it refused.
     refusals: Counter,
@@ -35,10 +30,10 @@ pub struct Buckets<K> {
     filled: Option<Filled<K>>,
 }
 
-struct Filled<K> {
+struct Filled<K: Hash> {
     rate: Rate,
-    of: Cache<K, Arc<Bucket>>,
-    telling: Bucket,
+    of: Limiter<K, Table<K>>,
+    telling: Limiter<NotKeyed, InMemoryState>,
 }
 
 /// Where a caller stands with a limit.
@@ -60,17 +55,10 @@ where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
 {
     pub(super) fn new(name: &'static str, limit: RateLimit, refusals: Counter) -> Self {
-        let filled = limit.rate().map(|rate| {
-            // After the rate's own time a bucket is full: that it is forgotten gives nothing away.
-            let idle = Duration::from_secs(rate.seconds.get().into()).max(REMEMBERED_FOR);
-            Filled {
-                rate,
-                of: Cache::builder()
-                    .max_capacity(REMEMBERED)
-                    .time_to_idle(idle)
-                    .build(),
-                telling: bucket(Quota::with_period(TELL_EVERY)),
-            }
+        let filled = limit.rate().map(|rate| Filled {
+            rate,
+            of: limiter(quota(rate), Table::default()),
+            telling: limiter(Quota::with_period(TELL_EVERY), InMemoryState::default()),
         });
         Self {
             name,
@@ -85,18 +73,13 @@ where
             return Ok(None);
         };
         let rate = filled.rate;
-        let found = filled.of.get(caller);
-        let found = found.unwrap_or_else(|| {
-            let fresh = || Arc::new(bucket(quota(rate)));
-            filled.of.get_with_by_ref(caller, fresh)
-        });
         let standing = |remaining, seconds| Standing {
             limit: self.name,
             rate,
             remaining,
             seconds,
         };
-        match found.check() {
+        match filled.of.check_key(caller) {
             Ok(left) => {
                 let remaining = left.remaining_burst_capacity();
                 let missing = u64::from(rate.requests.get().saturating_sub(remaining));
@@ -109,7 +92,7 @@ where
                 if filled.telling.check().is_ok() {
                     warn!(limit = self.name, caller = %caller, "refuses what goes beyond {rate}");
                 }
-                let wait = not_until.wait_time_from(found.clock().now());
+                let wait = not_until.wait_time_from(filled.of.clock().now());
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 Err(Exhausted(standing(0, seconds.max(1))))
             }
@@ -123,9 +106,9 @@ fn quota(rate: Rate) -> Option<Quota> {
     Quota::with_period(each).map(|quota| quota.allow_burst(rate.requests))
 }
 
-fn bucket(quota: Option<Quota>) -> Bucket {
+fn limiter<S: StateStore>(quota: Option<Quota>, state: S) -> Limiter<S::Key, S> {
     let quota = quota.expect("a million requests in a second leave a microsecond for each");
-    RateLimiter::direct(quota).with_middleware()
+    RateLimiter::new(quota, state, DefaultClock::default())
 }
 
 /// The header fields of draft-ietf-httpapi-ratelimit-headers.
@@ -174,7 +157,10 @@ impl fmt::Display for Exhausted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::{CallerAddress, Network};
+    use crate::{
+        address::{CallerAddress, Network},
+        limits::table::CALLERS,
+    };
 
     fn network(number: u32) -> Network {
         let ip = std::net::Ipv4Addr::from_bits(number);
@@ -221,21 +207,30 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_addresses_cost_the_memory_of_ten_thousand() {
+    fn who_asks_often_keeps_its_bucket_however_many_others_come_by() {
         let buckets = buckets("1/h");
         let greedy = network(u32::MAX);
+        let many = u32::try_from(CALLERS * 4).unwrap();
         let mut served = 0;
-        for number in 0..100_000 {
+        for number in 0..many {
             buckets.take(&network(number)).expect("it asks once");
             if number % 10 == 0 {
                 served += u32::from(buckets.take(&greedy).is_ok());
             }
         }
-        let of = &buckets.filled.as_ref().unwrap().of;
-        of.run_pending_tasks();
-        assert!(of.entry_count() <= REMEMBERED, "{}", of.entry_count());
-        assert!(of.iter().count() as u64 <= REMEMBERED);
-        // One who asks often keeps its bucket, however many others come by.
-        assert!(served <= 10, "{served}");
+        assert_eq!(served, 1);
+    }
+
+    #[test]
+    fn as_many_as_half_of_the_places_are_limited_each_by_itself() {
+        let buckets = buckets("2/h");
+        let callers = || (0..u32::try_from(CALLERS / 2).unwrap()).map(network);
+        let served =
+            |of: &Buckets<Network>| callers().filter(|caller| of.take(caller).is_ok()).count();
+        assert_eq!(served(&buckets), CALLERS / 2);
+        assert_eq!(served(&buckets), CALLERS / 2);
+        // A few meet too many others in their set.
+        let more = served(&buckets);
+        assert!(more < CALLERS / 20, "{more}");
     }
 }

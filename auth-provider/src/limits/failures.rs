@@ -14,10 +14,14 @@ use moka::sync::Cache;
 use prometheus_client::metrics::counter::Counter;
 
 use super::{
-    buckets::{Buckets, Exhausted, REMEMBERED},
+    buckets::{Buckets, Exhausted},
     rate::RateLimit,
 };
 use crate::address::Network;
+
+/// Of how many pairs failures are remembered at the most. What is forgotten first are those who seldom fail, so that a
+/// flood of new names does not wash out one who goes on.
+const REMEMBERED: u64 = 10_000;
 
 /// Who has been silent for so long is forgiven.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);

@@ -4,6 +4,7 @@
 mod buckets;
 mod failures;
 mod rate;
+mod table;
 
 pub use buckets::{Buckets, Exhausted, Standing};
 pub use failures::Failures;

@@ -13,7 +13,8 @@ pub use read::line_of;
 
 use crate::{
     client::{ClientId, ClientStatus},
-    resource::{ResourceId, TokenFormat},
+    metadata::Metadata,
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
 };
 
 /// The life of a resource's tokens where nobody says anything, in seconds.
@@ -45,6 +46,18 @@ pub struct PolicyResource {
     /// The client that the resource server authenticates as.
     pub owner: Option<ClientId>,
     pub token_format: TokenFormat,
+    /// What the JWTs among its tokens look like.
+    pub token_profile: TokenProfile,
+    /// What of a client's metadata stands in its JWTs.
+    pub metadata_claims: ClaimNames,
+}
+
+impl PolicyResource {
+    /// Who administers the clients of this resource, if it is a [project](crate::projects).
+    pub fn project_owner(&self) -> Option<&ClientId> {
+        let is_project = self.token_profile == TokenProfile::Stytch;
+        self.owner.as_ref().filter(|_| is_project)
+    }
 }
 
 /// A client. What is `None` stays as it is: who was deactivated does not come back because a file is applied.
@@ -54,7 +67,7 @@ pub struct PolicyClient {
     pub description: String,
     /// A new client is active.
     pub status: Option<ClientStatus>,
-    pub metadata: Option<BTreeMap<String, String>>,
+    pub metadata: Option<Metadata>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +81,16 @@ pub struct PolicyGrant {
 }
 
 impl PolicyGrant {
+    /// A grant without scopes and without limits of its own.
+    pub fn plain() -> Self {
+        Self {
+            scopes: ScopeSet::default(),
+            token_lifetime: None,
+            expires_at: None,
+            reason: String::new(),
+        }
+    }
+
     /// Whether `after` allows less than this grant, so that tokens of before could do what is not granted any more.
     pub fn allows_more_than(&self, after: &Self) -> bool {
         let ends = |grant: &Self| grant.expires_at.unwrap_or(u64::MAX);

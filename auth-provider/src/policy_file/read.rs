@@ -17,7 +17,8 @@ use crate::{
     built_in,
     client::{ClientId, ClientStatus},
     keys::{DEFAULT_ALGORITHM, algorithm},
-    resource::{ResourceId, TokenFormat},
+    metadata::{self, Metadata, MetadataError},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
     texts,
 };
 
@@ -51,6 +52,10 @@ struct FileResource {
     owner: Option<String>,
     #[serde(default)]
     token_format: TokenFormat,
+    #[serde(default)]
+    token_profile: TokenProfile,
+    #[serde(default)]
+    metadata_claims: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +68,7 @@ struct FileClient {
     #[serde(default)]
     status: Option<ClientStatus>,
     #[serde(default)]
-    metadata: Option<BTreeMap<String, String>>,
+    metadata: Option<BTreeMap<String, toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -183,16 +188,25 @@ impl FileClient {
         texts::check_name(&name).map_err(|e| wrong(of_field("name", e)))?;
         texts::check_description(&self.description)
             .map_err(|e| wrong(of_field("description", e)))?;
-        if let Some(metadata) = &self.metadata {
-            texts::check_metadata(metadata).map_err(|e| wrong(format!("metadata: {e}")))?;
-        }
+        let metadata = self.metadata.map(checked_metadata).transpose();
+        let metadata = metadata.map_err(|error| wrong(format!("metadata: {error}")))?;
         Ok(PolicyClient {
             name,
             description: self.description,
             status: self.status,
-            metadata: self.metadata,
+            metadata,
         })
     }
+}
+
+fn checked_metadata(written: BTreeMap<String, toml::Value>) -> Result<Metadata, MetadataError> {
+    let entries = written.into_iter();
+    let read: Result<Metadata, _> = entries
+        .map(|(key, value)| Ok((key, metadata::from_toml(value)?)))
+        .collect();
+    let read = read?;
+    metadata::check(&read)?;
+    Ok(read)
 }
 
 impl FileResource {
@@ -225,6 +239,9 @@ impl FileResource {
                 .map_or(DEFAULT_TOKEN_LIFETIME, |Life(seconds)| seconds),
             owner,
             token_format: self.token_format,
+            token_profile: self.token_profile,
+            metadata_claims: ClaimNames::parse(&self.metadata_claims)
+                .map_err(|error| wrong(format!("metadata_claims: {error}")))?,
             name,
         };
         Ok((key, resource))
@@ -501,8 +518,20 @@ mod tests {
                 "client `a`: metadata: a key is",
             ),
             (
-                "[clients.a]\nmetadata = { a = 1 }".to_owned(),
-                "line 2: invalid type: integer, expected a string",
+                "[clients.a]\nmetadata = { a = 2027-01-01 }".to_owned(),
+                "client `a`: metadata: a value is a time of TOML's own: write it in quotes",
+            ),
+            (
+                "[clients.a]\nmetadata = { a = [nan] }".to_owned(),
+                "client `a`: metadata: a number is too large",
+            ),
+            (
+                "[resources.a]\ntoken_profile = 'm2m_secret'".to_owned(),
+                "line 2: unknown variant, expected one of `standard`, `supertokens`, `stytch`",
+            ),
+            (
+                "[resources.a]\nmetadata_claims = ['team', 'sub']".to_owned(),
+                "resource `a`: metadata_claims: one of these claims is the server's own",
             ),
             (
                 "[clients.a]\nstatus = 'm2m_secret'".to_owned(),

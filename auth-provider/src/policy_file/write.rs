@@ -3,8 +3,6 @@
 
 use std::fmt::{self, Display, Write};
 
-use m2m::ScopeSet;
-
 use super::{
     DEFAULT_TOKEN_LIFETIME, Policy, PolicyClient, PolicyGrant, PolicyResource, shown_life,
     shown_time,
@@ -13,7 +11,8 @@ use crate::{
     built_in,
     client::{ClientId, ClientStatus},
     keys::DEFAULT_ALGORITHM,
-    resource::{ResourceId, TokenFormat},
+    metadata,
+    resource::{ResourceId, TokenFormat, TokenProfile},
     texts,
 };
 
@@ -64,6 +63,14 @@ fn write_resource(toml: &mut String, id: &ResourceId, resource: &PolicyResource)
             text(resource.token_format.as_str())
         )?;
     }
+    if resource.token_profile != TokenProfile::default() {
+        let profile = resource.token_profile.as_str();
+        writeln!(toml, "token_profile = {}", text(profile))?;
+    }
+    if !resource.metadata_claims.is_empty() {
+        let claims = list(resource.metadata_claims.iter());
+        writeln!(toml, "metadata_claims = [{claims}]")?;
+    }
     if resource.signing_alg != DEFAULT_ALGORITHM {
         writeln!(toml, "signing_alg = {}", text(resource.signing_alg.name()))?;
     }
@@ -71,7 +78,9 @@ fn write_resource(toml: &mut String, id: &ResourceId, resource: &PolicyResource)
         let life = shown_life(resource.token_lifetime);
         writeln!(toml, "token_lifetime = {}", text(&life))?;
     }
-    write_table(toml, &format!("resources.{table}.scopes"), &resource.scopes)
+    let scopes = resource.scopes.iter();
+    let scopes = scopes.map(|(name, words)| (name, text(words)));
+    write_table(toml, &format!("resources.{table}.scopes"), scopes)
 }
 
 fn write_client(toml: &mut String, id: &ClientId, client: &PolicyClient) -> fmt::Result {
@@ -88,6 +97,7 @@ fn write_client(toml: &mut String, id: &ClientId, client: &PolicyClient) -> fmt:
         writeln!(toml, "status = {}", text(status.as_str()))?;
     }
     let metadata = client.metadata.iter().flatten();
+    let metadata = metadata.filter_map(|(key, value)| Some((key, metadata::to_toml(value)?)));
     write_table(toml, &format!("clients.{table}.metadata"), metadata)
 }
 
@@ -102,7 +112,7 @@ fn write_grant(
     writeln!(toml, "client = {}", text(client.as_str()))?;
     writeln!(toml, "resource = {}", text(resource.as_str()))?;
     if !grant.scopes.is_empty() {
-        writeln!(toml, "scopes = [{}]", list(&grant.scopes))?;
+        writeln!(toml, "scopes = [{}]", list(grant.scopes.iter()))?;
     }
     if let Some(life) = grant.token_lifetime {
         // The resource's may have been shortened since, and a file says what counts.
@@ -118,26 +128,25 @@ fn write_grant(
     Ok(())
 }
 
-/// A table of texts, which is left out when it is empty.
+/// A table, which is left out when it is empty.
 fn write_table<'a>(
     toml: &mut String,
     name: &str,
-    pairs: impl IntoIterator<Item = (&'a String, &'a String)>,
+    pairs: impl Iterator<Item = (&'a String, impl Display)>,
 ) -> fmt::Result {
-    let mut pairs = pairs.into_iter().peekable();
+    let mut pairs = pairs.peekable();
     if pairs.peek().is_some() {
         writeln!(toml, "\n[{name}]")?;
     }
     for (name, value) in pairs {
-        writeln!(toml, "{} = {}", key(name), text(value))?;
+        writeln!(toml, "{} = {value}", key(name))?;
     }
     Ok(())
 }
 
-fn list(scopes: &ScopeSet) -> String {
-    scopes
-        .iter()
-        .map(|scope| text(scope).to_string())
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names
+        .map(|name| text(name).to_string())
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -166,6 +175,8 @@ mod tests {
 name = "Notes"
 owner = "notes"
 token_format = "opaque"
+token_profile = "stytch"
+metadata_claims = ["team", "x.y"]
 signing_alg = "RS256"
 token_lifetime = "1h 30m"
 
@@ -182,6 +193,9 @@ status = "inactive"
 
 [clients."a.b".metadata]
 cost-centre = "7"
+on = true
+share = 0.5
+team = { "a b" = [1, "x"] }
 "x.y" = "z"
 
 [clients.notes]

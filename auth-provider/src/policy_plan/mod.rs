@@ -392,6 +392,7 @@ mod tests {
                     {"op": "remove", "kind": "resource", "name": "m1", "fields": [
                         {"name": "name", "before": "m1", "after": null},
                         {"name": "token_format", "before": "jwt", "after": null},
+                        {"name": "token_profile", "before": "standard", "after": null},
                         {"name": "signing_alg", "before": "ES256", "after": null},
                         {"name": "token_lifetime", "before": "1h", "after": null},
                         {"name": "scopes.hello", "before": "Say hello", "after": null},

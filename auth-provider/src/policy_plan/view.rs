@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Plan, PlannedChange, Step};
 use crate::{
     client::ClientStatus,
+    metadata,
     policy_file::{PolicyClient, PolicyGrant, PolicyResource, shown_life, shown_time},
     policy_view::{padded, text_of, widest},
 };
@@ -203,7 +204,7 @@ type Fields = BTreeMap<(usize, String), String>;
 fn client_fields(client: &PolicyClient) -> Fields {
     let status = client.status.map(ClientStatus::as_str).unwrap_or_default();
     let metadata = client.metadata.iter().flatten();
-    let metadata = metadata.map(|(key, value)| (format!("metadata.{key}"), value.clone()));
+    let metadata = metadata.map(|(key, value)| (format!("metadata.{key}"), metadata::shown(value)));
     fields(
         [
             ("name", client.name.clone()),
@@ -223,6 +224,8 @@ fn resource_fields(resource: &PolicyResource) -> Fields {
             ("name", resource.name.clone()),
             ("owner", owner.unwrap_or_default()),
             ("token_format", resource.token_format.as_str().to_owned()),
+            ("token_profile", resource.token_profile.as_str().to_owned()),
+            ("metadata_claims", resource.metadata_claims.to_string()),
             ("signing_alg", resource.signing_alg.name().to_owned()),
             ("token_lifetime", shown_life(resource.token_lifetime)),
         ],

@@ -2,7 +2,7 @@
 //! all. Each step names what it expects to find, so that of two who change one thing at once, one is told.
 
 use crate::{
-    client::{ClientId, CredentialId, Secret, SecretHash},
+    client::{ClientId, CredentialId, CredentialKind, Secret, SecretHash},
     policy_file::{PolicyGrant, PolicyResource},
     registry::{Profile, Version},
     resource::ResourceId,
@@ -20,6 +20,8 @@ pub enum Change {
     AddClient {
         id: ClientId,
         profile: Profile,
+        /// The project whose administrator manages it.
+        managed_by: Option<ResourceId>,
         version: Version,
         at: u64,
     },
@@ -79,6 +81,12 @@ pub enum Change {
         at: u64,
         until: u64,
     },
+    /// Takes back all that was obtained for one resource, by whoever holds a grant for it.
+    RevokeAllOf {
+        resource: ResourceId,
+        at: u64,
+        until: u64,
+    },
     /// Keeps what a creation answers; fails when the key is taken by an answer that is still remembered.
     Remember(Remembered),
     /// Lets a client administer itself with a token of this hash (RFC 7592).
@@ -86,6 +94,13 @@ pub enum Change {
         client: ClientId,
         token: SecretHash,
     },
+}
+
+impl Change {
+    /// Whether it takes tokens back.
+    pub fn revokes(&self) -> bool {
+        matches!(self, Self::Revoke { .. } | Self::RevokeAllOf { .. })
+    }
 }
 
 /// What can change of a credential. It has no version: this is little enough to compare.
@@ -100,6 +115,7 @@ pub struct CredentialTerms {
 #[derive(Clone, Debug)]
 pub struct NewCredential {
     pub id: CredentialId,
+    pub kind: CredentialKind,
     pub client: ClientId,
     pub label: String,
     pub secret: SecretHash,
@@ -110,10 +126,11 @@ pub struct NewCredential {
 }
 
 impl NewCredential {
-    /// A credential that lives until it is removed.
+    /// A client secret that lives until it is removed.
     pub fn of(client: &ClientId, label: &str, secret: &Secret, now: u64) -> Self {
         Self {
             id: CredentialId::generate(),
+            kind: CredentialKind::Secret,
             client: client.clone(),
             label: label.to_owned(),
             secret: secret.hash(),

@@ -169,6 +169,26 @@ pub struct Draft<T> {
     pub answer: T,
 }
 
+impl Draft<()> {
+    /// Nothing is to be changed.
+    pub fn nothing() -> Self {
+        Self {
+            changes: vec![],
+            events: vec![],
+            answer: (),
+        }
+    }
+
+    /// The same with an answer.
+    pub fn answering<T>(self, answer: T) -> Draft<T> {
+        Draft {
+            changes: self.changes,
+            events: self.events,
+            answer,
+        }
+    }
+}
+
 /// Makes the change that `draft` finds right. When somebody else was faster, it looks again.
 ///
 /// # Errors
@@ -187,7 +207,7 @@ pub async fn change<T>(
         if changes.is_empty() {
             return Ok(answer);
         }
-        let revokes = changes.iter().any(|c| matches!(c, Change::Revoke { .. }));
+        let revokes = changes.iter().any(Change::revokes);
         if commit(server, changes, events).await? == Committed::Done {
             if revokes {
                 server.revocations.catch_up(server.store.as_ref()).await?;
@@ -251,6 +271,7 @@ fn forget(directory: &Directory, changes: &[Change]) {
             Change::Graph { .. }
             | Change::AddClient { .. }
             | Change::Revoke { .. }
+            | Change::RevokeAllOf { .. }
             | Change::Remember(_)
             | Change::Register { .. } => {}
         }

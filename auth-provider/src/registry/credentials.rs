@@ -9,24 +9,46 @@ use super::{
     change::{Change, CredentialTerms, NewCredential},
     clients,
     commit::{Admin, Created, Draft, Idempotency, Refusal, change, create},
-    values::{Grace, Label, Patch, Time},
+    values::{Grace, Label, Patch, Sha256, Time},
     views::CredentialView,
 };
 use crate::{
     audit::{Action, Event},
     built_in::ADMIN,
-    client::{ClientId, CredentialId, Secret},
-    revocation::Revoked,
+    client::{ClientId, CredentialId, CredentialKind, Secret, SecretHash},
+    revocation::{Revoked, of_unknown_credential},
     server::AuthServer,
 };
 
 /// How many credentials a client may have.
 const MOST: usize = 1000;
 
+const DAY: u64 = 24 * 3600;
+
+/// How long a bootstrap token lives where nothing else is said, in seconds.
+const BOOTSTRAP_LIFE: u64 = 30 * DAY;
+
+/// How long it may live at the most from the moment in which somebody says so, in seconds.
+const LONGEST_BOOTSTRAP: u64 = 365 * DAY;
+
 /// What a new credential is to be. All of it can be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CredentialWish {
+    kind: CredentialKind,
+    #[serde(deserialize_with = "given")]
+    label: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    expires_at: Option<Time>,
+    /// Of a bearer that was made elsewhere, and is to go on as a bootstrap token.
+    #[serde(deserialize_with = "given")]
+    secret_sha256: Option<Sha256>,
+}
+
+/// What the credential is to be that takes the place of another. All of it can be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplacementWish {
     #[serde(deserialize_with = "given")]
     label: Option<Label>,
     #[serde(deserialize_with = "given")]
@@ -87,6 +109,16 @@ fn find<'a>(among: &'a Credentials, id: &str) -> Result<&'a CredentialInfo, Refu
     })
 }
 
+/// The same, if it can be rotated.
+fn rotating<'a>(among: &'a Credentials, id: &str) -> Result<&'a CredentialInfo, Refusal> {
+    let found = find(among, id)?;
+    if found.kind == CredentialKind::Secret {
+        return Ok(found);
+    }
+    let why = "a bootstrap token is not rotated: create another one, and delete this one";
+    Err(Refusal::conflict(why))
+}
+
 /// One credential, as the API shows it.
 ///
 /// # Errors
@@ -102,10 +134,10 @@ fn shown(credential: &CredentialInfo, among: &Credentials, now: u64) -> Value {
     json!(CredentialView::of(credential, among, now))
 }
 
-/// Gives the client one more credential.
+/// Gives the client one more credential: a secret, a bootstrap token, or one of another system that goes on as such.
 ///
 /// # Errors
-/// When there is no such client, or it may more than the administrator.
+/// When there is no such client, it may more than the administrator, or a bootstrap token would live too long.
 pub async fn add(
     server: &AuthServer,
     admin: &Admin,
@@ -115,16 +147,56 @@ pub async fn add(
 ) -> Result<Created, Refusal> {
     create(server, idempotency, async || {
         let (id, all) = list(server, client).await?;
-        let made = Made::new(server, admin, &id, &all).await?;
         let wish = wish.clone();
+        let end = check(server, &id, &wish).await?;
+        let made = Made::new(server, admin, &id, &all, wish.kind).await?;
+        let made = match wish.secret_sha256 {
+            Some(Sha256(hash)) => made.imported(hash),
+            None => made,
+        };
         Ok(made
-            .with(
-                wish.label.map_or_else(String::new, String::from),
-                wish.expires_at,
-            )
+            .with(wish.label.map_or_else(String::new, String::from), end)
             .draft(server, admin, Action::CredentialCreated))
     })
     .await
+}
+
+/// What no single value shows; and when the credential ends.
+async fn check(
+    server: &AuthServer,
+    client: &ClientId,
+    wish: &CredentialWish,
+) -> Result<Option<Time>, Refusal> {
+    let now = server.clock.now();
+    if let CredentialKind::Secret = wish.kind {
+        if wish.secret_sha256.is_some() {
+            let why = "only a bootstrap token can come from elsewhere: add \"kind\": \"bootstrap\"";
+            return Err(Refusal::does_not_fit("secret_sha256", why));
+        }
+        return Ok(wish.expires_at);
+    }
+    if client.as_str() == ADMIN {
+        let why = "the administrator gets no token that is good by itself: use its secret";
+        return Err(Refusal::does_not_fit("kind", why));
+    }
+    let Some(Sha256(hash)) = &wish.secret_sha256 else {
+        let end = wish.expires_at.unwrap_or(Time(now + BOOTSTRAP_LIFE));
+        return must_end(Some(end), now);
+    };
+    if server.store.bearer(hash).await?.is_some() {
+        let why = "there is a credential with this secret already: delete that one first";
+        return Err(Refusal::does_not_fit("secret_sha256", why));
+    }
+    must_end(wish.expires_at, now)
+}
+
+/// A bearer that lies about for years is found by somebody.
+fn must_end(end: Option<Time>, now: u64) -> Result<Option<Time>, Refusal> {
+    if end.is_some_and(|end| end.0 <= now + LONGEST_BOOTSTRAP) {
+        return Ok(end);
+    }
+    let why = "a bootstrap token ends within a year: say when";
+    Err(Refusal::does_not_fit("expires_at", why))
 }
 
 /// Replaces a credential in one step: a new one is made, and the old one ends after the grace.
@@ -141,8 +213,8 @@ pub async fn rotate(
 ) -> Result<Created, Refusal> {
     create(server, idempotency, async || {
         let (id, all) = list(server, client).await?;
-        let old = find(&all, old)?;
-        let made = Made::new(server, admin, &id, &all).await?;
+        let old = rotating(&all, old)?;
+        let made = Made::new(server, admin, &id, &all, CredentialKind::Secret).await?;
         let label = wish
             .label
             .clone()
@@ -175,18 +247,18 @@ pub async fn start_rotation(
     admin: &Admin,
     client: &str,
     old: &str,
-    wish: CredentialWish,
+    wish: ReplacementWish,
     idempotency: Option<&Idempotency>,
 ) -> Result<Created, Refusal> {
     create(server, idempotency, async || {
         let (id, all) = list(server, client).await?;
-        let old = find(&all, old)?;
+        let old = rotating(&all, old)?;
         if let Some(new) = replacement(&all, old) {
             let new = new.id.as_str();
             let why = format!("{new} is to replace it already: finish or cancel that rotation");
             return Err(Refusal::conflict(why));
         }
-        let mut made = Made::new(server, admin, &id, &all).await?;
+        let mut made = Made::new(server, admin, &id, &all, CredentialKind::Secret).await?;
         made.credential.replaces = Some(old.id);
         let wish = wish.clone();
         let label = wish.label.map_or_else(|| old.label.clone(), String::from);
@@ -307,6 +379,9 @@ pub async fn edit(
                 answer,
             });
         }
+        if after.kind == CredentialKind::Bootstrap {
+            must_end(after.expires_at.map(Time), now)?;
+        }
         if after.expires_at != before.expires_at {
             admin.must_equal(server, &client).await?;
         }
@@ -349,7 +424,8 @@ pub async fn remove(
     .await
 }
 
-/// Removes a credential that fell into wrong hands, and takes back all that it obtained.
+/// Removes a credential that fell into wrong hands, and takes back all that it obtained, and what it may have obtained:
+/// the tokens of its client that do not say.
 ///
 /// # Errors
 /// As [`remove`].
@@ -364,8 +440,12 @@ pub async fn compromised(
         let credential = find(&all, id)?;
         let action = Action::CredentialCompromised;
         let mut draft = removal(server, admin, (&client, &all), credential, action)?;
-        let revoked = Revoked::Credential(credential.id);
-        draft.changes.push(revoked.at(server.clock.now()));
+        let now = server.clock.now();
+        let mut revoked = vec![Revoked::Credential(credential.id)];
+        revoked.extend(of_unknown_credential(server.store.as_ref(), &client).await?);
+        draft
+            .changes
+            .extend(revoked.into_iter().map(|what| what.at(now)));
         Ok(draft)
     })
     .await
@@ -424,6 +504,7 @@ fn who_stays(
     let staying = all
         .all
         .iter()
+        .filter(|credential| credential.kind == CredentialKind::Secret)
         .find(|credential| credential.id != leaving.id && credential.expires_at.is_none());
     let staying = staying.ok_or_else(|| {
         let why = "this is the last credential of the administrator: make another one first";
@@ -432,10 +513,18 @@ fn who_stays(
     Ok(Some(put(client, staying, staying)))
 }
 
-/// A credential that was just made, with its secret.
+/// Under which name the answer has a secret.
+fn secret_member(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Secret => "client_secret",
+        CredentialKind::Bootstrap => "bootstrap_token",
+    }
+}
+
+/// A credential that was just made, with its secret; one that was made elsewhere has none to show.
 struct Made {
     credential: NewCredential,
-    secret: Secret,
+    secret: Option<Secret>,
     /// The client's credentials besides it.
     others: Credentials,
 }
@@ -446,6 +535,7 @@ impl Made {
         admin: &Admin,
         client: &ClientId,
         others: &Credentials,
+        kind: CredentialKind,
     ) -> Result<Self, Refusal> {
         admin.must_equal(server, client).await?;
         if others.all.len() >= MOST {
@@ -453,12 +543,21 @@ impl Made {
                 format!("the client has {MOST} credentials: remove those that it does not use");
             return Err(Refusal::conflict(why));
         }
-        let secret = Secret::generate();
+        let secret = Secret::of_kind(kind);
+        let credential = NewCredential::of(client, "", &secret, server.clock.now());
         Ok(Self {
-            credential: NewCredential::of(client, "", &secret, server.clock.now()),
-            secret,
+            credential: NewCredential { kind, ..credential },
+            secret: Some(secret),
             others: others.clone(),
         })
+    }
+
+    /// Its secret was made elsewhere, and nobody here knows more of it than the hash.
+    fn imported(mut self, hash: SecretHash) -> Self {
+        self.credential.secret = hash;
+        self.credential.last_four = String::new();
+        self.secret = None;
+        self
     }
 
     fn with(mut self, label: String, expires_at: Option<Time>) -> Self {
@@ -474,7 +573,9 @@ impl Made {
             .client(client)
             .credential(id);
         let mut body = shown(&self.info(), &self.others, now);
-        body["client_secret"] = Value::from(self.secret.expose());
+        if let Some(secret) = &self.secret {
+            body[secret_member(self.credential.kind)] = Value::from(secret.expose());
+        }
         let location = format!("/admin/v1/clients/{client}/credentials/{}", id.as_str());
         Draft {
             events: vec![event],
@@ -491,6 +592,7 @@ impl Made {
         let new = &self.credential;
         CredentialInfo {
             id: new.id,
+            kind: new.kind,
             label: new.label.clone(),
             last_four: new.last_four.clone(),
             created_at: new.created_at,

@@ -1,7 +1,9 @@
 //! Who there is: clients, their credentials, resources, and the grants between them. What administrators see and
 //! change; what a token request needs of it is [`ClientRecord`](crate::client::ClientRecord).
 
+pub mod by_secret;
 pub mod change;
+pub mod client_with_grants;
 pub mod clients;
 pub mod commit;
 pub mod credentials;
@@ -16,7 +18,8 @@ pub mod views;
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    client::{ClientId, ClientStatus, CredentialId, random_id},
+    client::{ClientId, ClientStatus, CredentialId, CredentialKind, random_id},
+    metadata::Metadata,
     policy_file::{Policy, PolicyGrant, PolicyResource},
     resource::ResourceId,
 };
@@ -51,6 +54,8 @@ impl fmt::Display for Version {
 pub struct Client {
     pub id: ClientId,
     pub profile: Profile,
+    /// The project whose administrator may change it, besides those of the server.
+    pub managed_by: Option<ResourceId>,
     pub created_at: u64,
     pub updated_at: u64,
     pub last_used_at: Option<u64>,
@@ -63,15 +68,16 @@ pub struct Profile {
     pub name: String,
     pub description: String,
     pub status: ClientStatus,
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: Metadata,
 }
 
 /// A credential without its secret. Times are seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialInfo {
     pub id: CredentialId,
+    pub kind: CredentialKind,
     pub label: String,
-    /// The end of the secret; empty for one that was made before this was kept.
+    /// The end of the secret; empty for one that was made before this was kept, or elsewhere.
     pub last_four: String,
     pub created_at: u64,
     pub expires_at: Option<u64>,

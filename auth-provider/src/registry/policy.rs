@@ -4,6 +4,7 @@ use super::{
     Graph, Profile, Version,
     change::{Change, Committed},
     commit::{Admin, Draft, Refusal, change},
+    resources::no_longer_hidden,
 };
 use crate::{
     audit::{Action, Event, Origin},
@@ -48,6 +49,7 @@ pub async fn apply(
         let (plan, graph) = plan(server.store.as_ref(), wanted, prune).await?;
         for change in &plan.changes {
             check(server, admin, change).await?;
+            check_manager(server.store.as_ref(), change).await?;
         }
         Ok(draft(plan, &graph, &admin.origin, server.clock.now()))
     });
@@ -67,6 +69,9 @@ pub async fn apply_at_start(
 ) -> Result<usize, Refusal> {
     for _ in 0..ATTEMPTS {
         let (mut plan, graph) = plan(store, wanted, false).await?;
+        for change in &plan.changes {
+            check_manager(store, change).await?;
+        }
         let built_in = policy_plan::built_in_steps(&graph.policy, wanted);
         plan.changes.splice(0..0, built_in);
         let count = plan.changes.len();
@@ -88,6 +93,11 @@ fn draft(plan: Plan, graph: &Graph, origin: &Origin, now: u64) -> Draft<Plan> {
         events.push(Event::done(Action::PolicyApplied, now, origin));
     }
     changes.extend(plan.taken_back().into_iter().map(|what| what.at(now)));
+    for planned in &plan.changes {
+        if let PlannedChange::Resource(id, Step::Change { before, after }) = planned {
+            changes.extend(no_longer_hidden(id, before, after, now));
+        }
+    }
     for planned in &plan.changes {
         changes.push(to_change(planned, graph, now));
         events.push(event(planned, origin, now));
@@ -128,12 +138,45 @@ async fn check(server: &AuthServer, admin: &Admin, change: &PlannedChange) -> Re
     }
 }
 
+/// A project's administrator chooses the ids of its clients and has their secrets. One that a file means for another client
+/// must not come by that client's rights.
+async fn check_manager(store: &dyn Store, change: &PlannedChange) -> Result<(), Refusal> {
+    let (client, resource) = match change {
+        PlannedChange::Grant(client, resource, Step::Add(_) | Step::Change { .. }) => {
+            (client, resource)
+        }
+        PlannedChange::Resource(
+            resource,
+            Step::Add(settings)
+            | Step::Change {
+                after: settings, ..
+            },
+        ) => match &settings.owner {
+            Some(owner) => (owner, resource),
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let manager = store
+        .client(client)
+        .await?
+        .and_then(|found| found.managed_by);
+    match manager {
+        Some(manager) if manager != *resource => Err(Refusal::conflict(format!(
+            "the client {client} belongs to the project {manager}, whose administrator has its secrets: give the one that \
+             is meant for {resource} another id"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn to_change(planned: &PlannedChange, graph: &Graph, now: u64) -> Change {
     const KNOWN: &str = "a plan changes and removes what the graph has";
     match planned.clone() {
         PlannedChange::Client(id, Step::Add(client)) => Change::AddClient {
             id,
             profile: profile(client),
+            managed_by: None,
             version: Version::generate(),
             at: now,
         },

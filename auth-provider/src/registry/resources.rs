@@ -1,6 +1,6 @@
 //! Resources: the APIs that tokens are for.
 
-use m2m::service::given;
+use m2m::{Scope, ScopeSet, service::given};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     audit::{Action, Event},
-    built_in::AUDIENCE,
+    built_in::{AUDIENCE, ClientsWrite, CredentialsWrite, GrantsWrite},
     client::ClientId,
     keys::DEFAULT_ALGORITHM,
     policy_file::{DEFAULT_TOKEN_LIFETIME, PolicyResource},
-    resource::{ResourceId, TokenFormat},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
+    revocation::revoked_all_of,
     server::AuthServer,
     storage::StoreError,
     texts::default_name,
@@ -39,6 +40,10 @@ pub struct NewResource {
     owner: Option<ClientId>,
     #[serde(default)]
     token_format: TokenFormat,
+    #[serde(default)]
+    token_profile: TokenProfile,
+    #[serde(default)]
+    metadata_claims: ClaimNames,
     #[serde(default, deserialize_with = "given")]
     signing_alg: Option<SigningAlg>,
     #[serde(default, deserialize_with = "given")]
@@ -55,6 +60,10 @@ pub struct ResourceChange {
     owner: Patch<ClientId>,
     #[serde(deserialize_with = "given")]
     token_format: Option<TokenFormat>,
+    #[serde(deserialize_with = "given")]
+    token_profile: Option<TokenProfile>,
+    #[serde(deserialize_with = "given")]
+    metadata_claims: Option<ClaimNames>,
     #[serde(deserialize_with = "given")]
     signing_alg: Option<SigningAlg>,
     #[serde(deserialize_with = "given")]
@@ -74,7 +83,8 @@ pub async fn read(server: &AuthServer, id: &str) -> Result<Resource, Refusal> {
 /// Makes a resource.
 ///
 /// # Errors
-/// When its id is taken, its owner is unknown, or its tokens would outlive their keys.
+/// When its id is taken, its owner is unknown, its tokens would outlive their keys, or its owner would get rights that the
+/// administrator does not have.
 pub async fn add(
     server: &AuthServer,
     admin: &Admin,
@@ -91,6 +101,8 @@ pub async fn add(
         signing_alg: wish.signing_alg.map_or(DEFAULT_ALGORITHM, |alg| alg.0),
         owner: wish.owner,
         token_format: wish.token_format,
+        token_profile: wish.token_profile,
+        metadata_claims: wish.metadata_claims,
     };
     let created = create(server, idempotency, async || {
         let graph = server.store.graph_version().await?;
@@ -99,6 +111,7 @@ pub async fn add(
             return Err(Refusal::does_not_fit("resource", why));
         }
         check(server, &settings).await?;
+        check_rights(server, admin, None, &settings).await?;
         let resource = Resource {
             id: id.clone(),
             settings: settings.clone(),
@@ -148,13 +161,20 @@ pub async fn edit(
         }
         check(server, &resource.settings).await?;
         check_scopes(server, &before, &resource).await?;
+        check_rights(server, admin, Some(&before.settings), &resource.settings).await?;
         resource.version = Version::generate();
         let event = Event::done(Action::ResourceChanged, server.clock.now(), &admin.origin);
+        let now = server.clock.now();
+        let mut changes = vec![Change::Graph { expected: graph }];
+        changes.extend(no_longer_hidden(
+            &before.id,
+            &before.settings,
+            &resource.settings,
+            now,
+        ));
+        changes.push(put(resource.clone(), Some(before.version)));
         Ok(Draft {
-            changes: vec![
-                Change::Graph { expected: graph },
-                put(resource.clone(), Some(before.version)),
-            ],
+            changes,
             events: vec![event.resource(&resource.id)],
             answer: resource,
         })
@@ -179,12 +199,30 @@ fn apply(wish: &ResourceChange, settings: &mut PolicyResource) {
     if let Some(format) = wish.token_format {
         settings.token_format = format;
     }
+    if let Some(profile) = wish.token_profile {
+        settings.token_profile = profile;
+    }
+    if let Some(claims) = wish.metadata_claims {
+        settings.metadata_claims = claims;
+    }
     if let Some(alg) = wish.signing_alg {
         settings.signing_alg = alg.0;
     }
     if let Some(lifetime) = wish.token_lifetime {
         settings.token_lifetime = lifetime.0;
     }
+}
+
+/// Tokens that do not say how they were obtained are taken back together with the credentials of their clients: when a
+/// resource has other tokens from now on, those of before would be forgotten.
+pub(super) fn no_longer_hidden(
+    id: &ResourceId,
+    before: &PolicyResource,
+    after: &PolicyResource,
+    now: u64,
+) -> Option<Change> {
+    let hides = |settings: &PolicyResource| settings.token_profile.hides_credential();
+    (hides(before) && !hides(after)).then(|| revoked_all_of(id.clone(), now))
 }
 
 /// What no single value shows: whether it fits to the rest.
@@ -204,6 +242,26 @@ async fn check(server: &AuthServer, settings: &PolicyResource) -> Result<(), Ref
         fits.map_err(|error| Refusal::does_not_fit("token_lifetime", error.to_string()))?;
     }
     Ok(())
+}
+
+/// The owner of a project makes clients and lets them call it: who hands that out has to have these rights himself.
+async fn check_rights(
+    server: &AuthServer,
+    admin: &Admin,
+    before: Option<&PolicyResource>,
+    after: &PolicyResource,
+) -> Result<(), Refusal> {
+    let owner_after = after.project_owner();
+    if owner_after.is_none() || before.and_then(PolicyResource::project_owner) == owner_after {
+        return Ok(());
+    }
+    let rights = [
+        ClientsWrite::NAME,
+        CredentialsWrite::NAME,
+        GrantsWrite::NAME,
+    ];
+    let rights = ScopeSet::from_tokens(rights).expect("these are scopes");
+    admin.must_hold(server, &rights).await
 }
 
 /// No grant may be left with a scope that its resource does not have any more.

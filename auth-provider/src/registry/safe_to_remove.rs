@@ -79,25 +79,30 @@ impl CredentialInfo {
             .map_or(self.created_at, |usage| usage.alive_until)
     }
 
-    /// Whether the use of `other` shows that the client has moved on from this one. Of one that was never used only a
+    /// Whether the use of `other` shows that the client has moved on from this one, to another of its kind. Of one that was never used only a
     /// later one can tell: whoever is to use it may not have it yet.
     fn is_succeeded_by(&self, other: &Self) -> bool {
         let is_used_since = other
             .usage
             .is_some_and(|usage| usage.last_used_at > self.idle_since());
         let is_later = other.created_at > self.created_at;
-        other.id != self.id && is_used_since && (self.usage.is_some() || is_later)
+        let is_alike = other.kind == self.kind && other.id != self.id;
+        is_alike && is_used_since && (self.usage.is_some() || is_later)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{client::CredentialId, registry::Usage};
+    use crate::{
+        client::{CredentialId, CredentialKind},
+        registry::Usage,
+    };
 
     fn credential(id: &str, created_at: u64, usage: Option<(u64, u64)>) -> CredentialInfo {
         CredentialInfo {
             id: CredentialId::parse(&format!("{id:-<22}")).unwrap(),
+            kind: CredentialKind::Secret,
             label: String::new(),
             last_four: String::new(),
             created_at,

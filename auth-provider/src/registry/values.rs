@@ -7,12 +7,14 @@ use std::{
 
 use m2m::{ScopeSet, service::TextError, verify::Algorithm};
 use serde::{Deserialize, Deserializer, de::Error};
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use crate::{
+    client::SecretHash,
     keys::algorithm,
+    metadata,
     policy_file::{MAX_TIME, MAX_TOKEN_LIFETIME},
-    texts::{check_description, check_label, check_metadata_entry, check_name},
+    texts::{check_description, check_label, check_name},
 };
 
 /// How many scopes a resource may have.
@@ -26,6 +28,12 @@ macro_rules! checked_text {
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(try_from = "String")]
         pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
 
         impl TryFrom<String> for $name {
             type Error = TextError;
@@ -173,16 +181,16 @@ impl TryFrom<Whole> for Grace {
 
 /// What an operator notes with a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>")]
-pub struct Metadata(pub BTreeMap<String, String>);
+#[serde(try_from = "metadata::Metadata")]
+pub struct Metadata(pub metadata::Metadata);
 
-impl TryFrom<BTreeMap<String, String>> for Metadata {
+impl TryFrom<metadata::Metadata> for Metadata {
     type Error = String;
 
-    fn try_from(entries: BTreeMap<String, String>) -> Result<Self, String> {
-        at_most(20, entries.len(), "keys")?;
+    fn try_from(entries: metadata::Metadata) -> Result<Self, String> {
+        at_most(metadata::MAX_KEYS, entries.len(), "keys")?;
         for (key, value) in &entries {
-            check_metadata_entry(key, value).map_err(|error| error.to_string())?;
+            metadata::check_entry(key, value).map_err(|error| error.to_string())?;
         }
         Ok(Self(entries))
     }
@@ -190,17 +198,20 @@ impl TryFrom<BTreeMap<String, String>> for Metadata {
 
 /// Which metadata changes: `None` removes the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Option<String>>")]
-pub struct MetadataChange(pub BTreeMap<String, Option<String>>);
+#[serde(try_from = "BTreeMap<String, Option<Value>>")]
+pub struct MetadataChange(pub BTreeMap<String, Option<Value>>);
 
-impl TryFrom<BTreeMap<String, Option<String>>> for MetadataChange {
+impl TryFrom<BTreeMap<String, Option<Value>>> for MetadataChange {
     type Error = String;
 
-    fn try_from(entries: BTreeMap<String, Option<String>>) -> Result<Self, String> {
-        at_most(20, entries.len(), "keys")?;
+    fn try_from(entries: BTreeMap<String, Option<Value>>) -> Result<Self, String> {
+        at_most(metadata::MAX_KEYS, entries.len(), "keys")?;
         for (key, value) in &entries {
-            let value = value.as_deref().unwrap_or_default();
-            check_metadata_entry(key, value).map_err(|error| error.to_string())?;
+            let checked = match value {
+                None => metadata::check_key(key),
+                Some(value) => metadata::check_entry(key, value),
+            };
+            checked.map_err(|error| error.to_string())?;
         }
         Ok(Self(entries))
     }
@@ -280,6 +291,20 @@ impl TryFrom<String> for ScopeList {
     }
 }
 
+/// The SHA-256 of a secret that was made elsewhere, in hexadecimal.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Sha256(pub SecretHash);
+
+impl TryFrom<String> for Sha256 {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let hash = SecretHash::from_hex(&text).map(Self);
+        hash.ok_or("write the SHA-256 of the secret as 64 hexadecimal digits")
+    }
+}
+
 /// What tokens are signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -294,7 +319,11 @@ impl TryFrom<String> for SigningAlg {
     }
 }
 
-fn check_scope(name: &str) -> Result<(), String> {
+/// Checks the name of a scope.
+///
+/// # Errors
+/// When it is too long, or has a character that scopes do not have (RFC 6749 section 3.3).
+pub fn check_scope(name: &str) -> Result<(), String> {
     if name.len() > MAX_SCOPE {
         return Err(format!("a scope has at most {MAX_SCOPE} characters"));
     }

@@ -10,6 +10,7 @@ use crate::{
     audit::Recorded,
     built_in,
     client::{ClientId, CredentialId},
+    metadata::Metadata,
     resource::ResourceId,
 };
 
@@ -30,7 +31,8 @@ pub struct ClientView<'a> {
     name: &'a str,
     description: &'a str,
     status: &'static str,
-    metadata: &'a BTreeMap<String, String>,
+    metadata: &'a Metadata,
+    managed_by: Option<&'a str>,
     created_at: u64,
     updated_at: u64,
     last_used_at: Option<u64>,
@@ -45,6 +47,7 @@ impl<'a> From<&'a Client> for ClientView<'a> {
             description: &client.profile.description,
             status: client.profile.status.as_str(),
             metadata: &client.profile.metadata,
+            managed_by: client.managed_by.as_ref().map(ResourceId::as_str),
             created_at: client.created_at,
             updated_at: client.updated_at,
             last_used_at: client.last_used_at,
@@ -56,6 +59,7 @@ impl<'a> From<&'a Client> for ClientView<'a> {
 #[derive(Serialize)]
 pub struct CredentialView<'a> {
     credential_id: &'a str,
+    kind: &'static str,
     label: &'a str,
     last_four: &'a str,
     created_at: u64,
@@ -74,6 +78,7 @@ impl<'a> CredentialView<'a> {
         let (safe, reason) = safe_to_remove(credential, among, now);
         Self {
             credential_id: credential.id.as_str(),
+            kind: credential.kind.as_str(),
             label: &credential.label,
             last_four: &credential.last_four,
             created_at: credential.created_at,
@@ -99,6 +104,8 @@ pub struct ResourceView<'a> {
     scopes: &'a BTreeMap<String, String>,
     owner: Option<&'a str>,
     token_format: &'static str,
+    token_profile: &'static str,
+    metadata_claims: Vec<&'a str>,
     signing_alg: &'static str,
     token_lifetime: u64,
     built_in: bool,
@@ -113,6 +120,8 @@ impl<'a> From<&'a Resource> for ResourceView<'a> {
             scopes: &settings.scopes,
             owner: settings.owner.as_ref().map(ClientId::as_str),
             token_format: settings.token_format.as_str(),
+            token_profile: settings.token_profile.as_str(),
+            metadata_claims: settings.metadata_claims.iter().collect(),
             signing_alg: settings.signing_alg.name(),
             token_lifetime: settings.token_lifetime,
             built_in: resource.id.as_str() == built_in::AUDIENCE,

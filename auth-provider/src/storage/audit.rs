@@ -27,6 +27,24 @@ pub trait AuditStore: Send + Sync {
     async fn forget_events(&self, time: u64) -> Result<bool, StoreError>;
 }
 
+/// What is shown of an event.
+macro_rules! shown {
+    () => {
+        "number, at, action, outcome, actor, client_id, resource_id, credential_id, jti, ends_at,
+         reason, explanation, request_id, address "
+    };
+}
+/// The stretches that are not wholly summed up.
+macro_rules! latest_stretches {
+    () => {
+        "WITH RECURSIVE stretch (nr) AS (
+            SELECT used_up_to / 4096 FROM registry_state WHERE one = 1
+            UNION ALL
+            SELECT nr + 1 FROM stretch WHERE nr < (SELECT MAX(number) / 4096 FROM audit_event)
+        ) "
+    };
+}
+
 /// What one row of an insert has, in the order of [`ADD_EVENTS`].
 pub(super) const EVENT_COLUMNS: usize = 13;
 
@@ -35,11 +53,32 @@ pub(super) const ADD_EVENTS: &str = "
                              ends_at, reason, explanation, request_id, address)
     VALUES ";
 
-/// The beginning of a list of events; each part of the filter that is given adds a line.
-pub(super) const EVENTS: &str = "
-    SELECT number, at, action, outcome, actor, client_id, resource_id, credential_id, jti, ends_at,
-           reason, explanation, request_id, address
-    FROM audit_event WHERE number < $1 AND at >= $2 AND at <= $3 ";
+/// The beginning of a list of events; each part of the filter that is given adds a condition.
+pub(super) const EVENTS: &str = concat!(
+    "SELECT ",
+    shown!(),
+    "FROM audit_event WHERE number < $1 AND at >= $2 AND at <= $3 "
+);
+
+/// The same for one client, within some stretches.
+pub(super) const EVENTS_OF_CLIENT: &str = concat!(
+    "WITH RECURSIVE stretch (nr) AS (
+        SELECT CAST($4 AS BIGINT) UNION ALL SELECT nr + 1 FROM stretch WHERE nr < $5
+    )
+    SELECT ",
+    shown!(),
+    "FROM stretch CROSS JOIN audit_event
+    WHERE number / 4096 = nr AND client_id = $6 AND number < $1 AND at >= $2 AND at <= $3 "
+);
+
+/// How many numbers are one stretch of the log. The events of one client are looked up stretch by stretch: the index of the
+/// latest one is small, and writing an event touches nothing else, however many clients there are. The SQL and the
+/// migration have this number as well.
+pub(super) const STRETCH: u64 = 4096;
+
+pub(super) const FIRST_AND_LAST_EVENT: &str = "
+    SELECT COALESCE((SELECT MIN(number) FROM audit_event), 0) AS first,
+           COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last";
 
 /// Who sums up goes first; the others wait and find it done.
 pub(super) const USED_UP_TO: &str = "
@@ -51,7 +90,7 @@ pub(super) const SET_USED_UP_TO: &str = "UPDATE registry_state SET used_up_to = 
 
 /// How many events are summed up in one step. With very many clients each row lies on a page of its own, and a step takes
 /// some ten microseconds for each; nobody else can write meanwhile.
-pub(super) const SUMMED_UP: u64 = 1_500;
+pub(super) const SUMMED_UP: u64 = 400;
 
 // Sums come first, in the order of their keys, so that each page is looked for once. A credential that was removed in the
 // meantime has no uses any more.
@@ -98,28 +137,32 @@ pub(super) const SUM_UP_CLIENTS: &str = "
                            THEN client_use.longest_gap ELSE excluded.longest_gap END";
 
 // What is not summed up yet, for one client: with its sums it makes the whole truth, however far these lag behind.
-pub(super) const LATEST_USES: &str = "
-    SELECT credential_id AS id, MAX(at) AS last_used_at, COUNT(*) AS use_count,
+pub(super) const LATEST_USES: &str = concat!(
+    latest_stretches!(),
+    "SELECT credential_id AS id, MAX(at) AS last_used_at, COUNT(*) AS use_count,
            MAX(ends_at) AS alive_until
-    FROM audit_event
-    WHERE client_id = $1 AND ends_at IS NOT NULL AND credential_id IS NOT NULL
+    FROM stretch CROSS JOIN audit_event
+    WHERE number / 4096 = nr AND client_id = $1 AND ends_at IS NOT NULL AND credential_id IS NOT NULL
       AND number > (SELECT used_up_to FROM registry_state WHERE one = 1)
-    GROUP BY credential_id";
+    GROUP BY credential_id"
+);
 
-pub(super) const LATEST_GAP: &str = "
-    SELECT MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
+pub(super) const LATEST_GAP: &str = concat!(
+    latest_stretches!(),
+    "SELECT MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
            AS longest_gap
     FROM (
         SELECT a.client_id, a.credential_id, a.at,
                LAG(a.at) OVER (PARTITION BY a.credential_id ORDER BY a.at, a.number) AS own_before,
                LAG(a.at) OVER (ORDER BY a.at, a.number) AS any_before
-        FROM audit_event a
+        FROM stretch CROSS JOIN audit_event a
         JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
-        WHERE a.client_id = $1 AND a.ends_at IS NOT NULL
+        WHERE a.number / 4096 = nr AND a.client_id = $1 AND a.ends_at IS NOT NULL
           AND a.number > (SELECT used_up_to FROM registry_state WHERE one = 1)
     ) AS e
     LEFT JOIN client_use u ON u.client_id = e.client_id
-    LEFT JOIN credential_use k ON k.credential_id = e.credential_id";
+    LEFT JOIN credential_use k ON k.credential_id = e.credential_id"
+);
 
 pub(super) const FORGET_EVENTS: &str = "
     DELETE FROM audit_event WHERE number IN
@@ -130,8 +173,9 @@ pub(super) const FORGET_EVENTS: &str = "
 /// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
 pub(super) const LONGEST_LIST: usize = 64;
 
-/// The statement that adds `rows` events.
-pub(super) fn add_events_sql(rows: usize) -> String {
+/// The statement that adds `rows` events. A database that numbers its parameters has their numbers in it; SQLite would look
+/// for each number in the list of all.
+pub(super) fn add_events_sql(rows: usize, numbered: bool) -> String {
     let mut sql = ADD_EVENTS.to_owned();
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
@@ -139,8 +183,12 @@ pub(super) fn add_events_sql(rows: usize) -> String {
             if column > 1 {
                 sql.push_str(", ");
             }
-            sql.push('$');
-            sql.push_str(&(row * EVENT_COLUMNS + column).to_string());
+            if numbered {
+                sql.push('$');
+                sql.push_str(&(row * EVENT_COLUMNS + column).to_string());
+            } else {
+                sql.push('?');
+            }
         }
         sql.push(')');
     }
@@ -161,7 +209,7 @@ pub(super) fn pieces<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 macro_rules! audit_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal, $numbered:literal) => {
         impl $store {
             /// Adds events within a transaction.
             async fn insert_events(
@@ -169,7 +217,7 @@ macro_rules! audit_store {
                 events: &[Event],
             ) -> Result<(), StoreError> {
                 for piece in audit::pieces(events) {
-                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len()));
+                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len(), $numbered));
                     let mut query = sqlx::query(sql);
                     for event in piece {
                         query = query
@@ -191,6 +239,47 @@ macro_rules! audit_store {
                 }
                 Ok(())
             }
+
+            /// Lists events: all, or those of one client from one stretch to another.
+            async fn events_of(
+                &self,
+                filter: &Filter,
+                before: u64,
+                limit: usize,
+                within: Option<(&ClientId, u64, u64)>,
+            ) -> Result<Vec<Recorded>, StoreError> {
+                let conditions = [
+                    (
+                        "AND resource_id = ",
+                        filter.resource.as_ref().map(ResourceId::as_str),
+                    ),
+                    ("AND action = ", filter.action.map(Action::as_str)),
+                    ("AND outcome = ", filter.outcome.map(Outcome::as_str)),
+                    ("AND request_id = ", filter.request_id.as_deref()),
+                ];
+                let (base, parameters) = match within {
+                    None => (audit::EVENTS, 3),
+                    Some(_) => (audit::EVENTS_OF_CLIENT, 6),
+                };
+                let (mut sql, values) = filtered(base, parameters, &conditions);
+                let last = parameters + values.len() + 1;
+                sql.push_str(&format!("ORDER BY number DESC LIMIT ${last}"));
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
+                    .bind(number(before))
+                    .bind(number(filter.since.unwrap_or(0)))
+                    .bind(number(filter.until.unwrap_or(u64::MAX)));
+                if let Some((client, begin, end)) = within {
+                    query = query
+                        .bind(number(begin))
+                        .bind(number(end))
+                        .bind(client.as_str());
+                }
+                for value in values {
+                    query = query.bind(value);
+                }
+                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                rows.iter().map(recorded).collect()
+            }
         }
 
         #[async_trait]
@@ -209,30 +298,24 @@ macro_rules! audit_store {
                 before: u64,
                 limit: usize,
             ) -> Result<Vec<Recorded>, StoreError> {
-                let conditions = [
-                    (
-                        "AND client_id = ",
-                        filter.client.as_ref().map(ClientId::as_str),
-                    ),
-                    (
-                        "AND resource_id = ",
-                        filter.resource.as_ref().map(ResourceId::as_str),
-                    ),
-                    ("AND action = ", filter.action.map(Action::as_str)),
-                    ("AND outcome = ", filter.outcome.map(Outcome::as_str)),
-                    ("AND request_id = ", filter.request_id.as_deref()),
-                ];
-                let (mut sql, values) = filtered(audit::EVENTS, 3, &conditions);
-                sql.push_str(&format!("ORDER BY number DESC LIMIT ${}", values.len() + 4));
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
-                    .bind(number(before))
-                    .bind(number(filter.since.unwrap_or(0)))
-                    .bind(number(filter.until.unwrap_or(u64::MAX)));
-                for value in values {
-                    query = query.bind(value);
+                let Some(client) = &filter.client else {
+                    return self.events_of(filter, before, limit, None).await;
+                };
+                let row = sqlx::query(audit::FIRST_AND_LAST_EVENT)
+                    .fetch_one(&self.0)
+                    .await?;
+                let first = time(&row, "first")? / audit::STRETCH;
+                let mut end = time(&row, "last")?.min(before) / audit::STRETCH + 1;
+                let (mut events, mut stretches) = (Vec::new(), 1);
+                // The next look is at twice as many: who is seldom here is found in a few.
+                while events.len() < limit && end > first {
+                    let begin = end.saturating_sub(stretches).max(first);
+                    let within = Some((client, begin, end - 1));
+                    let wanted = limit - events.len();
+                    events.extend(self.events_of(filter, before, wanted, within).await?);
+                    (end, stretches) = (begin, stretches * 2);
                 }
-                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
-                rows.iter().map(recorded).collect()
+                Ok(events)
             }
 
             async fn sum_up_uses(&self) -> Result<bool, StoreError> {
@@ -287,7 +370,9 @@ mod tests {
 
     #[test]
     fn every_row_has_its_own_parameters() {
-        let sql = add_events_sql(2);
+        let sql = add_events_sql(2, true);
         assert!(sql.ends_with("($14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"));
+        let sql = add_events_sql(2, false);
+        assert_eq!(sql.matches('?').count(), 2 * EVENT_COLUMNS);
     }
 }

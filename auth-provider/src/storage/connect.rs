@@ -103,6 +103,8 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 include_str!("../../migrations/postgres/0003_revocation.sql"),
                 include_str!("../../migrations/postgres/0004_opaque_token.sql"),
                 include_str!("../../migrations/postgres/0005_administration.sql"),
+                include_str!("../../migrations/postgres/0006_dialects.sql"),
+                include_str!("../../migrations/postgres/0007_stretches.sql"),
             ];
             migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
@@ -160,18 +162,22 @@ async fn open_sqlite(
         include_str!("../../migrations/sqlite/0003_revocation.sql"),
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
         include_str!("../../migrations/sqlite/0005_administration.sql"),
+        include_str!("../../migrations/sqlite/0006_dialects.sql"),
+        include_str!("../../migrations/sqlite/0007_stretches.sql"),
     ];
     migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 7] = [
     "registry",
     "key rotation",
     "revocation",
     "opaque token",
     "administration",
+    "dialects",
+    "stretches",
 ];
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {

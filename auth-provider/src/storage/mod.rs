@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod projects;
 mod records;
 mod registry;
 mod rows;
@@ -15,20 +16,24 @@ use m2m::verify::Algorithm;
 
 pub use audit::AuditStore;
 pub use connect::{DatabaseUrl, open};
+pub use projects::ProjectStore;
 pub use registry::RegistryStore;
 
 use crate::{
     audit::Event,
-    client::{ClientId, ClientRecord, SecretHash},
+    client::{ClientId, ClientRecord, CredentialId, SecretHash},
+    clients::Bearer,
     keys::{KeyChange, StoredKey},
+    metadata::Metadata,
     own_token::OwnToken,
+    resource::ResourceId,
     revocation::Revocation,
 };
 
 /// What survives a restart. Each method is one atomic step: it has happened entirely or not at all, also
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
-pub trait Store: RegistryStore + AuditStore {
+pub trait Store: RegistryStore + ProjectStore + AuditStore {
     /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
     /// has is left out.
     async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;
@@ -37,6 +42,19 @@ pub trait Store: RegistryStore + AuditStore {
     async fn client_record(&self, id: &ClientId) -> Result<Option<ClientRecord>, StoreError> {
         Ok(self.client_records(from_ref(id)).await?.pop())
     }
+
+    /// The credential whose secret has this hash, by itself: nobody said whose it is.
+    async fn bearer(&self, secret: &SecretHash) -> Result<Option<Bearer>, StoreError>;
+
+    /// Whose credential this is.
+    async fn client_of(&self, credential: &CredentialId) -> Result<Option<ClientId>, StoreError>;
+
+    /// What of the client's metadata stands in its tokens for this resource; empty when one of them is gone.
+    async fn metadata_claims(
+        &self,
+        client: &ClientId,
+        resource: &ResourceId,
+    ) -> Result<Metadata, StoreError>;
 
     /// All signing keys, by algorithm and in the order in which they were made.
     async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError>;

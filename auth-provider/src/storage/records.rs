@@ -36,7 +36,7 @@ pub(super) fn filled_up(ids: &[ClientId]) -> impl Iterator<Item = &ClientId> {
     ids.iter().chain(last.into_iter().cycle().take(missing))
 }
 
-/// One row for each credential of a client, or one without if it has none, one for each grant, and one for each
+/// One row for each secret of a client, or one without if it has none, one for each grant, and one for each
 /// resource that it owns. Together they show one moment.
 ///
 /// A grant can only shorten its resource's lifetime, also when the resource's was shortened later.
@@ -50,18 +50,21 @@ fn statement(clients: u32) -> String {
             k.id, k.secret_hash, k.expires_at,
             CAST(NULL AS TEXT) AS resource_id, CAST(NULL AS TEXT) AS scopes,
             CAST(NULL AS TEXT) AS signing_alg, CAST(NULL AS TEXT) AS token_format,
+            CAST(NULL AS TEXT) AS token_profile, CAST(NULL AS TEXT) AS metadata_claims,
             CAST(NULL AS BIGINT) AS token_lifetime
-        FROM client c LEFT JOIN credential k ON k.client_id = c.id
+        FROM client c LEFT JOIN credential k ON k.client_id = c.id AND k.kind = 'secret'
         WHERE c.id IN ({ids})
         UNION ALL
         SELECT 'grant', g.client_id, NULL, NULL, NULL, g.expires_at,
             g.resource_id, g.scopes, r.signing_alg, r.token_format,
+            r.token_profile, r.metadata_claims,
             CASE WHEN g.token_lifetime < r.token_lifetime THEN g.token_lifetime
                  ELSE r.token_lifetime END
         FROM client_grant g JOIN resource r ON r.id = g.resource_id
         WHERE g.client_id IN ({ids})
         UNION ALL
-        SELECT 'owned', owner, NULL, NULL, NULL, NULL, id, NULL, NULL, NULL, NULL
+        SELECT 'owned', owner, NULL, NULL, NULL, NULL, id, NULL, NULL, NULL, NULL, NULL,
+            NULL
         FROM resource WHERE owner IN ({ids})"
     )
 }

@@ -106,19 +106,19 @@ pub(super) const CENSUS: &str = "
 
 pub(super) const CLIENT: &str = "
     SELECT c.id, c.name, c.description, c.status, c.metadata, c.created_at, c.updated_at, c.version,
-           u.last_used_at
+           c.managed_by, u.last_used_at
     FROM client c LEFT JOIN client_use u ON u.client_id = c.id
     WHERE c.id = $1";
 
 /// The beginning of a list of clients; where it begins and each part of the filter that is given add a line.
 pub(super) const CLIENTS: &str = "
     SELECT c.id, c.name, c.description, c.status, c.metadata, c.created_at, c.updated_at, c.version,
-           u.last_used_at
+           c.managed_by, u.last_used_at
     FROM client c LEFT JOIN client_use u ON u.client_id = c.id
     WHERE c.id ";
 
 pub(super) const CREDENTIALS_OF: &str = "
-    SELECT c.id, c.label, c.last_four, c.created_at, c.expires_at, c.replaces, u.last_used_at,
+    SELECT c.id, c.kind, c.label, c.last_four, c.created_at, c.expires_at, c.replaces, u.last_used_at,
            u.use_count, u.alive_until
     FROM credential c LEFT JOIN credential_use u ON u.credential_id = c.id
     WHERE c.client_id = $1 ORDER BY c.created_at, c.id";
@@ -126,14 +126,16 @@ pub(super) const CREDENTIALS_OF: &str = "
 pub(super) const LONGEST_GAP: &str = "SELECT longest_gap FROM client_use WHERE client_id = $1";
 
 pub(super) const RESOURCE: &str = "
-    SELECT id AS resource_id, name, token_lifetime, signing_alg, owner, token_format, version
+    SELECT id AS resource_id, name, token_lifetime, signing_alg, owner, token_format,
+           token_profile, metadata_claims, version
     FROM resource WHERE id = $1";
 
 pub(super) const SCOPES_OF: &str =
     "SELECT resource_id, name, description FROM resource_scope WHERE resource_id = $1";
 
 pub(super) const RESOURCES: &str = "
-    SELECT id AS resource_id, name, token_lifetime, signing_alg, owner, token_format, version
+    SELECT id AS resource_id, name, token_lifetime, signing_alg, owner, token_format,
+           token_profile, metadata_claims, version
     FROM resource WHERE id > $1 ORDER BY id LIMIT $2";
 
 pub(super) const SCOPES_BETWEEN: &str = "

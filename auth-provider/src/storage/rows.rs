@@ -8,14 +8,17 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use super::StoreError;
 use crate::{
     audit::{Action, Event, Outcome, Recorded},
-    client::{ClientId, ClientStatus, Credential, CredentialId, Grant, SecretHash},
+    client::{ClientId, ClientStatus, Credential, CredentialId, CredentialKind, Grant, SecretHash},
+    clients::Bearer,
     keys::{KeyRecord, StoredKey, algorithm},
+    metadata::Metadata,
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
+    projects::ManagedClient,
     registry::{
         Arrow, Client, CredentialInfo, Credentials, Ending, Profile, Resource, Usage, Version,
     },
-    resource::{ResourceId, TokenFormat},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
     revocation::{Revocation, Revoked},
 };
 
@@ -102,16 +105,62 @@ pub(super) fn client(row: &impl Columns) -> Result<Client, StoreError> {
             name: row.text("name")?,
             description: row.text("description")?,
             status: status_of(row)?,
-            metadata: serde_json::from_str(&row.text("metadata")?).map_err(|_| {
-                StoreError::Corrupt {
-                    what: "client metadata",
-                }
-            })?,
+            metadata: metadata(row)?,
         },
+        managed_by: maybe(row.maybe_text("managed_by")?, ResourceId::parse)?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         last_used_at: maybe_time(row, "last_used_at")?,
         version: Version::from_text(row.text("version")?),
+    })
+}
+
+fn metadata(row: &impl Columns) -> Result<Metadata, StoreError> {
+    let read = serde_json::from_str(&row.text("metadata")?);
+    read.map_err(|_| StoreError::Corrupt {
+        what: "client metadata",
+    })
+}
+
+/// What of a client's metadata stands in the tokens of a resource.
+pub(super) fn claims(row: &impl Columns) -> Result<Metadata, StoreError> {
+    let (mut metadata, names) = (metadata(row)?, claim_names(row)?);
+    metadata.retain(|key, _| names.contains(key));
+    Ok(metadata)
+}
+
+fn claim_names(row: &impl Columns) -> Result<ClaimNames, StoreError> {
+    let names = ClaimNames::from_stored(&row.text("metadata_claims")?);
+    names.ok_or(StoreError::Corrupt {
+        what: "list of claims",
+    })
+}
+
+fn credential_kind(row: &impl Columns) -> Result<CredentialKind, StoreError> {
+    CredentialKind::parse(&row.text("kind")?).ok_or(StoreError::Corrupt {
+        what: "credential kind",
+    })
+}
+
+pub(super) fn bearer(row: &impl Columns) -> Result<Bearer, StoreError> {
+    Ok(Bearer {
+        client: client_id(row)?,
+        credential: credential_id(&row.text("id")?)?,
+        kind: credential_kind(row)?,
+        expires_at: maybe_time(row, "expires_at")?,
+    })
+}
+
+pub(super) fn managed_client(row: &impl Columns) -> Result<ManagedClient, StoreError> {
+    Ok(ManagedClient {
+        id: client_id(row)?,
+        name: row.text("name")?,
+        description: row.text("description")?,
+        status: status_of(row)?,
+        scopes: scopes(row)?,
+        metadata: metadata(row)?,
+        last_four: row.maybe_text("last_four")?.unwrap_or_default(),
+        next_last_four: row.maybe_text("next_last_four")?,
     })
 }
 
@@ -159,6 +208,7 @@ fn maybe_gap(row: &impl Columns) -> Result<u64, StoreError> {
 fn credential_info(row: &impl Columns) -> Result<CredentialInfo, StoreError> {
     Ok(CredentialInfo {
         id: credential_id(&row.text("id")?)?,
+        kind: credential_kind(row)?,
         label: row.text("label")?,
         last_four: row.text("last_four")?,
         created_at: time(row, "created_at")?,
@@ -190,6 +240,8 @@ pub(super) fn resource(row: &impl Columns) -> Result<Resource, StoreError> {
             signing_alg: algorithm_of(row, "signing_alg")?,
             owner: maybe(row.maybe_text("owner")?, ClientId::parse)?,
             token_format: token_format(row)?,
+            token_profile: token_profile(row)?,
+            metadata_claims: claim_names(row)?,
         },
         version: Version::from_text(row.text("version")?),
     })
@@ -256,11 +308,19 @@ fn token_format(row: &impl Columns) -> Result<TokenFormat, StoreError> {
     })
 }
 
+fn token_profile(row: &impl Columns) -> Result<TokenProfile, StoreError> {
+    TokenProfile::parse(&row.text("token_profile")?).ok_or(StoreError::Corrupt {
+        what: "token profile",
+    })
+}
+
 pub(super) fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
     Ok(Grant {
         resource: resource_id(row)?,
         scopes: scopes(row)?,
         token_format: token_format(row)?,
+        token_profile: token_profile(row)?,
+        has_metadata_claims: !row.text("metadata_claims")?.is_empty(),
         token_lifetime: time(row, "token_lifetime")?,
         signing_alg: algorithm_of(row, "signing_alg")?,
         expires_at: maybe_time(row, "expires_at")?,
@@ -350,7 +410,7 @@ pub(super) fn opaque_token(row: &impl Columns) -> Result<OwnToken, StoreError> {
     let jti = row.text("jti")?;
     Ok(OwnToken {
         client_id: ClientId::parse(&row.text("client_id")?).map_err(|_| corrupt())?,
-        credential: CredentialId::of_token(&jti).ok_or_else(corrupt)?,
+        credential: Some(CredentialId::of_token(&jti).ok_or_else(corrupt)?),
         aud: resource_id(row)?,
         scopes: scopes(row)?,
         iat: time("issued_at")?,

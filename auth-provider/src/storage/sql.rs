@@ -10,20 +10,25 @@ use async_trait::async_trait;
 use super::{
     SigningNeed, Store, StoreError,
     audit::{self, AuditStore, audit_store},
+    projects::{self, ProjectStore, project_store},
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
-        Columns, algorithm_of, arrow, client, credentials_of, ending, hash, number, opaque_token,
-        recorded, resource, revocation, stored_key, time, with_scopes,
+        Columns, algorithm_of, arrow, bearer, claims, client, client_id, credentials_of, ending,
+        hash, managed_client, number, opaque_token, recorded, resource, revocation, stored_key,
+        time, with_scopes,
     },
     steps::{Value, steps},
 };
 use crate::{
     audit::{Action, Event, Filter, Outcome, Recorded},
     client::{ClientId, ClientRecord, CredentialId, SecretHash},
+    clients::Bearer,
     keys::{KeyChange, StoredKey},
+    metadata::Metadata,
     own_token::OwnToken,
     policy_file::Policy,
+    projects::{ManagedClient, Search},
     registry::{
         Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},
@@ -31,6 +36,14 @@ use crate::{
     resource::ResourceId,
     revocation::Revocation,
 };
+
+const BEARER: &str = "
+    SELECT client_id, id, kind, expires_at FROM credential WHERE secret_hash = $1";
+
+const CLIENT_OF: &str = "SELECT client_id FROM credential WHERE id = $1";
+
+const METADATA_CLAIMS: &str = "
+    SELECT c.metadata, r.metadata_claims FROM client c, resource r WHERE c.id = $1 AND r.id = $2";
 
 const SIGNING_KEYS: &str = "
     SELECT kid, alg, number, sealed_private, created_at, signs_from, announce_time, retire_time,
@@ -108,6 +121,38 @@ macro_rules! sql_store {
                     found.extend(records::records(&rows)?);
                 }
                 Ok(found)
+            }
+
+            async fn bearer(&self, secret: &SecretHash) -> Result<Option<Bearer>, StoreError> {
+                let row = sqlx::query(BEARER)
+                    .bind(secret.as_bytes())
+                    .fetch_optional(&self.0)
+                    .await?;
+                row.as_ref().map(bearer).transpose()
+            }
+
+            async fn client_of(
+                &self,
+                credential: &CredentialId,
+            ) -> Result<Option<ClientId>, StoreError> {
+                let row = sqlx::query(CLIENT_OF)
+                    .bind(credential.as_str())
+                    .fetch_optional(&self.0)
+                    .await?;
+                row.as_ref().map(client_id).transpose()
+            }
+
+            async fn metadata_claims(
+                &self,
+                client: &ClientId,
+                resource: &ResourceId,
+            ) -> Result<Metadata, StoreError> {
+                let row = sqlx::query(METADATA_CLAIMS)
+                    .bind(client.as_str())
+                    .bind(resource.as_str())
+                    .fetch_optional(&self.0)
+                    .await?;
+                Ok(row.as_ref().map(claims).transpose()?.unwrap_or_default())
             }
 
             async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
@@ -242,12 +287,15 @@ macro_rules! sql_store {
     };
 }
 
-/// `$snapshot` begins a transaction whose reads all see the same moment.
+/// `$snapshot` begins a transaction whose reads all see the same moment. `$numbered`: whether a parameter in a long list is
+/// written with its number.
 macro_rules! whole_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal,
+     $numbered:literal) => {
         sql_store!($store, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
-        audit_store!($store, $database, $begin, $order);
+        project_store!($store, $snapshot);
+        audit_store!($store, $database, $begin, $order, $numbered);
     };
 }
 
@@ -256,12 +304,14 @@ whole_store!(
     sqlx::Sqlite,
     "BEGIN IMMEDIATE",
     "SELECT 1",
-    "BEGIN DEFERRED"
+    "BEGIN DEFERRED",
+    false
 );
 whole_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
     "LOCK TABLE audit_event IN SHARE ROW EXCLUSIVE MODE",
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    true
 );

@@ -31,8 +31,9 @@ const GRAPH: &str = "
     WHERE one = 1 AND graph_version = $1";
 
 const ADD_CLIENT: &str = "
-    INSERT INTO client (id, name, description, status, metadata, created_at, updated_at, version)
-    VALUES ($1, $2, $3, $4, $5, $6, $6, $7)
+    INSERT INTO client (id, name, description, status, metadata, created_at, updated_at, version,
+                        managed_by)
+    VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8)
     ON CONFLICT DO NOTHING";
 
 const CHANGE_CLIENT: &str = "
@@ -54,8 +55,8 @@ const REMOVE_CLIENT: &str = "DELETE FROM client WHERE id = $1 AND version = $2";
 
 const ADD_CREDENTIAL: &str = "
     INSERT INTO credential (id, client_id, label, secret_hash, last_four, created_at, expires_at,
-                            replaces)
-    SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM client
+                            replaces, kind)
+    SELECT $1, id, $3, $4, $5, $6, $7, $8, $9 FROM client
     WHERE id = $2 AND ($8 IS NULL OR $8 IN (SELECT id FROM credential WHERE client_id = $2))
     ON CONFLICT DO NOTHING";
 
@@ -71,19 +72,24 @@ const REMOVE_CREDENTIAL_USE: &str = "DELETE FROM credential_use WHERE credential
 const REMOVE_CREDENTIAL: &str = "DELETE FROM credential WHERE id = $1 AND client_id = $2";
 
 const ADD_RESOURCE: &str = "
-    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format, version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format, token_profile,
+                          metadata_claims, version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT DO NOTHING";
 
 const CHANGE_RESOURCE: &str = "
     UPDATE resource SET name = $2, token_lifetime = $3, signing_alg = $4, owner = $5,
-                        token_format = $6, version = $7
-    WHERE id = $1 AND version = $8";
+                        token_format = $6, token_profile = $7, metadata_claims = $8, version = $9
+    WHERE id = $1 AND version = $10";
 
 const REMOVE_SCOPES: &str = "DELETE FROM resource_scope WHERE resource_id = $1";
 
 const ADD_SCOPE: &str =
     "INSERT INTO resource_scope (resource_id, name, description) VALUES ($1, $2, $3)";
+
+// As with an owner: a client without its manager is another one than before.
+const REMOVE_MANAGER: &str =
+    "UPDATE client SET managed_by = NULL, version = version || '-' WHERE managed_by = $1";
 
 const REMOVE_RESOURCE: &str = "DELETE FROM resource WHERE id = $1 AND version = $2";
 
@@ -107,6 +113,10 @@ const ADD_REVOCATION: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (jti) DO NOTHING";
 
+const ADD_REVOCATIONS: &str = "
+    INSERT INTO revocation (kind, client_id, resource_id, revoked_at, expires_at)
+    SELECT 'grant', client_id, resource_id, $2, $3 FROM client_grant WHERE resource_id = $1";
+
 const REMEMBER: &str = "
     INSERT INTO remembered_answer (key_hash, request_hash, sealed_answer, expires_at)
     VALUES ($1, $2, $3, $4)
@@ -126,11 +136,13 @@ pub(super) fn steps(change: &Change) -> Vec<Step<'_>> {
         Change::AddClient {
             id,
             profile,
+            managed_by,
             version,
             at,
         } => {
             let mut values = client_columns(id, profile, *at);
             values.push(text(version.as_str()));
+            values.push(maybe_text(managed_by.as_ref().map(ResourceId::as_str)));
             vec![must(ADD_CLIENT, values)]
         }
         Change::ChangeClient {
@@ -189,6 +201,14 @@ pub(super) fn steps(change: &Change) -> Vec<Step<'_>> {
             values.extend([time(*at), time(*until)]);
             vec![may(ADD_REVOCATION, values)]
         }
+        Change::RevokeAllOf {
+            resource,
+            at,
+            until,
+        } => {
+            let values = vec![text(resource.as_str()), time(*at), time(*until)];
+            vec![may(ADD_REVOCATIONS, values)]
+        }
         Change::Remember(answer) => vec![must(REMEMBER, answer_columns(answer))],
         Change::Register { client, token } => {
             let values = vec![text(client.as_str()), Value::Bytes(token.as_bytes())];
@@ -216,6 +236,8 @@ fn graph_steps(change: &Change) -> Vec<Step<'_>> {
                 text(settings.signing_alg.name()),
                 maybe_text(settings.owner.as_ref().map(ClientId::as_str)),
                 text(settings.token_format.as_str()),
+                text(settings.token_profile.as_str()),
+                owned(settings.metadata_claims.to_string()),
                 text(version.as_str()),
             ];
             let mut steps = vec![
@@ -230,12 +252,13 @@ fn graph_steps(change: &Change) -> Vec<Step<'_>> {
             }));
             steps
         }
-        Change::RemoveResource { id, expected } => {
-            vec![must(
+        Change::RemoveResource { id, expected } => vec![
+            may(REMOVE_MANAGER, vec![text(id.as_str())]),
+            must(
                 REMOVE_RESOURCE,
                 vec![text(id.as_str()), text(expected.as_str())],
-            )]
-        }
+            ),
+        ],
         Change::PutGrant {
             client,
             resource,
@@ -267,7 +290,7 @@ fn graph_steps(change: &Change) -> Vec<Step<'_>> {
 }
 
 fn client_columns<'a>(id: &'a ClientId, profile: &'a Profile, at: u64) -> Vec<Value<'a>> {
-    let metadata = serde_json::to_string(&profile.metadata).expect("texts are JSON");
+    let metadata = serde_json::to_string(&profile.metadata).expect("JSON is JSON");
     vec![
         text(id.as_str()),
         text(&profile.name),
@@ -288,6 +311,7 @@ fn credential_columns(new: &NewCredential) -> Vec<Value<'_>> {
         time(new.created_at),
         maybe_time(new.expires_at),
         maybe_text(new.replaces.as_ref().map(CredentialId::as_str)),
+        text(new.kind.as_str()),
     ]
 }
 

@@ -30,7 +30,7 @@ async fn a_client_is_made_with_a_secret_that_works_at_once() {
     let expected = json!({
         "client_id": "A.b_c~d-1", "name": " Notes of the 日本 team ", "description": "Reads", "status": "active",
         "metadata": {"team": "a", "cost-centre_1.x": ""}, "created_at": NOW, "updated_at": NOW,
-        "last_used_at": null, "built_in": false,
+        "managed_by": null, "last_used_at": null, "built_in": false,
     });
     assert_eq!(made, expected);
     let read = admin.get("/clients/A.b_c~d-1").await;

@@ -45,7 +45,7 @@ async fn several_work_at_once_and_each_can_be_told_from_the_others() {
     let reason = made["safe_to_remove_reason"].as_str().unwrap();
     assert!(reason.contains("never used"), "{reason}");
     let expected = json!({
-        "credential_id": id, "label": "blue", "last_four": two[two.len() - 4..], "created_at": NOW + 1,
+        "credential_id": id, "kind": "secret", "label": "blue", "last_four": two[two.len() - 4..], "created_at": NOW + 1,
         "expires_at": NOW + 100, "last_used_at": null, "use_count": 0, "state": "active",
         "replaces": null, "safe_to_remove": false, "safe_to_remove_reason": reason,
     });
@@ -365,9 +365,9 @@ async fn a_client_has_at_most_a_thousand() {
     let admin = Admin::of(&server);
     admin.reader("worker").await;
     let worker = ClientId::parse("worker").unwrap();
-    let secret = Secret::generate();
     let more: Vec<_> = (0..998)
-        .map(|_| Change::AddCredential(NewCredential::of(&worker, "", &secret, NOW)))
+        .map(|_| NewCredential::of(&worker, "", &Secret::generate(), NOW))
+        .map(Change::AddCredential)
         .collect();
     let committed = server.auth.store.commit(&more, &[]).await.unwrap();
     assert_eq!(committed, Committed::Done);

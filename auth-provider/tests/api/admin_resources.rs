@@ -14,7 +14,8 @@ async fn a_resource_is_made_found_changed_and_removed() {
     let admin = Admin::of(&server);
     let wish = json!({
         "resource": "printer", "name": "Printer", "scopes": {"print": "Print", "scan": ""}, "owner": "bot",
-        "token_format": "opaque", "signing_alg": "PS256", "token_lifetime": 1,
+        "token_format": "opaque", "token_profile": "stytch", "metadata_claims": ["team"],
+        "signing_alg": "PS256", "token_lifetime": 1,
     });
     let made = admin.post("/resources", wish.clone()).await;
     assert_eq!(made.headers["location"], "/admin/v1/resources/printer");
@@ -36,6 +37,7 @@ async fn a_resource_is_made_found_changed_and_removed() {
         .is(201);
     let defaults = json!({
         "resource": "bare", "name": "bare", "scopes": {}, "owner": null, "token_format": "jwt",
+        "token_profile": "standard", "metadata_claims": [],
         "signing_alg": "ES256", "token_lifetime": 3600, "built_in": false,
     });
     assert_eq!(bare, defaults);

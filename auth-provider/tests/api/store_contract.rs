@@ -493,7 +493,7 @@ async fn opaque_tokens_are_kept_by_their_hash_and_forgotten_in_batches() {
     let credential = CredentialId::generate();
     let token = |n: u64| OwnToken {
         client_id: id("bot"),
-        credential,
+        credential: Some(credential),
         aud: ResourceId::parse("notes").unwrap(),
         scopes: "note.read note.write".parse().unwrap(),
         iat: NOW,

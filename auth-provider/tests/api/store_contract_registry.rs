@@ -10,11 +10,12 @@ use auth_provider::{
         Ending, Profile, Version,
         change::{Change, Committed, CredentialTerms, NewCredential, Remembered},
     },
-    resource::{ResourceId, TokenFormat},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
     revocation::Revoked,
     storage::Store,
 };
 use m2m::verify::Algorithm;
+use serde_json::json;
 
 use crate::{store_contract::stores, support::NOW};
 
@@ -35,7 +36,7 @@ pub(crate) fn profile(name: &str) -> Profile {
         name: name.to_owned(),
         description: "what for".to_owned(),
         status: ClientStatus::Active,
-        metadata: BTreeMap::from([("team".to_owned(), "a \"b\" é".to_owned())]),
+        metadata: BTreeMap::from([("team".to_owned(), json!({"a \"b\" é": [1, true, -0.5]}))]),
     }
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn add_client(id: &str) -> Change {
     Change::AddClient {
         id: client(id),
         profile: profile(id),
+        managed_by: None,
         version: version("1"),
         at: NOW,
     }
@@ -88,6 +90,8 @@ pub(crate) fn settings(scopes: &[&str], owner: Option<&str>) -> PolicyResource {
         signing_alg: Algorithm::RS256,
         owner: owner.map(client),
         token_format: TokenFormat::Opaque,
+        token_profile: TokenProfile::Stytch,
+        metadata_claims: ClaimNames::parse(&["team"]).unwrap(),
     }
 }
 

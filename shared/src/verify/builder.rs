@@ -3,10 +3,15 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
+use url::Url;
 
 use super::{
-    Algorithm, Feed, Introspection, Revocation, Verifier, WhenStale, claims::Expected,
-    feed::Revocations, introspection::Introspector, issuer_keys::IssuerKeys, local::LocalVerifier,
+    Algorithm, Feed, Introspection, Revocation, Verifier, WhenStale,
+    claims::Expected,
+    feed::Revocations,
+    introspection::{Introspector, Whereto},
+    issuer_keys::IssuerKeys,
+    local::LocalVerifier,
     verifier::Method,
 };
 use crate::{
@@ -22,7 +27,8 @@ const MAX_LEEWAY: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct VerifierBuilder {
-    issuer: String,
+    /// `None`: whoever answers at the introspection URL.
+    issuer: Option<String>,
     audience: String,
     leeway: Duration,
     algorithms: Vec<Algorithm>,
@@ -36,12 +42,19 @@ pub struct VerifierBuilder {
 impl VerifierBuilder {
     pub(super) fn new(issuer: String) -> Self {
         Self {
-            issuer,
+            issuer: Some(issuer),
+            ..Self::introspecting(None)
+        }
+    }
+
+    pub(super) fn introspecting(url: Option<String>) -> Self {
+        Self {
+            issuer: None,
             audience: String::new(),
             leeway: DEFAULT_LEEWAY,
             algorithms: Algorithm::ALL.to_vec(),
             key_set_url: None,
-            introspection_url: None,
+            introspection_url: url,
             client: None,
             revocation: None,
             clock: Clock::System,
@@ -76,7 +89,8 @@ impl VerifierBuilder {
     }
 
     /// Where the issuer is asked about tokens, for an issuer without metadata. By default the
-    /// metadata says it (RFC 8414).
+    /// metadata says it (RFC 8414). Where the issuer's name is not known either, begin with
+    /// [`Verifier::introspecting`].
     pub fn introspection_url(mut self, url: impl Into<String>) -> Self {
         self.introspection_url = Some(url.into());
         self
@@ -121,12 +135,29 @@ impl VerifierBuilder {
     ///
     /// # Errors
     /// Says what is wrong and how to mend it.
-    pub fn build(self) -> Result<Verifier, ConfigError> {
-        let issuer = Issuer::new(self.issuer)?;
-        let key_set_url = self
-            .key_set_url
-            .map(|url| issuer::endpoint("key set", &url))
+    pub fn build(mut self) -> Result<Verifier, ConfigError> {
+        let issuer = self.issuer.take().map(Issuer::new).transpose()?;
+        self.check()?;
+        let asked_at = self
+            .introspection_url
+            .take()
+            .map(|url| issuer::endpoint("introspection endpoint", &url))
             .transpose()?;
+        let credentials = self
+            .client
+            .take()
+            .map(OwnCredentials::new)
+            .transpose()?
+            .map(Arc::new);
+        match (issuer, asked_at) {
+            (Some(issuer), asked_at) => self.build_for(&issuer, asked_at, credentials),
+            (None, Some(url)) => self.build_asking(url, credentials),
+            (None, None) => Err(ConfigError::NoIssuer),
+        }
+    }
+
+    /// What needs no network and no other setting to be judged.
+    fn check(&self) -> Result<(), ConfigError> {
         // It stands as the realm in `WWW-Authenticate`.
         let sound = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         if self.audience.is_empty() || !self.audience.bytes().all(sound) {
@@ -138,33 +169,42 @@ impl VerifierBuilder {
         if self.algorithms.is_empty() {
             return Err(ConfigError::NoAlgorithm);
         }
-        let introspection_url = self
-            .introspection_url
-            .map(|url| issuer::endpoint("introspection endpoint", &url))
+        self.revocation.as_ref().map_or(Ok(()), Revocation::check)
+    }
+
+    /// A verifier of the tokens of one issuer.
+    fn build_for(
+        self,
+        issuer: &Issuer,
+        asked_at: Option<Url>,
+        credentials: Option<Arc<OwnCredentials>>,
+    ) -> Result<Verifier, ConfigError> {
+        let key_set_url = self
+            .key_set_url
+            .map(|url| issuer::endpoint("key set", &url))
             .transpose()?;
-        let credentials = self
-            .client
-            .map(OwnCredentials::new)
-            .transpose()?
-            .map(Arc::new);
         let revocation = self.revocation.unwrap_or(match credentials {
             Some(_) => Revocation::Feed(Feed::default()),
             None => Revocation::None,
         });
-        revocation.check()?;
         let expected = Expected {
             issuer: issuer.as_str().to_owned(),
+            terse_answers: false,
             audience: self.audience.clone(),
             leeway: self.leeway.as_secs(),
         };
         let introspector = |config, credentials| {
+            let whereto = match asked_at {
+                None => Whereto::Metadata(issuer.clone()),
+                Some(url) => Whereto::Given(url),
+            };
+            let (expected, clock) = (expected.clone(), self.clock.clone());
             Arc::new(Introspector::new(
-                issuer.clone(),
-                introspection_url,
-                expected.clone(),
+                whereto,
+                expected,
                 config,
                 credentials,
-                self.clock.clone(),
+                clock,
             ))
         };
         let local = || {
@@ -196,5 +236,30 @@ impl VerifierBuilder {
             }
         };
         Ok(Verifier::new(issuer.as_str(), self.audience, method))
+    }
+
+    /// A verifier that knows of its issuer only where it is to be asked.
+    fn build_asking(
+        self,
+        url: Url,
+        credentials: Option<Arc<OwnCredentials>>,
+    ) -> Result<Verifier, ConfigError> {
+        let config = match self.revocation {
+            None => Introspection::default(),
+            Some(Revocation::Introspection(config)) => config,
+            Some(Revocation::None | Revocation::Feed(_)) => return Err(ConfigError::NoIssuer),
+        };
+        let credentials = credentials.ok_or(ConfigError::NoClient("introspection"))?;
+        let whom = url.to_string();
+        let expected = Expected {
+            issuer: whom.clone(),
+            terse_answers: true,
+            audience: self.audience.clone(),
+            leeway: self.leeway.as_secs(),
+        };
+        let whereto = Whereto::Given(url);
+        let introspector = Introspector::new(whereto, expected, config, credentials, self.clock);
+        let method = Method::Introspection(Arc::new(introspector));
+        Ok(Verifier::new(&whom, self.audience, method))
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! [`Revocation`] says how it learns of tokens that were taken back: what the `feed` has told is
 //! looked through on each use of a token, also of one that is remembered. With `introspection` the
-//! issuer judges, and only its answer is checked here.
+//! issuer judges, and only its answer is checked here; [`Verifier::introspecting`] needs not even
+//! the issuer's name.
 //!
 //! Stricter than the RFCs, on purpose: a token must name its key (`kid`), no name may stand twice
 //! in its header or claims, `scope` and `scp` must agree, and a token that is bound to a key

@@ -22,12 +22,16 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// `iss`: who issued the token, exactly as the verifier was configured.
+    /// `iss`: who issued the token, exactly as the verifier was configured. A verifier that knows
+    /// only where to ask ([`Verifier::introspecting`](super::Verifier::introspecting)) has it from
+    /// the answer; when that does not say it, this is where it asked.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// `sub`: whom the token is about. In the client credentials grant that is the client.
+    /// `sub`: whom the token is about. In the client credentials grant that is the client. Empty
+    /// only where [`Verifier::introspecting`](super::Verifier::introspecting) was told neither
+    /// `sub` nor `client_id`: then nobody knows, and two such tokens may be two callers.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -47,7 +51,8 @@ impl VerifiedToken {
         &self.scopes
     }
 
-    /// `exp`, in seconds since the Unix epoch; a fraction is cut off.
+    /// `exp`, in seconds since the Unix epoch; a fraction is cut off. When an introspection answer
+    /// does not say it, this is when the issuer is asked again.
     pub fn expires_at(&self) -> u64 {
         self.expires_at
     }

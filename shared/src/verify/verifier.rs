@@ -62,6 +62,42 @@ impl Verifier {
         VerifierBuilder::new(issuer.into())
     }
 
+    /// Begins a verifier that asks at `url` about each token (RFC 7662), whoever the issuer is: an
+    /// https URL, or an http URL on this machine. It needs an [`audience`](VerifierBuilder::audience)
+    /// and a [`client`](VerifierBuilder::client).
+    ///
+    /// Any server of RFC 7662 will do, since little is demanded of its answers: a boolean `active`.
+    /// Only then, whatever else is said must fit:
+    ///
+    /// | in the answer | |
+    /// |---|---|
+    /// | `active` | `true`; a text or a number is no answer, and nothing is accepted |
+    /// | `iss` | any; [`VerifiedToken::issuer`] is `url` where there is none |
+    /// | `aud` | names this audience, alone or in a list; where there is none, the server has decided that the token may be used here, as RFC 7662 section 4 demands of it |
+    /// | `exp` | in the future; where there is none, the answer counts as long as it is remembered, and then it is asked again |
+    /// | `nbf`, `iat` | not in the future |
+    /// | `sub`, `client_id` | any; where there are none, [`VerifiedToken::subject`] is empty |
+    /// | `scope` (or `scp`) | a text, or a list of texts; where there is none, the token allows nothing that needs a scope |
+    /// | `token_type` | `Bearer` |
+    /// | `cnf` | absent: the token is bound to a key |
+    ///
+    /// `null`, an empty text and an empty list say nothing, as if the member were not there.
+    ///
+    /// A server that tells everybody about every token *and* leaves out `aud` makes each of its
+    /// tokens good everywhere. With [`Self::builder`] and the issuer's URL, an answer must name the
+    /// audience.
+    ///
+    /// ```
+    /// let verifier = m2m::Verifier::introspecting("https://auth.example.com/oauth/introspect")
+    ///     .audience("files")
+    ///     .client("files", "the secret of this service")
+    ///     .build()?;
+    /// # Ok::<(), m2m::ConfigError>(())
+    /// ```
+    pub fn introspecting(url: impl Into<String>) -> VerifierBuilder {
+        VerifierBuilder::introspecting(Some(url.into()))
+    }
+
     pub(super) fn new(issuer: &str, audience: String, method: Method) -> Self {
         Self(Arc::new(Inner {
             issuer: issuer.to_owned(),
@@ -76,7 +112,9 @@ impl Verifier {
     }
 
     /// Waits until tokens can be judged: until the issuer's keys are loaded, or it is known where
-    /// to ask about tokens, however long that takes. Says in the log what it waits for. For a
+    /// to ask about tokens, however long that takes. Says in the log what it waits for. Where the
+    /// configuration says where to ask, it waits until a question about a token that nobody has
+    /// (`readiness-probe`) was answered, so that a wrong URL or secret is noticed at once. For a
     /// revocation feed it waits as long as [`Feed::wait_at_start`](super::Feed::wait_at_start) at
     /// most.
     ///

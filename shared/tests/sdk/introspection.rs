@@ -101,7 +101,6 @@ async fn an_opaque_token_is_what_the_issuer_says_about_it() {
         .mount(&server)
         .await;
     let verifier = asking(&server.uri(), ManualClock::at(NOW).clock());
-    verifier.ready().await;
     let token = verifier.verify(OPAQUE).await.unwrap();
     assert_eq!(
         (token.subject(), token.client_id()),
@@ -193,6 +192,7 @@ async fn what_the_issuer_says_is_judged() {
         (json!({"cnf": {"jkt": "x"}}), bound),
         (json!({"token_type": "DPoP"}), bound),
         (json!({"token_type": 1}), bound),
+        (json!({"token_use": "refresh_token"}), "the token is a refresh token"),
     ] {
         let answer = ResponseTemplate::new(200).set_body_json(active(&more));
         let (server, verifier) = answering(answer).await;

@@ -7,6 +7,7 @@
 
 mod extractors;
 mod feed;
+mod introspecting;
 mod introspection;
 mod issuers;
 mod keys;

@@ -11,7 +11,7 @@ use super::from_admin::{FromAdmin, Json, MaybeJson, created};
 use crate::{
     built_in::{ClientsRead, CredentialsWrite},
     registry::{
-        credentials::{self, CredentialChange, CredentialWish, Rotation},
+        credentials::{self, CredentialChange, CredentialWish, ReplacementWish, Rotation},
         views::CredentialView,
     },
     server::AuthServer,
@@ -83,7 +83,7 @@ pub(super) async fn rotate(
 }
 
 pub(super) async fn start_rotation(
-    request: FromAdmin<CredentialsWrite, MaybeJson<CredentialWish>>,
+    request: FromAdmin<CredentialsWrite, MaybeJson<ReplacementWish>>,
     server: Data<AuthServer>,
     names: Names,
 ) -> Result<HttpResponse, Problem> {

@@ -136,6 +136,7 @@ async fn what_is_typed_wrongly_asks_nobody() {
         ),
         (&["client", "create", "m3"], "--secret-file"),
         (&["credential", "create", "m3"], "--print-secret"),
+        (&["client", "bootstrap", "m3"], "--secret-file"),
         (&["credential", "rotate", "m3"], "--secret-file"),
         (&["credential", "start", "m3"], "--secret-file"),
         (
@@ -214,7 +215,7 @@ async fn each_thing_is_changed_as_it_was_said() {
     provider.on("PATCH", "/clients/m3", 200, client("m3")).await;
     let resource = json!({
         "resource": "https://a.example/x", "name": "", "scopes": {"read": "Read"}, "owner": null,
-        "token_format": "jwt", "signing_alg": "ES256", "token_lifetime": 900, "built_in": false,
+        "token_format": "jwt", "token_profile": "standard", "metadata_claims": [], "signing_alg": "ES256", "token_lifetime": 900, "built_in": false,
     });
     provider
         .on("POST", "/resources", 201, resource.clone())
@@ -267,6 +268,21 @@ async fn each_thing_is_changed_as_it_was_said() {
         (
             &["resource", "update", uri, "--remove-scope=go", "--no-owner"],
             json!({"scopes": {"go": null}, "owner": null}),
+        ),
+        (
+            &[
+                "resource",
+                "update",
+                uri,
+                "--token-profile=stytch",
+                "--metadata-claim=team",
+                "--metadata-claim=plan",
+            ],
+            json!({"token_profile": "stytch", "metadata_claims": ["team", "plan"]}),
+        ),
+        (
+            &["resource", "update", uri, "--no-metadata-claims"],
+            json!({"metadata_claims": []}),
         ),
         (
             &[

@@ -129,14 +129,14 @@ impl Ran {
 pub(super) fn client(id: &str) -> Value {
     json!({
         "client_id": id, "name": format!("Name of {id}"), "description": "", "status": "active",
-        "metadata": {"team": "money"}, "created_at": 1, "updated_at": 1, "last_used_at": null,
+        "metadata": {"team": "money"}, "managed_by": null, "created_at": 1, "updated_at": 1, "last_used_at": null,
         "built_in": false,
     })
 }
 
 pub(super) fn credential(id: &str, more: &Value) -> Value {
     let mut credential = json!({
-        "credential_id": id, "label": "", "last_four": "abcd", "created_at": 1, "expires_at": null,
+        "credential_id": id, "kind": "secret", "label": "", "last_four": "abcd", "created_at": 1, "expires_at": null,
         "last_used_at": null, "use_count": 0, "state": "active", "replaces": null,
         "safe_to_remove": false, "safe_to_remove_reason": "no other credential has been used",
     });

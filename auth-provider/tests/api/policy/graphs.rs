@@ -8,10 +8,11 @@ use auth_provider::{
     policy_file::{
         MAX_TIME, MAX_TOKEN_LIFETIME, Policy, PolicyClient, PolicyGrant, PolicyResource,
     },
-    resource::{ResourceId, TokenFormat},
+    resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
 };
 use m2m::{ScopeSet, verify::Algorithm};
 use proptest::{option, prelude::*, sample::Index};
+use serde_json::Value;
 
 use crate::support::NOW;
 
@@ -146,7 +147,7 @@ pub(crate) fn stored_policies() -> impl Strategy<Value = Policy> {
 
 fn client() -> impl Strategy<Value = PolicyClient> {
     let status = prop::sample::select(&[ClientStatus::Active, ClientStatus::Inactive][..]);
-    let metadata = prop::collection::btree_map("[A-Za-z0-9_.-]{1,5}", text(), 0..=3);
+    let metadata = prop::collection::btree_map("[A-Za-z0-9_.-]{1,5}", value(), 0..=3);
     (name(), text(), option::of(status), option::of(metadata)).prop_map(
         |(name, description, status, metadata)| PolicyClient {
             name,
@@ -157,13 +158,38 @@ fn client() -> impl Strategy<Value = PolicyClient> {
     )
 }
 
+/// What operators may note. Fractions are such that each reader of numbers sees the same one.
+fn value() -> impl Strategy<Value = Value> {
+    const EXACT: i64 = (1 << 53) - 1;
+    let number = prop_oneof![
+        (-EXACT..=EXACT).prop_map(Value::from),
+        (-1000_i16..1000).prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+    ];
+    let leaf = prop_oneof![3 => text().prop_map(Value::from), 1 => any::<bool>().prop_map(Value::from), 1 => number];
+    leaf.prop_recursive(3, 8, 3, |inner| {
+        let members = prop::collection::btree_map(text(), inner.clone(), 0..3);
+        prop_oneof![
+            prop::collection::vec(inner, 0..3).prop_map(Value::from),
+            members.prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
 fn resource() -> impl Strategy<Value = (PolicyResource, Option<Index>)> {
     let scopes = prop::collection::btree_map(prop::sample::select(&SCOPES[..]), text(), 0..=4);
+    let profile = prop::sample::select(&TokenProfile::ALL[..]);
+    let claims = prop::collection::btree_set("x[a-z_.-]{0,3}", 0..3);
     let format = prop::sample::select(&[TokenFormat::Jwt, TokenFormat::Opaque][..]);
     let alg = prop::sample::select(&Algorithm::ALL[..]);
     let owner = option::of(any::<Index>());
-    (name(), scopes, life(), alg, format, owner).prop_map(
-        |(name, scopes, token_lifetime, signing_alg, token_format, owner)| {
+    let tokens = (life(), alg, format, profile, claims);
+    (name(), scopes, tokens, owner).prop_map(
+        |(
+            name,
+            scopes,
+            (token_lifetime, signing_alg, token_format, token_profile, claims),
+            owner,
+        )| {
             let resource = PolicyResource {
                 name,
                 scopes: scopes
@@ -174,6 +200,8 @@ fn resource() -> impl Strategy<Value = (PolicyResource, Option<Index>)> {
                 signing_alg,
                 owner: None,
                 token_format,
+                token_profile,
+                metadata_claims: ClaimNames::parse(&Vec::from_iter(claims)).unwrap(),
             };
             (resource, owner)
         },
@@ -276,6 +304,8 @@ pub(crate) fn record(policy: &Policy, id: &str) -> Option<ClientRecord> {
                 resource: resource.clone(),
                 scopes: grant.scopes.clone(),
                 token_format: of(resource).token_format,
+                token_profile: of(resource).token_profile,
+                has_metadata_claims: !of(resource).metadata_claims.is_empty(),
                 token_lifetime: grant.token_lifetime.unwrap_or(of(resource).token_lifetime),
                 signing_alg: of(resource).signing_alg,
                 expires_at: grant.expires_at,

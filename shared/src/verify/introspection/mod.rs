@@ -8,7 +8,10 @@ mod circuit;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,15 +52,26 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(
 /// What `ready` waits between attempts: first, and at most.
 const READY_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
+/// The token that `ready` asks about: nobody has it, so the answer is that it is not active.
+const PROBE: &str = "readiness-probe";
+
+/// Where to ask.
+pub(super) enum Whereto {
+    /// Where the issuer's metadata says; asked anew after a failure.
+    Metadata(Issuer),
+    /// Where the configuration says.
+    Given(Url),
+}
+
 /// Asks one issuer about tokens.
 pub(super) struct Introspector {
-    issuer: Issuer,
+    whereto: Whereto,
     expected: Expected,
     config: Introspection,
     credentials: Arc<OwnCredentials>,
-    /// From the issuer's metadata, unless configured; asked anew after a failure.
     endpoint: ArcSwapOption<Url>,
-    configured: Option<Url>,
+    /// Whether the issuer has answered since the start.
+    answered: AtomicBool,
     http: Client,
     clock: Clock,
     answers: Cache<Fingerprint, Remembered>,
@@ -89,19 +103,18 @@ enum Failure {
 
 impl Introspector {
     pub(super) fn new(
-        issuer: Issuer,
-        configured: Option<Url>,
+        whereto: Whereto,
         expected: Expected,
         config: Introspection,
         credentials: Arc<OwnCredentials>,
         clock: Clock,
     ) -> Self {
         Self {
-            issuer,
+            whereto,
             expected,
             credentials,
             endpoint: ArcSwapOption::empty(),
-            configured,
+            answered: AtomicBool::new(false),
             http: net::http_client(config.timeout),
             config,
             clock,
@@ -265,14 +278,13 @@ impl Introspector {
         if let Some(known) = self.endpoint.load_full() {
             return Ok(known);
         }
-        let url = match &self.configured {
-            Some(url) => url.clone(),
-            None => self
-                .issuer
+        let url = match &self.whereto {
+            Whereto::Given(url) => url.clone(),
+            Whereto::Metadata(issuer) => issuer
                 .introspection_endpoint(&self.http)
                 .await?
                 .ok_or_else(|| {
-                    let issuer = self.issuer.as_str();
+                    let issuer = issuer.as_str();
                     Failure::Lasting(format!("{issuer} offers no introspection in its metadata"))
                 })?,
         };
@@ -282,41 +294,58 @@ impl Introspector {
     }
 
     fn note_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
         let mut circuit = self.circuit();
         if circuit.is_open() {
-            info!("{} answers again", self.issuer.as_str());
+            info!("{} answers again", self.expected.issuer);
         }
         circuit.succeeded();
     }
 
     fn note_failure(&self, reason: &str) {
         self.endpoint.store(None); // it may have moved
-        let issuer = self.issuer.as_str();
+        let issuer = &self.expected.issuer;
         warn!("could not ask {issuer} about a token: {reason}");
         if self.circuit().failed(self.clock.now_ms()) {
             warn!("leaves {issuer} alone for a while, and refuses all tokens that it must ask for");
         }
     }
 
-    /// Waits until the issuer has said where it is to be asked.
+    /// Waits until the issuer has said where it is to be asked; where that is configured, until it
+    /// has answered there.
     pub(super) async fn ready(&self) {
         let mut pause = READY_PAUSE.0;
         while let Err(
             Failure::Transient(reason) | Failure::Lasting(reason) | Failure::Refused(reason),
-        ) = self.endpoint().await
+        ) = self.prepare().await
         {
-            warn!("waiting for the issuer {}: {reason}", self.issuer.as_str());
+            warn!("waiting for the issuer {}: {reason}", self.expected.issuer);
             tokio::time::sleep(with_jitter(pause)).await;
             pause = (pause * 2).min(READY_PAUSE.1);
         }
     }
 
+    async fn prepare(&self) -> Result<(), Failure> {
+        match &self.whereto {
+            Whereto::Metadata(_) => self.endpoint().await.map(drop),
+            Whereto::Given(_) if self.is_proven() => Ok(()),
+            Whereto::Given(_) => self.request(PROBE).await.map(|_| self.note_answer()),
+        }
+    }
+
+    /// Nobody but an answer can say that a configured URL and secret are the right ones.
+    fn is_proven(&self) -> bool {
+        matches!(self.whereto, Whereto::Metadata(_)) || self.answered.load(Ordering::Relaxed)
+    }
+
     /// Whether the issuer can be asked, as far as is known. When it is time for a probe, it is not:
     /// a server that gets no requests before it is healthy would else never make one.
     pub(super) fn health(&self) -> Result<(), String> {
-        let issuer = self.issuer.as_str();
+        let issuer = &self.expected.issuer;
         if self.circuit().blocks(self.clock.now_ms()) {
             Err(format!("{issuer} does not answer questions about tokens"))
+        } else if !self.is_proven() {
+            Err(format!("{issuer} has not answered yet"))
         } else {
             Ok(())
         }
@@ -370,8 +399,12 @@ fn check_shape(token: &str) -> Result<(), TokenError> {
 
 /// An answer with a boolean `active` (RFC 7662 section 2.2); anything else is not the issuer's.
 fn read(answer: &Answer) -> Result<Map<String, Value>, String> {
-    if answer.status != StatusCode::OK {
-        return Err(format!("status {}", answer.status.as_u16()));
+    match answer.status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => {
+            return Err("status 401: it refuses this service's client id and secret".to_owned());
+        }
+        other => return Err(format!("status {}", other.as_u16())),
     }
     json::object(&answer.body)
         .filter(|claims| claims.get("active").is_some_and(Value::is_boolean))
