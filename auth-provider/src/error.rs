@@ -9,6 +9,7 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
 };
+use m2m::service::BodyError;
 use serde_json::json;
 use tracing::{debug, error, info};
 
@@ -219,6 +220,13 @@ impl From<Refusal> for OAuthError {
             Refusal::ScopeNotGranted { .. } => ErrorCode::InvalidScope,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+/// The body could not be read.
+impl From<BodyError> for OAuthError {
+    fn from(error: BodyError) -> Self {
+        Self::invalid_request(error.to_string()).status(error.status())
     }
 }
 

@@ -30,6 +30,7 @@ pub mod registration;
 pub mod revocation;
 
 pub mod address;
+pub mod claim_names;
 pub mod client;
 pub mod keys;
 pub mod master_key;

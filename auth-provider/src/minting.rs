@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     audit::{Action, Event, Origin},
     built_in::{AUDIENCE, TokensMint},
+    claim_names::{ABOUT_THE_HOLDER, SERVERS_OWN},
     client::{ClientId, ClientRecord, ClientStatus},
     clients::Authenticated,
     error::{ErrorCode, OAuthError},
@@ -25,35 +26,11 @@ use crate::{
     tokens::{self, Terms},
 };
 
-/// Claims that the server writes, whatever the caller wrote.
-const SERVERS_OWN: [&str; 9] = [
-    "iss",
-    "iat",
-    "nbf",
-    "exp",
-    "jti",
-    "kid",
-    "client_id",
-    "stt",
-    "gid",
-];
+/// No claim, but what some libraries write among them: it belongs into the header, where the server writes it.
+const KEY_ID: &str = "kid";
 
-/// Claims that no caller writes, and that the server does not write either: they say in whose stead somebody acts, how he
-/// proved who he is, or what he may do beyond his scopes (RFC 8693 section 4, RFC 7800, RFC 9068 section 2.2, RFC 9396).
-const NOBODYS: [&str; 12] = [
-    "act",
-    "may_act",
-    "cnf",
-    "azp",
-    "acr",
-    "amr",
-    "auth_time",
-    "sid",
-    "roles",
-    "groups",
-    "entitlements",
-    "authorization_details",
-];
+/// Claims that say what a token's holder may do beyond his scopes (RFC 9068 section 2.2.3, RFC 9396 section 9.1).
+const RIGHTS: [&str; 4] = ["roles", "groups", "entitlements", "authorization_details"];
 
 /// How long the caller's own claims may be as JSON, in bytes: a token that verifiers refuse for its length is of no use.
 const MOST_BYTES: usize = 8 * 1024;
@@ -178,10 +155,11 @@ impl Payload {
             // What the caller does not write is not in the token.
             (first, second) => first.or(second).unwrap_or_default(),
         };
-        for name in SERVERS_OWN {
+        for name in SERVERS_OWN.into_iter().chain([KEY_ID]) {
             payload.remove(name);
         }
-        if let Some(name) = NOBODYS.iter().find(|name| payload.contains_key(**name)) {
+        let mut nobodys = ABOUT_THE_HOLDER.iter().chain(&RIGHTS);
+        if let Some(name) = nobodys.find(|name| payload.contains_key(**name)) {
             let why = format!("payload.{name} says what a token's holder may do: leave it out");
             return Err(OAuthError::invalid_request(why));
         }

@@ -356,3 +356,35 @@ fn as_array<S: Serializer>(scopes: &ScopeSet, serializer: S) -> Result<S::Ok, S:
     }
     array.end()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{claim_names::SERVERS_OWN, client::ClientId, resource::ResourceId};
+
+    /// Else metadata or a caller could write one of them a second time, and verifiers take either.
+    #[test]
+    fn the_claims_of_every_profile_are_nobody_elses() {
+        let credential = CredentialId::generate();
+        let token = OwnToken {
+            client_id: ClientId::parse("bot").unwrap(),
+            credential: Some(credential),
+            aud: ResourceId::parse("notes").unwrap(),
+            scopes: ScopeSet::default(),
+            iat: 0,
+            nbf: 0,
+            exp: 60,
+            jti: credential.token_id(),
+        };
+        for profile in [
+            TokenProfile::Standard,
+            TokenProfile::SuperTokens,
+            TokenProfile::Stytch,
+        ] {
+            let claims = serde_json::to_value(Claims::of(&token, profile, "issuer")).unwrap();
+            for name in claims.as_object().unwrap().keys() {
+                assert!(SERVERS_OWN.contains(&name.as_str()), "{profile:?}: {name}");
+            }
+        }
+    }
+}

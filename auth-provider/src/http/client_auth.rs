@@ -252,10 +252,7 @@ pub(super) async fn read_params(
             ));
         }
     };
-    let body = read_body(request, payload)
-        .await
-        .map_err(|error| OAuthError::invalid_request(error.to_string()).status(error.status()))?;
-    read(&body)
+    read(&read_body(request, payload).await?)
 }
 
 struct Credentials {

@@ -45,6 +45,38 @@ macro_rules! latest_stretches {
     };
 }
 
+/// The longest of the gaps before [`uses`].
+macro_rules! longest_gap {
+    () => {
+        "MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))"
+    };
+}
+
+// The gap before a use is the time since the use of the same credential before it, be it in this step or an earlier one:
+// where many share a client, the one who comes seldom shows only there. It is read before the credentials are
+// summed up.
+// What a removed client of the same id did before is not this one's doing.
+macro_rules! uses {
+    ($events:literal, $which:literal) => {
+        concat!(
+            " FROM (
+                SELECT a.client_id, a.credential_id, a.at,
+                       LAG(a.at) OVER (PARTITION BY a.client_id, a.credential_id
+                                       ORDER BY a.at, a.number) AS own_before,
+                       LAG(a.at) OVER (PARTITION BY a.client_id
+                                       ORDER BY a.at, a.number) AS any_before
+                FROM ",
+            $events,
+            " JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
+                WHERE a.ends_at IS NOT NULL AND ",
+            $which,
+            ") AS e
+            LEFT JOIN client_use u ON u.client_id = e.client_id
+            LEFT JOIN credential_use k ON k.credential_id = e.credential_id "
+        )
+    };
+}
+
 /// What one row of an insert has, in the order of [`ADD_EVENTS`].
 pub(super) const EVENT_COLUMNS: usize = 13;
 
@@ -110,31 +142,19 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
         alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
 
-// The gap before a use is the time since the use of the same credential before it, be it in this step or an earlier one:
-// where many share a client, the one who comes seldom shows only there. It is read before the credentials are summed up.
-// What a removed client of the same id did before is not this one's doing.
-pub(super) const SUM_UP_CLIENTS: &str = "
-    INSERT INTO client_use (client_id, last_used_at, longest_gap)
-    SELECT e.client_id, MAX(e.at),
-           MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
-    FROM (
-        SELECT a.client_id, a.credential_id, a.at,
-               LAG(a.at) OVER (PARTITION BY a.client_id, a.credential_id ORDER BY a.at, a.number)
-                   AS own_before,
-               LAG(a.at) OVER (PARTITION BY a.client_id ORDER BY a.at, a.number) AS any_before
-        FROM audit_event a
-        JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
-        WHERE a.number > $1 AND a.number <= $2 AND a.ends_at IS NOT NULL
-    ) AS e
-    LEFT JOIN client_use u ON u.client_id = e.client_id
-    LEFT JOIN credential_use k ON k.credential_id = e.credential_id
-    WHERE e.client_id IS NOT NULL
+pub(super) const SUM_UP_CLIENTS: &str = concat!(
+    "INSERT INTO client_use (client_id, last_used_at, longest_gap)
+    SELECT e.client_id, MAX(e.at), ",
+    longest_gap!(),
+    uses!("audit_event a", "a.number > $1 AND a.number <= $2"),
+    "WHERE e.client_id IS NOT NULL
     GROUP BY e.client_id ORDER BY e.client_id
     ON CONFLICT (client_id) DO UPDATE
     SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
                             THEN client_use.last_used_at ELSE excluded.last_used_at END,
         longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
-                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+                           THEN client_use.longest_gap ELSE excluded.longest_gap END"
+);
 
 // What is not summed up yet, for one client: with its sums it makes the whole truth, however far these lag behind.
 pub(super) const LATEST_USES: &str = concat!(
@@ -149,19 +169,14 @@ pub(super) const LATEST_USES: &str = concat!(
 
 pub(super) const LATEST_GAP: &str = concat!(
     latest_stretches!(),
-    "SELECT MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
-           AS longest_gap
-    FROM (
-        SELECT a.client_id, a.credential_id, a.at,
-               LAG(a.at) OVER (PARTITION BY a.credential_id ORDER BY a.at, a.number) AS own_before,
-               LAG(a.at) OVER (ORDER BY a.at, a.number) AS any_before
-        FROM stretch CROSS JOIN audit_event a
-        JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
-        WHERE a.number / 4096 = nr AND a.client_id = $1 AND a.ends_at IS NOT NULL
-          AND a.number > (SELECT used_up_to FROM registry_state WHERE one = 1)
-    ) AS e
-    LEFT JOIN client_use u ON u.client_id = e.client_id
-    LEFT JOIN credential_use k ON k.credential_id = e.credential_id"
+    "SELECT ",
+    longest_gap!(),
+    " AS longest_gap ",
+    uses!(
+        "stretch CROSS JOIN audit_event a",
+        "a.number / 4096 = nr AND a.client_id = $1
+         AND a.number > (SELECT used_up_to FROM registry_state WHERE one = 1)"
+    )
 );
 
 pub(super) const FORGET_EVENTS: &str = "

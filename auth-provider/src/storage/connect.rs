@@ -117,7 +117,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .journal_mode(SqliteJournalMode::Wal)
                 // In WAL mode only FULL has a commit on disk before it is acknowledged.
                 .synchronous(SqliteSynchronous::Full)
-                // Events of very many clients touch pages all over the file: in a longer log, more of them meet.
+                // The sums of very many clients' uses touch pages all over the file: in a longer log, more of them meet.
                 .pragma("wal_autocheckpoint", "8000")
                 // All rows of a read of many clients: SQLite's thread need not wait for the reader in between.
                 .row_buffer_size(256);

@@ -178,8 +178,5 @@ async fn json(request: &HttpRequest, payload: &mut Payload) -> Result<Params, OA
         let error = OAuthError::invalid_request(why);
         return Err(error.status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let body = read_body(request, payload).await;
-    let body = body
-        .map_err(|error| OAuthError::invalid_request(error.to_string()).status(error.status()))?;
-    Params::from_json(&body)
+    Params::from_json(&read_body(request, payload).await?)
 }
