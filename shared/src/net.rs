@@ -34,6 +34,19 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
         .expect("the TLS provider is installed")
 }
 
+/// As [`http_client`], for a server whose certificate is signed by one of these authorities and no others: PEM, any number of
+/// certificates.
+///
+/// # Errors
+/// When the text holds no certificate.
+pub fn http_client_trusting(timeout: Duration, authorities: &[u8]) -> reqwest::Result<reqwest::Client> {
+    let authorities = reqwest::Certificate::from_pem_bundle(authorities)?;
+    client_builder(timeout)
+        .timeout(timeout)
+        .tls_certs_only(authorities)
+        .build()
+}
+
 /// As [`http_client`], for an answer without an end: only the pauses in it are bounded.
 pub(crate) fn stream_client(longest_pause: Duration) -> reqwest::Client {
     client_builder(FETCH_TIMEOUT)

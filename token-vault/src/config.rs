@@ -13,14 +13,16 @@ use m2m::{
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{journal::Durability, storage::DatabaseUrl};
+use crate::{hashicorp, journal::Durability, kek::TransitName, storage::DatabaseUrl};
 
 /// Keeps the tokens that users' accounts elsewhere were opened with, and gives services that may have one a good one.
 ///
 /// The vault's own credentials at the issuer are in `TOKEN_VAULT_CLIENT_ID` and `TOKEN_VAULT_CLIENT_SECRET`, else under
 /// `token-vault` in the clients file. The key-encryption key is in `TOKEN_VAULT_KEY` (base64 of 32 bytes), else in the key
 /// file, which is made at the first start; keys of before, whose rows are rewrapped, are in `TOKEN_VAULT_PREVIOUS_KEYS`
-/// (separated by commas) and in previous key files.
+/// (separated by commas) and in previous key files. Where a Vault server keeps the tokens or the key, it is found by `VAULT_ADDR`
+/// and `VAULT_TOKEN`, or `VAULT_ROLE_ID` and `VAULT_SECRET_ID`, with `VAULT_NAMESPACE` and `VAULT_CACERT` as its own programs
+/// read them.
 ///
 /// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a line.
 #[derive(Clone, Debug, Parser)]
@@ -91,7 +93,8 @@ pub struct Config {
     )]
     pub data_dir: PathBuf,
 
-    /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`. Default: `sqlite:DATA_DIR/token-vault.db`.
+    /// `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/NAME`, or `vault:MOUNT/FOLDER` for a KV engine (version 2) of a Vault server,
+    /// where `vault:` alone is `vault:secret/token-vault`. Default: `sqlite:DATA_DIR/token-vault.db`.
     #[arg(
         long,
         value_name = "URL",
@@ -112,6 +115,25 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub previous_key_files: Vec<PathBuf>,
+
+    /// The key-encryption key is in the Transit engine of a Vault server, which never gives it away: `MOUNT/NAME`, or `NAME` for
+    /// `transit/NAME`. It must be there already.
+    #[arg(
+        long,
+        value_name = "MOUNT/NAME",
+        env = "TOKEN_VAULT_TRANSIT_KEY",
+        conflicts_with = "key_file"
+    )]
+    pub transit_key: Option<TransitName>,
+
+    /// A key in the Transit engine that was the key-encryption key before. May come several times.
+    #[arg(
+        long = "previous-transit-key",
+        value_name = "MOUNT/NAME",
+        env = "TOKEN_VAULT_PREVIOUS_TRANSIT_KEYS",
+        value_delimiter = ','
+    )]
+    pub previous_transit_keys: Vec<TransitName>,
 
     /// The file that names the providers and the vault's credentials there. Without it GitHub, Slack and Discord are known,
     /// and their tokens are kept and given, but not refreshed.
@@ -179,13 +201,17 @@ pub struct Config {
     /// Key-encryption keys of before that do not come from files.
     #[arg(skip)]
     pub previous_keys: Vec<SecretString>,
+
+    /// The Vault server that keeps the tokens or the key.
+    #[arg(skip)]
+    pub hashicorp: Option<hashicorp::Settings>,
 }
 
 impl Config {
     /// Reads what has no flag, because everybody on the machine could read it there.
     ///
     /// # Errors
-    /// When only one of the two parts of the vault's own credentials is set.
+    /// When only one of the two parts of the vault's own credentials is set, or a Vault server is needed and not described.
     pub fn with_secrets(
         mut self,
         variable: impl Fn(&str) -> Option<String>,
@@ -199,7 +225,16 @@ impl Config {
             .map(str::trim)
             .filter(|key| !key.is_empty());
         self.previous_keys = previous.map(SecretString::from).collect();
+        if self.needs_hashicorp() {
+            self.hashicorp = Some(hashicorp::Settings::from_environment(&variable)?);
+        }
         Ok(self)
+    }
+
+    fn needs_hashicorp(&self) -> bool {
+        matches!(self.database(), DatabaseUrl::Hashicorp(_))
+            || self.transit_key.is_some()
+            || !self.previous_transit_keys.is_empty()
     }
 
     /// The database that is meant.

@@ -5,7 +5,7 @@
 //! never loses one: what is about to happen to a refresh token is on disk before it happens.
 //!
 //! In reading order: [`connection`] (whose token for what), [`secret`] (tokens that do not print), [`envelope`] and [`kek`]
-//! (how they are sealed), [`storage`] (where they are kept), [`provider`] (who gives new ones), [`refresh`] (how none is lost
+//! (how they are sealed), [`storage`] (where they are kept), [`hashicorp`] (the server that may do both), [`provider`] (who gives new ones), [`refresh`] (how none is lost
 //! on the way), [`vault`] (what callers may do), [`http`] (how they ask).
 
 pub mod connection;
@@ -13,6 +13,8 @@ pub mod connection;
 pub mod secret;
 
 pub mod envelope;
+
+pub mod hashicorp;
 
 pub mod kek;
 

@@ -20,16 +20,17 @@ use tracing::{info, warn};
 
 use crate::{
     Config,
-    http::{self, Server},
+    hashicorp::Server,
+    http,
     journal::Journal,
-    kek::{KeyEncryptionKey, KeyRing, LocalKey},
+    kek::{KekId, KeyEncryptionKey, KeyRing, LocalKey, TransitKey, TransitName},
     metrics::Metrics,
     own_key::OwnKey,
     provider::{ProviderFile, Providers},
     refresh::{Desk, Refresher},
     rewrap::rewrap_all,
     signed::Signers,
-    storage::{self, DatabaseUrl, VaultStore},
+    storage::{self, DatabaseUrl, HashicorpStore, StoreError, VaultStore},
     vault::Vault,
 };
 
@@ -67,10 +68,13 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     make_folder(&config)?;
     let database = config.database();
     let lock = lock(&database)?;
-    let store = storage::open(&database)
+    let hashicorp = match &config.hashicorp {
+        Some(settings) => Some(Server::open(settings).await.context("VAULT_ADDR")?),
+        None => None,
+    };
+    let store = open(&database, hashicorp.as_ref())
         .await
         .with_context(|| format!("cannot open the database {database}"))?;
-    let shared = matches!(database, DatabaseUrl::Postgres(_));
     if let (Clock::System, Some(theirs)) = (&clock, store.clock().await?) {
         let apart = theirs.abs_diff(clock.now_ms());
         ensure!(
@@ -78,7 +82,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
             "this machine's clock and the database's are {apart} ms apart: set them, replicas agree by them"
         );
     }
-    let ring = Arc::new(key_ring(&config, store.as_ref()).await?);
+    let ring = Arc::new(key_ring(&config, store.as_ref(), hashicorp.as_ref()).await?);
     let desk = Desk {
         store,
         ring,
@@ -94,7 +98,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         Arc::clone(&refresher),
         journal,
         metrics,
-        shared,
+        database.is_shared(),
     );
     let vault = Arc::new(vault);
 
@@ -114,7 +118,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         service::Listen::Loopback { port } => port,
         service::Listen::At(address) => address.port(),
     };
-    let state = Data::new(Server {
+    let state = Data::new(http::Server {
         vault: Arc::clone(&vault),
         providers,
         signers,
@@ -215,26 +219,46 @@ fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
     }
 }
 
+async fn open(
+    database: &DatabaseUrl,
+    hashicorp: Option<&Arc<Server>>,
+) -> Result<Arc<dyn VaultStore>, StoreError> {
+    match (database, hashicorp) {
+        (DatabaseUrl::Hashicorp(place), Some(server)) => {
+            Ok(Arc::new(HashicorpStore::open(Arc::clone(server), place).await?))
+        }
+        _ => storage::open(database).await,
+    }
+}
+
 /// Reads the keys, or makes the first one when nothing is sealed yet. A key that rows need and that is not there is an error:
 /// to go on with another would look like a vault whose tokens are all damaged.
-async fn key_ring(config: &Config, store: &dyn VaultStore) -> anyhow::Result<KeyRing> {
-    let (path, needed) = (config.key_file(), store.kek_ids().await?);
-    let configured = || match &config.key {
-        Some(key) => LocalKey::from_text(key, "TOKEN_VAULT_KEY").map(Some),
-        None => LocalKey::read(&path),
+async fn key_ring(
+    config: &Config,
+    store: &dyn VaultStore,
+    hashicorp: Option<&Arc<Server>>,
+) -> anyhow::Result<KeyRing> {
+    let needed = store.kek_ids().await?;
+    let transit = async |name: &TransitName| {
+        let server = hashicorp.context("say where the Vault server is, with VAULT_ADDR")?;
+        let key = TransitKey::open(Arc::clone(server), name).await;
+        key.with_context(|| format!("cannot use the key {name} of the Transit engine"))
     };
-    let current = if let Some(key) = configured()? {
-        key
-    } else {
-        ensure!(
-            needed.is_empty(),
-            "the database has sealed tokens, but their key {} is gone: put it back, or set TOKEN_VAULT_KEY",
-            path.display()
-        );
-        info!("made the key-encryption key {}", path.display());
-        LocalKey::create(&path)?
+    let current: Arc<dyn KeyEncryptionKey> = match &config.transit_key {
+        Some(name) => {
+            ensure!(
+                config.key.is_none(),
+                "there are two key-encryption keys, TOKEN_VAULT_KEY and one of the Transit engine: make one of them a previous \
+                 key"
+            );
+            Arc::new(transit(name).await?)
+        }
+        None => Arc::new(local_key(config, &needed)?),
     };
     let mut earlier: Vec<Arc<dyn KeyEncryptionKey>> = Vec::new();
+    for name in &config.previous_transit_keys {
+        earlier.push(Arc::new(transit(name).await?));
+    }
     for key in &config.previous_keys {
         earlier.push(Arc::new(LocalKey::from_text(
             key,
@@ -247,15 +271,35 @@ async fn key_ring(config: &Config, store: &dyn VaultStore) -> anyhow::Result<Key
             format!("there is no key file {}", path.display())
         })?));
     }
-    let ring = KeyRing::new(Arc::new(current), earlier);
-    if let Some(missing) = needed.iter().find(|id| !ring.has(id)) {
-        bail!(
-            "the database has tokens that are sealed with the key `{missing}`, and this is `{}`: start with that key, or \
-             give it as a previous key to have them rewrapped",
+    let ring = KeyRing::new(current, earlier);
+    for id in needed {
+        ensure!(
+            ring.has(&id).await?,
+            "the database has tokens that are sealed with the key `{id}`, and this is `{}`: start with that key, or give it as \
+             a previous key to have them rewrapped",
             ring.current()
         );
     }
     Ok(ring)
+}
+
+/// The key in the environment or in its file. It is made when nothing is sealed yet.
+fn local_key(config: &Config, needed: &[KekId]) -> anyhow::Result<LocalKey> {
+    let path = config.key_file();
+    let configured = match &config.key {
+        Some(key) => LocalKey::from_text(key, "TOKEN_VAULT_KEY").map(Some),
+        None => LocalKey::read(&path),
+    };
+    if let Some(key) = configured? {
+        return Ok(key);
+    }
+    ensure!(
+        needed.is_empty(),
+        "the database has sealed tokens, but their key {} is gone: put it back, or set TOKEN_VAULT_KEY",
+        path.display()
+    );
+    info!("made the key-encryption key {}", path.display());
+    Ok(LocalKey::create(&path)?)
 }
 
 async fn rewrap(desk: Desk) {

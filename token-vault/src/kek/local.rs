@@ -177,7 +177,9 @@ mod tests {
                 .unwrap(),
             LocalKey::read(&path).unwrap(),
         );
-        assert!(both.has(first.current()) && both.has(other.current()));
+        for ring in [&first, &other] {
+            assert!(both.has(ring.current()).await.unwrap());
+        }
         assert!(envelope::open(&both, &envelope, b"row 1").await.is_ok());
 
         for part in [&[][..], b"short", &envelope.sealed[1..]] {

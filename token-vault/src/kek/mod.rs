@@ -4,6 +4,7 @@
 //! both kinds are there.
 
 mod local;
+mod transit;
 
 use std::{fmt, sync::Arc};
 
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use local::{LocalKey, LocalKeyError};
+pub use transit::{InvalidTransitName, TransitKey, TransitKeyError, TransitName};
 
 use crate::envelope::{KEY_LEN, OpenError};
 
@@ -60,6 +62,11 @@ pub trait KeyEncryptionKey: Send + Sync {
         wrapped: &[u8],
         place: &[u8],
     ) -> Result<Zeroizing<[u8; KEY_LEN]>, OpenError>;
+
+    /// Another version of this key, by its name, where keys have versions and there is that one.
+    async fn sibling(&self, _: &KekId) -> Result<Option<Arc<dyn KeyEncryptionKey>>, KekError> {
+        Ok(None)
+    }
 }
 
 /// The keys of a vault: one that wraps, and those that still open.
@@ -83,13 +90,24 @@ impl KeyRing {
     }
 
     /// Whether what this key wrapped can be opened.
-    pub fn has(&self, id: &KekId) -> bool {
-        self.key(id).is_some()
+    ///
+    /// # Errors
+    /// When a service that has keys cannot say just now.
+    pub async fn has(&self, id: &KekId) -> Result<bool, KekError> {
+        Ok(self.key(id).await?.is_some())
     }
 
-    fn key(&self, id: &KekId) -> Option<&dyn KeyEncryptionKey> {
-        let mut keys = std::iter::once(&self.current).chain(&self.earlier);
-        keys.find(|key| key.id() == id).map(AsRef::as_ref)
+    async fn key(&self, id: &KekId) -> Result<Option<Arc<dyn KeyEncryptionKey>>, KekError> {
+        let keys = || std::iter::once(&self.current).chain(&self.earlier);
+        if let Some(key) = keys().find(|key| key.id() == id) {
+            return Ok(Some(Arc::clone(key)));
+        }
+        for key in keys() {
+            if let Some(sibling) = key.sibling(id).await? {
+                return Ok(Some(sibling));
+            }
+        }
+        Ok(None)
     }
 
     /// Wraps a data key with the current key.
@@ -110,7 +128,8 @@ impl KeyRing {
         wrapped: &[u8],
         place: &[u8],
     ) -> Result<Zeroizing<[u8; KEY_LEN]>, OpenError> {
-        let key = self.key(id).ok_or_else(|| KekError::Unknown(id.clone()))?;
+        let key = self.key(id).await?;
+        let key = key.ok_or_else(|| KekError::Unknown(id.clone()))?;
         key.unwrap(wrapped, place).await
     }
 }

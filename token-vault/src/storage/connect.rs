@@ -20,7 +20,7 @@ use sqlx::{
 use url::Url;
 
 use super::{
-    StoreError, VaultStore,
+    KvPlace, StoreError, VaultStore,
     sql::{PostgresStore, SqliteStore},
 };
 
@@ -36,11 +36,15 @@ pub enum DatabaseUrl {
     SqliteFile(PathBuf),
     SqliteMemory,
     Postgres(Url),
+    /// A folder of a KV engine; the server is in `VAULT_ADDR`.
+    Hashicorp(KvPlace),
 }
 
 /// A text that names no database. The text itself is not repeated: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a database is `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`")]
+#[error(
+    "a database is `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/NAME` or `vault:MOUNT/FOLDER`"
+)]
 pub struct InvalidDatabaseUrl;
 
 impl FromStr for DatabaseUrl {
@@ -53,6 +57,10 @@ impl FromStr for DatabaseUrl {
                 ":memory:" => Ok(Self::SqliteMemory),
                 path => Ok(Self::SqliteFile(path.into())),
             };
+        }
+        if let Some(place) = text.strip_prefix("vault:") {
+            let place = place.parse().map_err(|_| InvalidDatabaseUrl)?;
+            return Ok(Self::Hashicorp(place));
         }
         let url = Url::parse(text).map_err(|_| InvalidDatabaseUrl)?;
         match url.scheme() {
@@ -68,6 +76,7 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::SqliteFile(path) => write!(f, "sqlite:{}", path.display()),
             Self::SqliteMemory => f.write_str("sqlite::memory:"),
+            Self::Hashicorp(place) => write!(f, "vault:{place}"),
             Self::Postgres(url) => {
                 let mut url = url.clone();
                 if url.password().is_some() {
@@ -82,12 +91,21 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-/// Opens the database and brings its tables to this program's version.
+impl DatabaseUrl {
+    /// Whether other servers may use the same one.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_) | Self::Hashicorp(_))
+    }
+}
+
+/// Opens the database and brings its tables to this program's version. A KV engine is opened by
+/// [`HashicorpStore::open`](super::HashicorpStore::open), with its server.
 ///
 /// # Errors
 /// When it cannot be reached, or was made by a newer program.
 pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn VaultStore>, StoreError> {
     match url {
+        DatabaseUrl::Hashicorp(_) => Err(StoreError::NoServer),
         DatabaseUrl::Postgres(url) => {
             let options = PgConnectOptions::from_str(url.as_str())?;
             // The pool would try for seconds, and then say only that it took too long.
@@ -175,6 +193,9 @@ mod tests {
             ("sqlite:data/token-vault.db", "sqlite:data/token-vault.db"),
             ("sqlite:///var/lib/a.db", "sqlite:/var/lib/a.db"),
             ("sqlite::memory:", "sqlite::memory:"),
+            ("vault:", "vault:secret/token-vault"),
+            ("vault:kv", "vault:kv/token-vault"),
+            ("vault:team/kv/tokens", "vault:team/kv/tokens"),
             (
                 "postgres://bob:hunter2@db/vault?sslmode=require",
                 "postgres://bob:***@db/vault",
@@ -186,7 +207,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<DatabaseUrl>().unwrap().to_string(), shown);
         }
-        for text in ["", "data/vault.db", "sqlite:", "mysql://a/b", "postgres"] {
+        for text in [
+            "",
+            "data/vault.db",
+            "sqlite:",
+            "mysql://a/b",
+            "postgres",
+            "vault:/secret",
+            "vault:secret/../sys",
+            "vault:kv?list=true",
+        ] {
             assert_eq!(
                 text.parse::<DatabaseUrl>(),
                 Err(InvalidDatabaseUrl),

@@ -1,17 +1,21 @@
-//! What the vault remembers, behind one trait; SQLite and PostgreSQL implement it from one text.
+//! What the vault remembers, behind one trait; SQLite and PostgreSQL implement it from one text, a Vault server's KV engine in its
+//! own way.
 
 mod connect;
+mod hashicorp;
 mod rows;
 mod sql;
 
 use async_trait::async_trait;
 
 pub use connect::{DatabaseUrl, InvalidDatabaseUrl, open};
+pub use hashicorp::{HashicorpStore, InvalidPlace, KvPlace};
 
 use crate::{
     audit::{Event, Filter, Recorded},
     connection::{Account, Application, Broken, ConnectionKey, Doubt, Service, User},
     envelope::Envelope,
+    hashicorp::ServerError,
     kek::KekId,
 };
 
@@ -239,6 +243,19 @@ pub enum StoreError {
     Unavailable(#[from] sqlx::Error),
     #[error("the database cannot be brought to this program's version")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("the KV engine cannot be used")]
+    Server(#[from] ServerError),
+    /// A Vault server is configured as the store, but not where it is.
+    #[error("say where the Vault server is, with VAULT_ADDR")]
+    NoServer,
+    #[error("the KV engine removes what is in it after a while: set its delete_version_after to 0s")]
+    Fleeting,
+    /// Others changed the same connection again and again.
+    #[error("a connection is changed by too many at once")]
+    Contended,
+    /// A question about the audit log would take too long.
+    #[error("the audit log is too long for this question: ask for a shorter time, with from and to")]
+    TooMuch,
     #[error("the database holds a damaged {what}")]
     Corrupt { what: &'static str },
 }
