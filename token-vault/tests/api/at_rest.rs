@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Whether a needle is in any file below a folder. PostgreSQL's own files are looked at by a dump.
-fn found(folder: &Path, needle: &str) -> Option<String> {
+pub(crate) fn found(folder: &Path, needle: &str) -> Option<String> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -43,7 +43,7 @@ fn found(folder: &Path, needle: &str) -> Option<String> {
 }
 
 /// Lives through all that can happen to a token whose text has this canary in it.
-async fn live(world: &World) {
+pub(crate) async fn live(world: &World) {
     for name in ["canary1", "canary2", "canary3"] {
         world.stored(name, 1).await;
     }
@@ -209,13 +209,14 @@ async fn rows_that_were_swapped_by_hand_are_found_out() {
     }
 }
 
-fn start(world: &World, more: &[&str]) -> Output {
+pub(crate) fn start(world: &World, more: &[&str]) -> Output {
     let mut arguments = world.arguments();
     arguments.remove(0);
     let mut command = Command::new(env!("CARGO_BIN_EXE_token-vault"));
     command
         .args(arguments)
         .args(more)
+        .envs(world.variables())
         .env("NO_COLOR", "1")
         .output()
         .unwrap()

@@ -10,6 +10,7 @@ use token_vault::provider::Dialect;
 
 use crate::{
     emulator::Fault,
+    openbao::fresh_openbao,
     program::Program,
     support::{fresh_postgres, random, token},
     world::{ALL, World},
@@ -49,8 +50,7 @@ async fn read(world: &World, name: &str, bearer: &str) -> Option<(u16, Value)> {
 }
 
 /// Kills the program in so many rounds, and then looks what is left.
-async fn kill_many_times(database: Option<String>, rounds: usize) {
-    let mut world = World::without_vault(Dialect::Generic, database, Clock::System).await;
+async fn kill_many_times(mut world: World, rounds: usize) {
     // So that a connection whose refresh was killed is free again after less than a second.
     world.provider_timeout = 250;
     let bearer = world.token("bot", ALL);
@@ -171,7 +171,8 @@ async fn judge(world: &World, acknowledged: &[String], bearer: &str, rounds: usi
 
 #[actix_web::test]
 async fn fifty_kills_lose_nothing_in_silence() {
-    kill_many_times(None, 50).await;
+    let world = World::without_vault(Dialect::Generic, None, Clock::System).await;
+    kill_many_times(world, 50).await;
 }
 
 #[actix_web::test]
@@ -179,5 +180,15 @@ async fn nor_with_postgresql() {
     let Some(database) = fresh_postgres().await else {
         return;
     };
-    kill_many_times(Some(database), 15).await;
+    let world = World::without_vault(Dialect::Generic, Some(database), Clock::System).await;
+    kill_many_times(world, 15).await;
+}
+
+#[actix_web::test]
+async fn nor_with_a_vault_server() {
+    let Some(openbao) = fresh_openbao().await else {
+        return;
+    };
+    let world = World::without_vault_on(Dialect::Generic, openbao, Clock::System).await;
+    kill_many_times(world, 15).await;
 }

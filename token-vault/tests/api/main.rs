@@ -3,9 +3,11 @@
 
 mod at_rest;
 mod emulator;
+mod hashicorp;
 mod killed;
 mod layers;
 mod memory_store;
+mod openbao;
 mod probing;
 mod program;
 mod refreshing;

@@ -23,6 +23,7 @@ impl Program {
         let mut child = Command::new(env!("CARGO_BIN_EXE_token-vault"))
             .args(&world.arguments()[1..])
             .args(more)
+            .envs(world.variables())
             .env("NO_COLOR", "1")
             .env("RUST_LOG", level)
             .stdout(Stdio::null())

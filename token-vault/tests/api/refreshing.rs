@@ -8,6 +8,7 @@ use token_vault::provider::Dialect;
 
 use crate::{
     emulator::Fault,
+    openbao::fresh_openbao,
     support::{NOW, fresh_postgres},
     world::{World, access, json},
 };
@@ -236,7 +237,18 @@ async fn fifty_readers_on_three_replicas_cause_one_refresh() {
     let Some(database) = fresh_postgres().await else {
         return;
     };
-    let world = World::start_as(Dialect::Github, Some(database), 3).await;
+    one_refresh_for_fifty(World::start_as(Dialect::Github, Some(database), 3).await).await;
+}
+
+#[actix_web::test]
+async fn fifty_readers_on_three_replicas_with_a_vault_server_as_well() {
+    let Some(openbao) = fresh_openbao().await else {
+        return;
+    };
+    one_refresh_for_fifty(World::start_on(Dialect::Github, openbao, 3).await).await;
+}
+
+async fn one_refresh_for_fifty(world: World) {
     for round in 0..5_u32 {
         let name = format!("user{round}");
         world.stored(&name, 1000).await;

@@ -1,4 +1,5 @@
-//! What every store must do, asked of memory and SQLite always, and of PostgreSQL where `TEST_POSTGRES_URL` names one.
+//! What every store must do, asked of memory and SQLite always, of PostgreSQL where `TEST_POSTGRES_URL` names one, and of a Vault
+//! server where `TEST_OPENBAO_URL` does.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use token_vault::{
 
 use crate::{
     memory_store::MemoryStore,
+    openbao::fresh_openbao,
     support::{NOW_MS, fresh_postgres, key, random, ring, tokens},
 };
 
@@ -33,6 +35,9 @@ async fn stores() -> Vec<(Arc<dyn VaultStore>, Option<TempDir>)> {
     ];
     if let Some(url) = fresh_postgres().await {
         stores.push((storage::open(&url.parse().unwrap()).await.unwrap(), None));
+    }
+    if let Some(openbao) = fresh_openbao().await {
+        stores.push((Arc::new(openbao.store().await), None));
     }
     stores
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use token_vault::{Config, provider::Dialect, startup, vault::Vault};
 
-use crate::{emulator::Emulator, support::NOW};
+use crate::{emulator::Emulator, openbao::Openbao, support::NOW};
 
 /// All that a caller may be allowed.
 pub(crate) const ALL: &str = "tokens.read tokens.write tokens.delete audit.read";
@@ -39,8 +39,12 @@ pub(crate) struct World {
     pub(crate) base: String,
     /// In milliseconds.
     pub(crate) provider_timeout: u32,
+    /// Whether the key is in a file although there is a Vault server.
+    pub(crate) local_key: bool,
     clock: Clock,
     database: Option<String>,
+    /// The Vault server, where it is the database.
+    pub(crate) openbao: Option<Openbao>,
 }
 
 /// Writes a file that only its owner can read.
@@ -61,13 +65,38 @@ impl World {
         replicas: usize,
     ) -> Self {
         let hand = ManualClock::at(NOW);
-        let mut world = Self::without_vault(dialect, database, hand.clock()).await;
-        world.hand = hand;
+        let world = Self::without_vault(dialect, database, hand.clock()).await;
+        Self { hand, ..world }.with_replicas(replicas).await
+    }
+
+    /// So many replicas on one Vault server, which has their key as well.
+    pub(crate) async fn start_on(dialect: Dialect, openbao: Openbao, replicas: usize) -> Self {
+        let hand = ManualClock::at(NOW);
+        let world = Self::without_vault_on(dialect, openbao, hand.clock()).await;
+        Self { hand, ..world }.with_replicas(replicas).await
+    }
+
+    async fn with_replicas(mut self, replicas: usize) -> Self {
         for _ in 0..replicas {
-            let replica = world.replica(&[]).await.unwrap();
-            world.add(replica);
+            let replica = self.replica(&[]).await.unwrap();
+            self.add(replica);
         }
-        world
+        self
+    }
+
+    /// Only the issuer, the provider and a Vault server.
+    pub(crate) async fn without_vault_on(dialect: Dialect, openbao: Openbao, clock: Clock) -> Self {
+        let world = Self::without_vault(dialect, Some(openbao.database()), clock).await;
+        Self {
+            openbao: Some(openbao),
+            ..world
+        }
+    }
+
+    /// What the program needs in its environment.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let openbao = self.openbao.as_ref();
+        openbao.map(|openbao| openbao.variables.clone()).unwrap_or_default()
     }
 
     /// Only the issuer and the provider.
@@ -86,7 +115,9 @@ impl World {
             replicas: Vec::new(),
             base: String::new(),
             provider_timeout: 5000,
+            local_key: false,
             database,
+            openbao: None,
         };
         world.write_providers(dialect);
         world
@@ -138,13 +169,16 @@ impl World {
             ]
             .map(|(name, value)| format!("--{name}={value}")),
         );
+        let key = self.openbao.as_ref().filter(|_| !self.local_key).map(Openbao::transit_key);
+        arguments.extend(key.map(|key| format!("--transit-key={key}")));
         arguments
     }
 
     /// Another server on the same database.
     pub(crate) async fn replica(&self, more: &[&str]) -> anyhow::Result<Replica> {
         let more = more.iter().map(|text| (*text).to_owned());
-        let config = Config::parse_from(self.arguments().into_iter().chain(more));
+        let mut config = Config::parse_from(self.arguments().into_iter().chain(more));
+        config.hashicorp = self.openbao.as_ref().map(Openbao::settings);
         let running = startup::start(config, self.clock.clone()).await?;
         let (url, vault) = (running.url(), std::sync::Arc::clone(&running.vault));
         let serving = actix_web::rt::spawn(async move { drop(running.until_stopped().await) });
