@@ -35,16 +35,14 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
 }
 
 /// As [`http_client`], for a server whose certificate is signed by one of these authorities and no others: PEM, any number of
-/// certificates.
-///
-/// # Errors
-/// When the text holds no certificate.
-pub fn http_client_trusting(timeout: Duration, authorities: &[u8]) -> reqwest::Result<reqwest::Client> {
-    let authorities = reqwest::Certificate::from_pem_bundle(authorities)?;
-    client_builder(timeout)
-        .timeout(timeout)
-        .tls_certs_only(authorities)
-        .build()
+/// certificates. `None` when the text holds no certificate.
+pub fn http_client_trusting(timeout: Duration, authorities: &[u8]) -> Option<reqwest::Client> {
+    let authorities = reqwest::Certificate::from_pem_bundle(authorities).ok()?;
+    if authorities.is_empty() {
+        return None;
+    }
+    let client = client_builder(timeout).timeout(timeout);
+    client.tls_certs_only(authorities).build().ok()
 }
 
 /// As [`http_client`], for an answer without an end: only the pauses in it are bounded.

@@ -224,9 +224,9 @@ async fn open(
     hashicorp: Option<&Arc<Server>>,
 ) -> Result<Arc<dyn VaultStore>, StoreError> {
     match (database, hashicorp) {
-        (DatabaseUrl::Hashicorp(place), Some(server)) => {
-            Ok(Arc::new(HashicorpStore::open(Arc::clone(server), place).await?))
-        }
+        (DatabaseUrl::Hashicorp(place), Some(server)) => Ok(Arc::new(
+            HashicorpStore::open(Arc::clone(server), place).await?,
+        )),
         _ => storage::open(database).await,
     }
 }

@@ -87,7 +87,8 @@ impl Session {
 
     /// A token that is in the first half of its life, if one can be had.
     pub(super) async fn token(&self, server: &Server) -> Result<Arc<Login>, ServerError> {
-        let is_young = |login: &Arc<Login>| login.renew_from.is_none_or(|from| Instant::now() < from);
+        let is_young =
+            |login: &Arc<Login>| login.renew_from.is_none_or(|from| Instant::now() < from);
         if let Some(login) = self.current().filter(is_young) {
             return Ok(login);
         }
@@ -132,7 +133,10 @@ impl Session {
                     "role_id": role_id.expose_secret(), "secret_id": secret_id.expose_secret(),
                 });
                 let path = format!("auth/{mount}/login");
-                match server.introduce(&path, body.to_string().into_bytes()).await? {
+                match server
+                    .introduce(&path, body.to_string().into_bytes())
+                    .await?
+                {
                     Answer::Done(body) => Ok(auth(&body)?.into()),
                     // Of ids that are wrong it says 400.
                     Answer::Refused(_) => Err(ServerError::Status(403)),
@@ -177,7 +181,10 @@ async fn ask(
     path: &str,
 ) -> Result<zeroize::Zeroizing<Vec<u8>>, ServerError> {
     let method = reqwest::Method::POST;
-    match server.ask_as(token, &method, path, Some(b"{}".to_vec())).await? {
+    match server
+        .ask_as(token, &method, path, Some(b"{}".to_vec()))
+        .await?
+    {
         Answer::Done(body) => Ok(body),
         Answer::Refused(_) => Err(ServerError::Status(400)),
         Answer::Absent(_) => Err(ServerError::Status(404)),
@@ -193,7 +200,10 @@ async fn look_up(server: &Server, token: &SecretString) -> Result<Login, ServerE
         renewable: bool,
     }
     let path = "auth/token/lookup-self";
-    match server.ask_as(token, &reqwest::Method::GET, path, None).await? {
+    match server
+        .ask_as(token, &reqwest::Method::GET, path, None)
+        .await?
+    {
         Answer::Done(body) => {
             let Found { ttl, renewable } = data(&body)?;
             Ok(Login::new(token.clone(), ttl, renewable))

@@ -131,9 +131,14 @@ impl Server {
             server_time_utc: u64,
         }
         // In the root namespace and without a token, whoever we are.
-        let request = self.request(&Method::GET, "sys/health?standbyok=true&perfstandbyok=true", None);
+        let request = self.request(
+            &Method::GET,
+            "sys/health?standbyok=true&perfstandbyok=true",
+            None,
+        );
         let answer = send(request?).await?;
-        let (Answer::Done(body) | Answer::Refused(body) | Answer::Absent(body)) = read(answer).await?;
+        let (Answer::Done(body) | Answer::Refused(body) | Answer::Absent(body)) =
+            read(answer).await?;
         let health: Health = serde_json::from_slice(&body)
             .map_err(|_| ServerError::Unexpected("sys/health has no server_time_utc"))?;
         // On average it is half a second past the second that it says.
@@ -168,7 +173,9 @@ impl Server {
         let mut token = HeaderValue::from_str(token.expose_secret())
             .map_err(|_| ServerError::Unexpected("a token that cannot stand in a header"))?;
         token.set_sensitive(true);
-        let mut request = self.request(method, path, body)?.header("X-Vault-Token", token);
+        let mut request = self
+            .request(method, path, body)?
+            .header("X-Vault-Token", token);
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
         }
@@ -193,9 +200,14 @@ impl Server {
         let url = Url::parse(&format!("{}/v1/{path}", self.address))
             .map_err(|_| ServerError::Unexpected("a path that is none"))?;
         // Asked for by agents and proxies, so that no page of a browser can do it.
-        let request = self.http.request(method.clone(), url).header("X-Vault-Request", "true");
+        let request = self
+            .http
+            .request(method.clone(), url)
+            .header("X-Vault-Request", "true");
         Ok(match body {
-            Some(body) => request.header("Content-Type", "application/json").body(body),
+            Some(body) => request
+                .header("Content-Type", "application/json")
+                .body(body),
             None => request,
         })
     }

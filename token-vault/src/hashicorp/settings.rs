@@ -90,8 +90,7 @@ impl Settings {
             None => http_client(TIMEOUT),
             Some(path) => {
                 let authority = fs::read(path).map_err(InvalidSettings::NoAuthority)?;
-                http_client_trusting(TIMEOUT, &authority)
-                    .map_err(|_| InvalidSettings::NotAnAuthority)?
+                http_client_trusting(TIMEOUT, &authority).ok_or(InvalidSettings::NotAnAuthority)?
             }
         };
         Ok(Self {
@@ -138,9 +137,18 @@ mod tests {
             (&[token][..], "VAULT_ADDR"),
             (&[("VAULT_ADDR", "vault"), token], "VAULT_ADDR"),
             (&[("VAULT_ADDR", "ftp://localhost"), token], "VAULT_ADDR"),
-            (&[("VAULT_ADDR", "http://vault.example"), token], "in the clear"),
+            (
+                &[("VAULT_ADDR", "http://vault.example"), token],
+                "in the clear",
+            ),
             (&[("VAULT_ADDR", "https://vault.example")], "VAULT_TOKEN"),
-            (&[("VAULT_ADDR", "https://vault.example"), ("VAULT_ROLE_ID", "r")], "VAULT_TOKEN"),
+            (
+                &[
+                    ("VAULT_ADDR", "https://vault.example"),
+                    ("VAULT_ROLE_ID", "r"),
+                ],
+                "VAULT_TOKEN",
+            ),
             (
                 &[
                     ("VAULT_ADDR", "https://vault.example"),
@@ -151,18 +159,40 @@ mod tests {
                 "not both",
             ),
             (
-                &[("VAULT_ADDR", "https://vault.example"), ("VAULT_TOKEN", "a\nb")],
+                &[
+                    ("VAULT_ADDR", "https://vault.example"),
+                    ("VAULT_TOKEN", "a\nb"),
+                ],
                 "VAULT_TOKEN",
             ),
             (
-                &[("VAULT_ADDR", "https://vault.example"), token, ("VAULT_CACERT", "nowhere.pem")],
-                "VAULT_CACERT",
+                &[
+                    ("VAULT_ADDR", "https://vault.example"),
+                    token,
+                    ("VAULT_CACERT", "nowhere.pem"),
+                ],
+                "VAULT_CACERT: cannot read",
+            ),
+            (
+                &[
+                    ("VAULT_ADDR", "https://vault.example"),
+                    token,
+                    (
+                        "VAULT_CACERT",
+                        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+                    ),
+                ],
+                "no certificate",
             ),
         ] {
             let error = read(variables).err().unwrap().to_string();
             assert!(error.contains(part), "{variables:?}: {error}");
         }
-        for address in ["http://127.0.0.1:8200", "http://[::1]:8200", "https://vault.example/v"] {
+        for address in [
+            "http://127.0.0.1:8200",
+            "http://[::1]:8200",
+            "https://vault.example/v",
+        ] {
             let settings = read(&[("VAULT_ADDR", address), token]).unwrap();
             assert!(!format!("{settings:?}").contains("s.token"));
         }

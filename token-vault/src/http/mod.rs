@@ -40,6 +40,7 @@ use crate::{
     own_key::OwnKey,
     provider::Providers,
     signed::Signers,
+    storage::StoreError,
     vault::{Vault, VaultError},
 };
 
@@ -157,6 +158,9 @@ impl From<VaultError> for Problem {
             VaultError::Behind(_) => {
                 warn!("refused a request: {error}");
                 unavailable("the vault is held up: try again in a second", 1)
+            }
+            VaultError::Store(StoreError::TooMuch) => {
+                Self::new(StatusCode::BAD_REQUEST, StoreError::TooMuch.to_string())
             }
             VaultError::Store(_) | VaultError::Kek(_) => {
                 error!("cannot answer a request: {:#}", anyhow::Error::from(error));

@@ -65,7 +65,9 @@ impl fmt::Display for TransitName {
 pub enum TransitKeyError {
     #[error("there is none: make it with `vault write -f {mount}/keys/{name} type=aes256-gcm96`", mount = .0.mount, name = .0.name)]
     Missing(TransitName),
-    #[error("it is of type {0}: it must be aes256-gcm96, or another that authenticates associated data")]
+    #[error(
+        "it is of type {0}: it must be aes256-gcm96, or another that authenticates associated data"
+    )]
     Type(String),
     #[error("it is derived or convergent: make one that is not")]
     Derived,
@@ -115,7 +117,9 @@ impl TransitKey {
         let version = described.latest_version;
         let id = identify(&server, name, version).await?;
         Ok(Self {
-            id: id.ok_or(ServerError::Unexpected("the newest version of a key is not there"))?,
+            id: id.ok_or(ServerError::Unexpected(
+                "the newest version of a key is not there",
+            ))?,
             server,
             place: name.clone(),
             version,
@@ -156,11 +160,16 @@ async fn identify(
         Answer::Done(body) => data(&body)?,
         Answer::Refused(_) | Answer::Absent(_) => return Ok(None),
     };
-    let bytes = hmac.rsplit(':').next().and_then(|text| STANDARD.decode(text).ok());
+    let bytes = hmac
+        .rsplit(':')
+        .next()
+        .and_then(|text| STANDARD.decode(text).ok());
     let bytes = bytes.and_then(|bytes| bytes.first_chunk::<8>().copied());
     let bytes = bytes.ok_or(ServerError::Unexpected("an HMAC that is none"))?;
     let hash = u64::from_be_bytes(bytes);
-    Ok(Some(KekId::new(format!("transit:{mount}/{name}:v{version}:{hash:016x}"))))
+    Ok(Some(KekId::new(format!(
+        "transit:{mount}/{name}:v{version}:{hash:016x}"
+    ))))
 }
 
 #[async_trait]
@@ -198,14 +207,20 @@ impl KeyEncryptionKey for TransitKey {
         // What another key or version wrapped cannot be this row's.
         let prefix = format!("vault:v{}:", self.version);
         let ciphertext = str::from_utf8(wrapped).map_err(|_| OpenError::Mismatch)?;
-        let text = ciphertext.strip_prefix(&prefix).ok_or(OpenError::Mismatch)?;
+        let text = ciphertext
+            .strip_prefix(&prefix)
+            .ok_or(OpenError::Mismatch)?;
         STANDARD.decode(text).map_err(|_| OpenError::Mismatch)?;
         let body = json!({"ciphertext": ciphertext, "associated_data": STANDARD.encode(place)});
         let Unwrapped { plaintext } = match self.ask("decrypt", &body).await? {
             Ok(unwrapped) => unwrapped,
             Err(refusal) => return Err(refused(&refusal)),
         };
-        let key = Zeroizing::new(STANDARD.decode(plaintext.expose_secret()).map_err(|_| OpenError::Mismatch)?);
+        let key = Zeroizing::new(
+            STANDARD
+                .decode(plaintext.expose_secret())
+                .map_err(|_| OpenError::Mismatch)?,
+        );
         let key = key.as_slice().try_into().map_err(|_| OpenError::Mismatch)?;
         Ok(Zeroizing::new(key))
     }
@@ -217,7 +232,10 @@ impl KeyEncryptionKey for TransitKey {
             return Ok(Some(key));
         }
         let prefix = format!("transit:{}:v", self.place);
-        let version = id.as_str().strip_prefix(&prefix).and_then(|rest| rest.split_once(':'));
+        let version = id
+            .as_str()
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.split_once(':'));
         let Some(Ok(version)) = version.map(|(version, _)| version.parse()) else {
             return Ok(None);
         };

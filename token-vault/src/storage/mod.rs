@@ -248,13 +248,17 @@ pub enum StoreError {
     /// A Vault server is configured as the store, but not where it is.
     #[error("say where the Vault server is, with VAULT_ADDR")]
     NoServer,
-    #[error("the KV engine removes what is in it after a while: set its delete_version_after to 0s")]
+    #[error(
+        "the KV engine removes what is in it after a while: set its delete_version_after to 0s"
+    )]
     Fleeting,
     /// Others changed the same connection again and again.
     #[error("a connection is changed by too many at once")]
     Contended,
     /// A question about the audit log would take too long.
-    #[error("the audit log is too long for this question: ask for a shorter time, with from and to")]
+    #[error(
+        "the audit log is too long for this question: ask for a shorter time, with from and to"
+    )]
     TooMuch,
     #[error("the database holds a damaged {what}")]
     Corrupt { what: &'static str },

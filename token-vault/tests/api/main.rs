@@ -16,4 +16,5 @@ mod simulation;
 mod store_contract;
 mod support;
 mod surface;
+mod transit;
 mod world;

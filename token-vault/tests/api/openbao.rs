@@ -41,7 +41,13 @@ pub(crate) async fn fresh_openbao() -> Option<Openbao> {
         variables: Vec::new(),
     };
     // Somebody else's test may be faster.
-    openbao.ask(Method::POST, "sys/mounts/transit", &json!({"type": "transit"})).await;
+    openbao
+        .ask(
+            Method::POST,
+            "sys/mounts/transit",
+            &json!({"type": "transit"}),
+        )
+        .await;
     let key = format!("transit/keys/{}", openbao.name);
     openbao.done(&key, &json!({"type": "aes256-gcm96"})).await;
     let policy = POLICY.replace("/token-vault", &format!("/{}", openbao.name));
@@ -59,13 +65,22 @@ pub(crate) async fn fresh_openbao() -> Option<Openbao> {
 
 impl Openbao {
     /// As root, around the vault.
-    pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
         let http = http_client(std::time::Duration::from_secs(10));
         let mut request = http.request(method.clone(), format!("{}/v1/{path}", self.url));
         if method == Method::POST {
             request = request.json(body);
         }
-        let answer = request.header("X-Vault-Token", &self.root).send().await.unwrap();
+        let answer = request
+            .header("X-Vault-Token", &self.root)
+            .send()
+            .await
+            .unwrap();
         let status = answer.status();
         let body = answer.bytes().await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
@@ -99,7 +114,9 @@ impl Openbao {
 
     pub(crate) async fn store(&self) -> HashicorpStore {
         let place: KvPlace = format!("secret/{}", self.name).parse().unwrap();
-        HashicorpStore::open(self.server().await, &place).await.unwrap()
+        HashicorpStore::open(self.server().await, &place)
+            .await
+            .unwrap()
     }
 
     /// The paths of all documents of this test below a folder, in their order.
@@ -111,7 +128,11 @@ impl Openbao {
             for name in answer["data"]["keys"].as_array().into_iter().flatten() {
                 let name = name.as_str().unwrap();
                 let path = format!("{folder}{name}");
-                let kind = if name.ends_with('/') { &mut folders } else { &mut paths };
+                let kind = if name.ends_with('/') {
+                    &mut folders
+                } else {
+                    &mut paths
+                };
                 kind.push(path);
             }
         }
@@ -130,6 +151,7 @@ impl Openbao {
     /// Writes a document by hand.
     pub(crate) async fn overwrite(&self, path: &str, document: &Value) {
         let body = json!({"data": {"document": document.to_string()}});
-        self.done(&format!("secret/data/{}/{path}", self.name), &body).await;
+        self.done(&format!("secret/data/{}/{path}", self.name), &body)
+            .await;
     }
 }

@@ -96,7 +96,9 @@ impl World {
     /// What the program needs in its environment.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let openbao = self.openbao.as_ref();
-        openbao.map(|openbao| openbao.variables.clone()).unwrap_or_default()
+        openbao
+            .map(|openbao| openbao.variables.clone())
+            .unwrap_or_default()
     }
 
     /// Only the issuer and the provider.
@@ -169,7 +171,11 @@ impl World {
             ]
             .map(|(name, value)| format!("--{name}={value}")),
         );
-        let key = self.openbao.as_ref().filter(|_| !self.local_key).map(Openbao::transit_key);
+        let key = self
+            .openbao
+            .as_ref()
+            .filter(|_| !self.local_key)
+            .map(Openbao::transit_key);
         arguments.extend(key.map(|key| format!("--transit-key={key}")));
         arguments
     }

@@ -68,7 +68,8 @@ impl TryFrom<&Names> for ConnectionKey {
     fn try_from(names: &Names) -> Result<Self, StoreError> {
         let damaged = |what| StoreError::Corrupt { what };
         Ok(Self {
-            application: Application::parse(&names.application).map_err(|_| damaged("application"))?,
+            application: Application::parse(&names.application)
+                .map_err(|_| damaged("application"))?,
             user: User::parse(&names.user).map_err(|_| damaged("user"))?,
             service: Service::parse(&names.service).map_err(|_| damaged("service"))?,
             account: Account::parse(&names.account).map_err(|_| damaged("account"))?,
@@ -135,13 +136,13 @@ impl<'de> Deserialize<'de> for Bytes {
 
 /// An [`Envelope`] as it is written.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sealed {
+pub(super) struct EnvelopeText {
     kek: String,
     data_key: Bytes,
     sealed: Bytes,
 }
 
-impl From<&Envelope> for Sealed {
+impl From<&Envelope> for EnvelopeText {
     fn from(envelope: &Envelope) -> Self {
         Self {
             kek: envelope.kek.as_str().to_owned(),
@@ -151,17 +152,17 @@ impl From<&Envelope> for Sealed {
     }
 }
 
-impl From<&Sealed> for Envelope {
-    fn from(sealed: &Sealed) -> Self {
+impl From<&EnvelopeText> for Envelope {
+    fn from(text: &EnvelopeText) -> Self {
         Self {
-            kek: KekId::new(&sealed.kek),
-            data_key: sealed.data_key.0.clone(),
-            sealed: sealed.sealed.0.clone(),
+            kek: KekId::new(&text.kek),
+            data_key: text.data_key.0.clone(),
+            sealed: text.sealed.0.clone(),
         }
     }
 }
 
-impl Sealed {
+impl EnvelopeText {
     /// Whether this is the wrapped key of `other`, whatever it seals.
     pub(super) fn has_key_of(&self, other: &Envelope) -> bool {
         self.data_key.0 == other.data_key
@@ -175,7 +176,7 @@ impl Sealed {
 /// [`Stored`] as it is written.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Row {
-    pub(super) envelope: Sealed,
+    pub(super) envelope: EnvelopeText,
     pub(super) version: u64,
     pub(super) expires_at: Option<u64>,
     pub(super) refresh_from: Option<u64>,

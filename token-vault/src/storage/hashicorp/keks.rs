@@ -70,7 +70,12 @@ impl HashicorpStore {
     /// The keys that wrapped something that is here, by their names.
     pub(super) async fn keks_in_use(&self) -> Result<Vec<KekId>, StoreError> {
         let now = Clock::System.now_ms();
-        let list = self.kv.read::<List>(PATH).await?.document.unwrap_or_default();
+        let list = self
+            .kv
+            .read::<List>(PATH)
+            .await?
+            .document
+            .unwrap_or_default();
         let mut wanted: BTreeSet<KekId> = list.keks.keys().map(KekId::new).collect();
         let mut found = Vec::new();
         if let Some(kek) = self.read_own_key().await?.1.map(|envelope| envelope.kek) {

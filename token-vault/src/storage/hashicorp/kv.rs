@@ -47,6 +47,15 @@ struct Read {
     metadata: Version,
 }
 
+/// Whether an answer 404 says that there is nothing at a path, and not that there is no engine.
+fn is_nothing(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice(body).is_ok_and(|Errors { errors }| errors.is_empty())
+}
+
 impl Kv {
     fn data(&self, path: &str) -> String {
         format!("{}/data/{}/{path}", self.mount, self.folder)
@@ -62,21 +71,22 @@ impl Kv {
             document: None,
         };
         let body = match self.server.get(&self.data(path)).await? {
+            Answer::Absent(body) if is_nothing(&body) => return Ok(nothing),
+            // Of what was deleted by hand the metadata may be left.
             Answer::Done(body) | Answer::Absent(body) => body,
             Answer::Refused(_) => return Err(ServerError::Status(400)),
         };
-        // Of what was deleted by hand the metadata may be left, and of what never was there is an empty list of errors.
-        Ok(match data::<Read>(&body) {
-            Ok(read) => Slot {
-                version: read.metadata.version,
-                document: read.data.map(|text| text.document),
-            },
-            Err(_) if body.starts_with(b"{\"errors\":") || body.is_empty() => nothing,
-            Err(error) => return Err(error),
+        let read: Read = data(&body)?;
+        Ok(Slot {
+            version: read.metadata.version,
+            document: read.data.map(|text| text.document),
         })
     }
 
-    pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Slot<T>, StoreError> {
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Slot<T>, StoreError> {
         let Slot { version, document } = self.text(path).await?;
         let parse = |text: String| serde_json::from_str(&text);
         let document = document.map(parse).transpose();
@@ -121,7 +131,11 @@ impl Kv {
 
     /// A number that nobody was given before, and that is larger than all of those.
     pub(super) async fn count(&self, path: &str) -> Result<u64, StoreError> {
-        match self.server.post(&self.data(path), &json!({"data": {}})).await? {
+        match self
+            .server
+            .post(&self.data(path), &json!({"data": {}}))
+            .await?
+        {
             Answer::Done(body) => Ok(data::<Version>(&body)?.version),
             Answer::Refused(_) => Err(ServerError::Status(400).into()),
             Answer::Absent(_) => Err(ServerError::Status(404).into()),
@@ -150,7 +164,8 @@ impl Kv {
             let query = format!("{path}?list=true&limit={PAGE}&after={after}");
             let keys = match self.server.get(&self.metadata(&query)).await? {
                 Answer::Done(body) => data::<Names>(&body)?.keys,
-                Answer::Absent(_) => Vec::new(),
+                Answer::Absent(body) if is_nothing(&body) => Vec::new(),
+                Answer::Absent(_) => return Err(ServerError::Status(404).into()),
                 Answer::Refused(_) => return Err(ServerError::Status(400).into()),
             };
             let full = keys.len() == PAGE && !keys.contains(&after);

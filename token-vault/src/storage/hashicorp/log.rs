@@ -43,6 +43,9 @@ const MOST_READ: usize = 20_000;
 /// How many batches are removed in one step.
 const MOST_FORGOTTEN: usize = 200;
 
+/// How many failures are remembered.
+const MOST_UNFINISHED: usize = 64;
+
 /// How far apart the clocks of those who write may be, and how long an event may wait, at the very most.
 const DAY: u64 = 24 * 3600 * 1000;
 
@@ -100,7 +103,11 @@ impl Log {
         let lines: Vec<Line> = events.iter().map(Line::from).collect();
         let text = serde_json::to_vec(&lines).expect("events are texts and numbers");
         let hash = digest::digest(&digest::SHA256, &text).as_ref().to_vec();
-        let unfinished = || self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = || {
+            self.unfinished
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         let mut batches = unfinished().remove(&hash).unwrap_or_default();
         let done = async {
             for (index, lines) in chunks(lines).into_iter().enumerate() {
@@ -113,7 +120,11 @@ impl Log {
         }
         .await;
         if done.is_err() {
-            unfinished().insert(hash, batches);
+            let mut unfinished = unfinished();
+            if unfinished.len() >= MOST_UNFINISHED {
+                unfinished.clear(); // of most nobody tries again
+            }
+            unfinished.insert(hash, batches);
         }
         done
     }
@@ -128,10 +139,16 @@ impl Log {
         let (mut found, mut read) = (Vec::new(), 0);
         let last = before.saturating_sub(1) / MOST;
         for top in self.folders("audit", last / 1_000_000).await? {
+            if self.is_after(&format!("audit/{top:05}"), filter.to).await? {
+                continue;
+            }
             let in_top = last.saturating_sub(top * 1_000_000) / 1000;
             for middle in self.folders(&format!("audit/{top:05}"), in_top).await? {
                 let first = top * 1_000_000 + middle * 1000;
                 let folder = format!("audit/{top:05}/{middle:03}");
+                if self.is_after(&folder, filter.to).await? {
+                    continue;
+                }
                 let names = self.folders(&folder, last.saturating_sub(first)).await?;
                 let paths = names.into_iter().map(|name| format!("{folder}/{name:03}"));
                 let mut batches = stream::iter(paths)
@@ -142,7 +159,8 @@ impl Log {
                     self.pick(&batch, filter, before, &mut found)?;
                     read += 1;
                     let newest = batch.events.iter().map(|line| line.at).max();
-                    let is_before = |from: u64| newest.is_some_and(|at| at.saturating_add(DAY) < from);
+                    let is_before =
+                        |from: u64| newest.is_some_and(|at| at.saturating_add(DAY) < from);
                     if found.len() >= limit || filter.from.is_some_and(is_before) {
                         found.truncate(limit);
                         return Ok(found);
@@ -159,8 +177,28 @@ impl Log {
     /// The numbers in a folder, from the last one down, none above `most`.
     async fn folders(&self, path: &str, most: u64) -> Result<Vec<u64>, StoreError> {
         let names = self.kv.list(path).await?;
-        let numbers = names.iter().filter_map(|name| name.trim_end_matches('/').parse().ok());
+        let numbers = names
+            .iter()
+            .filter_map(|name| name.trim_end_matches('/').parse().ok());
         Ok(numbers.filter(|number| *number <= most).rev().collect())
+    }
+
+    /// Whether all of a folder is from after this moment, by a look at its first batch.
+    async fn is_after(&self, folder: &str, to: Option<u64>) -> Result<bool, StoreError> {
+        let Some(to) = to else { return Ok(false) };
+        let mut path = folder.to_owned();
+        loop {
+            let names = self.kv.list(&path).await?;
+            let Some(first) = names.first() else {
+                return Ok(false);
+            };
+            path = format!("{path}/{}", first.trim_end_matches('/'));
+            if !first.ends_with('/') {
+                let batch = self.kv.read::<Batch>(&path).await?.document;
+                let oldest = batch.and_then(|batch| batch.events.iter().map(|line| line.at).min());
+                return Ok(oldest.is_some_and(|at| at > to.saturating_add(DAY)));
+            }
+        }
     }
 
     fn pick(
@@ -194,7 +232,8 @@ impl Log {
                 for last in self.kv.list(&middle).await? {
                     let path = format!("{middle}/{last}");
                     let batch = self.kv.read::<Batch>(&path).await?.document;
-                    let is_young = |batch: Batch| batch.events.iter().any(|line| line.at >= events_before);
+                    let is_young =
+                        |batch: Batch| batch.events.iter().any(|line| line.at >= events_before);
                     if batch.is_some_and(is_young) {
                         return Ok(false);
                     }
@@ -221,7 +260,9 @@ fn fits(event: &Event, filter: &Filter) -> bool {
         from,
         to,
     } = filter;
-    application.as_ref().is_none_or(|name| *name == key.application)
+    application
+        .as_ref()
+        .is_none_or(|name| *name == key.application)
         && user.as_ref().is_none_or(|name| *name == key.user)
         && service.as_ref().is_none_or(|name| *name == key.service)
         && account.as_ref().is_none_or(|name| *name == key.account)

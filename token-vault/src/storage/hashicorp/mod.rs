@@ -124,7 +124,10 @@ impl HashicorpStore {
             return None;
         };
         if tree::path(&parts(&key)) != path {
-            error!("a connection of {} in the KV engine stands where it does not belong", key.service);
+            error!(
+                "a connection of {} in the KV engine stands where it does not belong",
+                key.service
+            );
             return None;
         }
         match &document.state {
@@ -153,7 +156,9 @@ impl HashicorpStore {
                 break;
             }
             for (path, slot) in self.read_all(paths).await? {
-                let seen = slot.document.and_then(|document| self.seen(&path, &document));
+                let seen = slot
+                    .document
+                    .and_then(|document| self.seen(&path, &document));
                 if let Some((key, row)) = seen.filter(|(_, row)| fits(row)) {
                     found.push(row.stored(&key)?);
                 }
@@ -203,16 +208,12 @@ impl VaultStore for HashicorpStore {
 
     async fn connection(&self, key: &ConnectionKey) -> Result<Option<Stored>, StoreError> {
         let slot = self.kv.read::<Document>(&tree::path(&parts(key))).await?;
-        match slot.document.map(|document| document.state) {
-            Some(State::Kept(row)) => {
-                self.overview.note(key, Some(&row));
-                row.stored(key).map(Some)
-            }
-            _ => {
-                self.overview.note(key, None);
-                Ok(None)
-            }
-        }
+        let row = match slot.document.map(|document| document.state) {
+            Some(State::Kept(row)) => Some(row),
+            Some(State::Removed | State::Going) | None => None,
+        };
+        self.overview.note(key, row.as_deref());
+        row.map(|row| row.stored(key)).transpose()
     }
 
     async fn connections(&self, wish: &Listing<'_>) -> Result<Vec<Stored>, StoreError> {
@@ -231,7 +232,8 @@ impl VaultStore for HashicorpStore {
     }
 
     async fn claim(&self, claim: &Claim<'_>, events: &[Event]) -> Result<Option<u64>, StoreError> {
-        self.change(claim.key, events, |row| steps::claim(row, claim)).await
+        self.change(claim.key, events, |row| steps::claim(row, claim))
+            .await
     }
 
     async fn settle(
@@ -338,17 +340,20 @@ impl VaultStore for HashicorpStore {
             let (key, at) = (event.key.clone(), event.at);
             let by = event.actor.clone().unwrap_or_default();
             async move {
-                let used = |row: &mut Row| {
+                let step = |row: &mut Row| {
                     let last = row.last_used.as_ref();
                     let is_time = last.is_none_or(|(last, _)| last + USED_EVERY <= at);
                     is_time.then(|| row.last_used = Some((at, by.clone())))
                 };
-                self.change(&key, &[], used).await
+                self.change(&key, &[], step).await
             }
         };
         // The events are written, and are not to be written again for this.
         let notes = stream::iter(uses.iter().map(note)).buffer_unordered(MOST_READS);
-        let failed = notes.filter(|noted| std::future::ready(noted.is_err())).count().await;
+        let failed = notes
+            .filter(|noted| std::future::ready(noted.is_err()))
+            .count()
+            .await;
         if failed > 0 {
             warn!("of {failed} connections it is not noted that they were used");
         }

@@ -36,12 +36,17 @@ pub(super) fn part(name: &str) -> String {
         if spelled.len() <= BEGINNING {
             beginning = spelled.len();
         }
-        match byte {
-            b'0'..=b'9' | b'a'..=b'z' => spelled.push(char::from(byte)),
-            ..b'0' => spelled += &format!("-{byte:02x}"),
-            b':'..b'a' => spelled += &format!("_{byte:02x}"),
-            _ => spelled += &format!("~{byte:02x}"),
-        }
+        let escape = match byte {
+            b'0'..=b'9' | b'a'..=b'z' => {
+                spelled.push(char::from(byte));
+                continue;
+            }
+            ..b'0' => '-',
+            b':'..b'a' => '_',
+            _ => '~',
+        };
+        spelled.push(escape);
+        spelled += &hex(&[byte]);
     }
     if spelled.len() > LONGEST {
         spelled.truncate(beginning);
@@ -52,7 +57,10 @@ pub(super) fn part(name: &str) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 #[cfg(test)]
@@ -79,7 +87,11 @@ mod tests {
             assert_eq!(part(name), spelled);
         }
         let long = "é".repeat(256);
-        assert_eq!(part(&long).len(), 54 + 1 + 64, "it ends with a whole escape");
+        assert_eq!(
+            part(&long).len(),
+            54 + 1 + 64,
+            "it ends with a whole escape"
+        );
         assert!(part(&long).starts_with("~c3~a9") && part(&long) != part(&long[2..]));
         assert_eq!(part(&"a".repeat(120)), "a".repeat(120));
     }

@@ -103,7 +103,9 @@ impl Overview {
         let inner = self.inner();
         let past = |time: Option<u64>| time.is_none_or(|time| time <= wish.now);
         let is_due = |(key, known): (&ConnectionKey, &Known)| {
-            let from = known.refresh_from.filter(|from| *from <= wish.refresh_from)?;
+            let from = known
+                .refresh_from
+                .filter(|from| *from <= wish.refresh_from)?;
             let is_used = known.used_at.is_some_and(|at| at >= wish.used_since);
             let is_free = past(known.leased_until) && past(known.retry_from);
             let fits = key.service == *wish.service && known.broken_since.is_none();

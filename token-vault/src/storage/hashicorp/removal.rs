@@ -33,8 +33,9 @@ pub(super) const MOURNING: Duration = Duration::from_mins(1);
 /// Between the second step and the third, at most.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// How long a document that is going stands in the way: longer than [`AT_ONCE`] and a request take together, by far.
-pub(super) const GOING: Duration = Duration::from_secs(30);
+/// How long a document that is going stands in the way: longer than [`AT_ONCE`], a request, and the logins on the way take
+/// together.
+pub(super) const GOING: Duration = Duration::from_secs(45);
 
 /// What was removed, since when it is known, and at which version.
 #[derive(Default)]
@@ -42,8 +43,13 @@ pub(super) struct Removed(std::sync::Mutex<HashMap<String, (u64, Instant)>>);
 
 impl Removed {
     pub(super) fn note(&self, path: &str, version: u64) {
-        let mut removed = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = removed.entry(path.to_owned()).or_insert((version, Instant::now()));
+        let mut removed = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = removed
+            .entry(path.to_owned())
+            .or_insert((version, Instant::now()));
         if known.0 != version {
             *known = (version, Instant::now());
         }
@@ -51,7 +57,10 @@ impl Removed {
 
     /// Takes out what was removed long enough ago.
     fn take(&self, mourning: Duration) -> Vec<(String, u64)> {
-        let mut removed = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut removed = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let past = removed.extract_if(|_, (_, since)| since.elapsed() >= mourning);
         past.map(|(path, (version, _))| (path, version)).collect()
     }
@@ -60,13 +69,14 @@ impl Removed {
 impl HashicorpStore {
     /// The second and third step for all that is ready for them.
     pub(super) async fn bury(&self) -> Result<(), StoreError> {
+        let mut buried = Ok(());
         for (path, version) in self.removed.take(self.mourning) {
             if let Err(error) = self.bury_one(&path, version).await {
                 self.removed.note(&path, version); // from the beginning
-                return Err(error);
+                buried = Err(error);
             }
         }
-        Ok(())
+        buried
     }
 
     async fn bury_one(&self, path: &str, version: u64) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{
     HashicorpStore,
-    document::{Batch, Document, Line, Row, Sealed, State},
+    document::{Batch, Document, EnvelopeText, Line, Row, State},
     names::parts,
     removal::{FRESH, GOING},
     tree,
@@ -19,8 +19,11 @@ use crate::{
     storage::{Claim, Seen, Settlement, StoreError},
 };
 
-/// How long a change is tried while others are faster.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a change is tried while others are faster, or something stands in the way, which is longer than [`GOING`].
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How many batches of events may wait in a document for a log that does not take them.
+const MOST_WAITING: usize = 100;
 
 /// How often it is looked whether a document that is going is gone.
 const LOOK: Duration = Duration::from_millis(50);
@@ -29,7 +32,7 @@ const OWN_KEY: &str = "own-key";
 
 #[derive(Serialize, Deserialize)]
 struct OwnKey {
-    envelope: Sealed,
+    envelope: EnvelopeText,
     stamp: String,
 }
 
@@ -78,7 +81,10 @@ impl HashicorpStore {
                 batch = Some(self.log.numbered(lines).await?);
             }
             document.outbox.extend(batch.clone());
-            if self.write(&path, key, slot.version, document, read_at).await? {
+            if self
+                .write(&path, key, slot.version, document, read_at)
+                .await?
+            {
                 return Ok(Some(outcome));
             }
         }
@@ -94,43 +100,42 @@ impl HashicorpStore {
     ) -> Result<(), StoreError> {
         let (path, began) = (tree::path(&parts(key)), Instant::now());
         let batch = self.log.numbered(vec![event.into()]).await?;
-        let mut going = None;
+        // The version of a document that is going, and since when it is waited for.
+        let mut going = (0, Instant::now());
         while began.elapsed() < PATIENCE {
             let read_at = Instant::now();
             let slot = self.kv.read::<Document>(&path).await?;
-            let (before, mut outbox) = match slot.document {
-                Some(Document { state, outbox, .. }) => (Some(state), outbox),
-                None => (None, Vec::new()),
+            if slot.version == 0 {
+                self.kv.keep_one_version(&path).await?;
+            }
+            let (state, mut outbox) = match slot.document {
+                Some(Document { state, outbox, .. }) => (state, outbox),
+                None => (State::Removed, Vec::new()),
             };
-            let before = match before {
-                Some(State::Kept(row)) => Some(row),
-                Some(State::Going) => {
-                    let (version, since) = *going.get_or_insert((slot.version, read_at));
-                    if version != slot.version {
-                        going = None;
-                        continue;
-                    }
-                    if since.elapsed() < GOING {
-                        sleep(LOOK).await;
-                        continue;
-                    }
-                    None // it would have gone long ago
+            if let State::Going = state {
+                if going.0 != slot.version {
+                    going = (slot.version, read_at);
                 }
-                Some(State::Removed) => None,
-                None if slot.version == 0 => {
-                    self.kv.keep_one_version(&path).await?;
-                    None
+                if going.1.elapsed() < GOING {
+                    sleep(LOOK).await;
+                    continue; // after that it would have gone long ago
                 }
-                None => None,
+            }
+            let before = match &state {
+                State::Kept(row) => Some(row.as_ref()),
+                State::Removed | State::Going => None,
             };
             outbox.push(batch.clone());
             let document = Document {
                 key: key.into(),
-                state: State::Kept(Box::new(row(before.as_deref()))),
+                state: State::Kept(Box::new(row(before))),
                 outbox,
                 stamp: String::new(),
             };
-            if self.write(&path, key, slot.version, document, read_at).await? {
+            if self
+                .write(&path, key, slot.version, document, read_at)
+                .await?
+            {
                 return Ok(());
             }
         }
@@ -148,6 +153,11 @@ impl HashicorpStore {
     ) -> Result<bool, StoreError> {
         if read_at.elapsed() > FRESH {
             return Ok(false);
+        }
+        if document.outbox.len() > MOST_WAITING {
+            return Err(StoreError::Corrupt {
+                what: "audit log: it has taken no events of a connection for long",
+            });
         }
         document.stamp = random_id();
         let Some(version) = self.kv.write(path, &document, follows).await? else {
@@ -254,7 +264,11 @@ pub(super) fn settle(
             row.version = new_version;
             row.envelope = envelope.into();
             row.expires_at = times.expires_at;
-            row.refresh_from = if contested { at_once } else { times.refresh_from };
+            row.refresh_from = if contested {
+                at_once
+            } else {
+                times.refresh_from
+            };
             row.refreshed_at = Some(at);
             row.set_doubt(contested.then_some(Doubt::Crash));
             row.failures = 0;

@@ -78,18 +78,24 @@ impl<'a> Walk<'a> {
     /// What is asked for of the folder at `above`.
     async fn folder(&self) -> Result<VecDeque<String>, StoreError> {
         let level = self.above.len();
-        let names = match &self.only[level] {
-            Some(name) => vec![name.clone()],
-            None => {
-                let folder = [&[ROOT.to_owned()], self.above.as_slice()].concat().join("/");
-                let is_last = level + 1 == LEVELS;
-                let names = self.kv.list(&folder).await?;
-                let fits = names.into_iter().filter(|name| name.ends_with('/') != is_last);
-                fits.map(|name| name.trim_end_matches('/').to_owned()).collect()
-            }
+        let names = if let Some(name) = &self.only[level] {
+            vec![name.clone()]
+        } else {
+            let folder = [&[ROOT.to_owned()], self.above.as_slice()].concat();
+            let is_last = level + 1 == LEVELS;
+            let names = self.kv.list(&folder.join("/")).await?;
+            names
+                .into_iter()
+                .filter(|name| name.ends_with('/') != is_last)
+                .map(|name| name.trim_end_matches('/').to_owned())
+                .collect()
         };
         // Only the folders on the way to where the walk before ended are cut off there.
-        let Some(after) = self.after.as_ref().filter(|after| after[..level] == self.above) else {
+        let Some(after) = self
+            .after
+            .as_ref()
+            .filter(|after| after[..level] == self.above)
+        else {
             return Ok(names.into());
         };
         let is_left = |name: &String| match level + 1 {
