@@ -177,6 +177,38 @@ async fn a_long_log_is_read_where_the_answer_is() {
     );
 }
 
+/// Old ids of signed requests, more than a server lists at once.
+#[actix_web::test]
+async fn what_nobody_needs_is_forgotten_however_much_it_is() {
+    let Some(openbao) = fresh_openbao().await else {
+        return;
+    };
+    let store = openbao.store().await;
+    let ids: Vec<_> = (0..1005_u32)
+        .map(|number| format!("requests/000000000001/{number:04}"))
+        .collect();
+    for ids in ids.chunks(50) {
+        let request = json!({"until": 3_600_001, "stamp": ""});
+        join_all(ids.iter().map(|id| openbao.overwrite(id, &request))).await;
+    }
+    assert!(store.remember(b"id", 7_200_000, 7_300_000).await.unwrap());
+    let now = 3 * 3_600_000 - 1;
+    assert!(
+        !store.forget(0, now).await.unwrap(),
+        "they might come once more"
+    );
+    assert_eq!(openbao.paths("requests/").await.len(), 1006);
+    let now = now + 1;
+    for more in [true, true, false] {
+        assert_eq!(store.forget(0, now).await.unwrap(), more);
+    }
+    assert_eq!(
+        openbao.paths("requests/").await.len(),
+        1,
+        "one has just ended"
+    );
+}
+
 #[actix_web::test]
 async fn what_was_removed_is_gone_with_its_name_and_nothing_else_goes_with_it() {
     let Some(openbao) = fresh_openbao().await else {

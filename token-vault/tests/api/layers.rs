@@ -57,6 +57,11 @@ fn only_the_storage_knows_sql() {
 }
 
 #[test]
+fn one_module_speaks_to_a_vault_server() {
+    assert_eq!(mentioning("X-Vault-Token"), ["hashicorp/mod.rs"]);
+}
+
+#[test]
 fn randomness_has_one_source() {
     assert_eq!(mentioning("rand::fill"), ["random.rs"]);
 }

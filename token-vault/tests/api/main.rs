@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod at_rest;
+mod broken_line;
 mod emulator;
 mod hashicorp;
 mod killed;

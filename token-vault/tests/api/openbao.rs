@@ -1,10 +1,10 @@
 //! A Vault server for tests: a real OpenBao, where `TEST_OPENBAO_URL` names one. Each test has a folder of its own there, a Transit
 //! key of its own, and a token that is allowed what `policy.hcl` says and nothing more.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use m2m::http_client;
-use reqwest::{Method, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use token_vault::{
     hashicorp::{Server, Settings},
@@ -19,6 +19,7 @@ const POLICY: &str = include_str!("../../policy.hcl");
 /// A test's part of the server.
 #[derive(Clone)]
 pub(crate) struct Openbao {
+    http: Client,
     url: String,
     root: String,
     /// The name of folder, key and policy.
@@ -35,6 +36,7 @@ pub(crate) async fn fresh_openbao() -> Option<Openbao> {
         return None;
     };
     let mut openbao = Openbao {
+        http: http_client(Duration::from_secs(10)),
         url,
         root,
         name: format!("t{:016x}", random()),
@@ -71,8 +73,9 @@ impl Openbao {
         path: &str,
         body: &Value,
     ) -> (StatusCode, Value) {
-        let http = http_client(std::time::Duration::from_secs(10));
-        let mut request = http.request(method.clone(), format!("{}/v1/{path}", self.url));
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}/v1/{path}", self.url));
         if method == Method::POST {
             request = request.json(body);
         }
