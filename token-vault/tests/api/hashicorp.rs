@@ -516,6 +516,39 @@ async fn an_engine_that_does_not_do_is_refused() {
     assert!(store.events(&Filter::default(), u64::MAX, 1).await.is_err());
 }
 
+#[actix_web::test]
+async fn a_namespace_is_a_server_of_its_own() {
+    let Some(openbao) = fresh_openbao().await else {
+        return;
+    };
+    let namespace = &openbao.name;
+    openbao
+        .done(&format!("sys/namespaces/{namespace}"), &json!({}))
+        .await;
+    let engine = json!({"type": "kv", "options": {"version": "2"}});
+    openbao
+        .done(&format!("{namespace}/sys/mounts/secret"), &engine)
+        .await;
+    let ready = format!("{namespace}/secret/config");
+    while !openbao
+        .ask(Method::GET, &ready, &Value::Null)
+        .await
+        .0
+        .is_success()
+    {}
+    let mut inside = openbao.clone();
+    inside.variables[1].1 = std::env::var("TEST_OPENBAO_TOKEN").unwrap();
+    inside
+        .variables
+        .push(("VAULT_NAMESPACE".to_owned(), namespace.clone()));
+    let (inside, outside) = (inside.store().await, openbao.store().await);
+    let key = key("alice", "acme");
+    put(&inside, &key, "inside").await;
+    assert_eq!(sealed(&outside, &key).await, None);
+    assert_eq!(sealed(&inside, &key).await, Some(b"inside".to_vec()));
+    assert!(inside.clock().await.unwrap().is_some());
+}
+
 /// A server that is not well, in all the ways that one can be: errors, never a panic, a hang or a wrong answer.
 #[actix_web::test]
 async fn a_server_in_trouble_is_an_error() {

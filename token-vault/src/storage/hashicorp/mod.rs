@@ -181,7 +181,7 @@ impl HashicorpStore {
                 let Some(document) = document else { continue };
                 let is_kept = self.seen(&path, &document).is_some();
                 if !is_kept && !matches!(document.state, State::Kept(_)) {
-                    self.removed.note(&path, version);
+                    self.removed.note(&path, &document);
                 }
                 self.deliver(&path, version, document, began).await;
             }

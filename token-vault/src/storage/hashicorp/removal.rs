@@ -13,7 +13,11 @@
 //!
 //! No clocks are compared: each side measures how long it has itself waited since it last heard from the server.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -37,32 +41,24 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// together.
 pub(super) const GOING: Duration = Duration::from_secs(45);
 
-/// What was removed, since when it is known, and at which version.
+/// The paths of what was removed: the document there, by its stamp, and since when it is known.
 #[derive(Default)]
-pub(super) struct Removed(std::sync::Mutex<HashMap<String, (u64, Instant)>>);
+pub(super) struct Removed(Mutex<HashMap<String, (String, Instant)>>);
 
 impl Removed {
-    pub(super) fn note(&self, path: &str, version: u64) {
-        let mut removed = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = removed
-            .entry(path.to_owned())
-            .or_insert((version, Instant::now()));
-        if known.0 != version {
-            *known = (version, Instant::now());
+    pub(super) fn note(&self, path: &str, document: &Document) {
+        let mut removed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = &document.stamp;
+        if removed.get(path).is_none_or(|(known, _)| known != stamp) {
+            removed.insert(path.to_owned(), (stamp.clone(), Instant::now()));
         }
     }
 
     /// Takes out what was removed long enough ago.
-    fn take(&self, mourning: Duration) -> Vec<(String, u64)> {
-        let mut removed = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn take(&self, mourning: Duration) -> Vec<(String, String)> {
+        let mut removed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let past = removed.extract_if(|_, (_, since)| since.elapsed() >= mourning);
-        past.map(|(path, (version, _))| (path, version)).collect()
+        past.map(|(path, (stamp, _))| (path, stamp)).collect()
     }
 }
 
@@ -70,23 +66,20 @@ impl HashicorpStore {
     /// The second and third step for all that is ready for them.
     pub(super) async fn bury(&self) -> Result<(), StoreError> {
         let mut buried = Ok(());
-        for (path, version) in self.removed.take(self.mourning) {
-            if let Err(error) = self.bury_one(&path, version).await {
-                self.removed.note(&path, version); // from the beginning
+        for (path, stamp) in self.removed.take(self.mourning) {
+            // What fails is found again by the next walk.
+            if let Err(error) = self.bury_one(&path, &stamp).await {
                 buried = Err(error);
             }
         }
         buried
     }
 
-    async fn bury_one(&self, path: &str, version: u64) -> Result<(), StoreError> {
+    async fn bury_one(&self, path: &str, stamp: &str) -> Result<(), StoreError> {
         let slot = self.kv.read::<Document>(path).await?;
-        let Some(document) = slot.document.filter(|_| slot.version == version) else {
+        let Some(document) = slot.document.filter(|document| document.stamp == stamp) else {
             return Ok(()); // stored anew, or gone
         };
-        if matches!(document.state, State::Kept(_)) {
-            return Ok(());
-        }
         for batch in &document.outbox {
             self.log.add(batch).await?;
         }
@@ -97,14 +90,14 @@ impl HashicorpStore {
             stamp: random_id(),
             ..document
         };
-        let Some(version) = self.kv.write(path, &going, version).await? else {
+        if self.kv.write(path, &going, slot.version).await?.is_none() {
             return Ok(());
-        };
+        }
         if began.elapsed() < AT_ONCE {
             self.kv.destroy(path).await
         } else {
             warn!("a removed connection is destroyed later: the Vault server is slow");
-            self.removed.note(path, version);
+            self.removed.note(path, &going);
             Ok(())
         }
     }

@@ -167,7 +167,7 @@ impl HashicorpStore {
             State::Kept(row) => self.overview.note(key, Some(row)),
             State::Removed | State::Going => {
                 self.overview.note(key, None);
-                self.removed.note(path, version);
+                self.removed.note(path, &document);
             }
         }
         self.deliver(path, version, document, read_at).await;
@@ -201,8 +201,8 @@ impl HashicorpStore {
             return;
         }
         match self.kv.write(path, &emptied, version).await {
-            Ok(Some(version)) if !matches!(emptied.state, State::Kept(_)) => {
-                self.removed.note(path, version);
+            Ok(Some(_)) if !matches!(emptied.state, State::Kept(_)) => {
+                self.removed.note(path, &emptied);
             }
             Ok(_) => {} // somebody else has taken them over
             Err(error) => warn!("the outbox of a connection is not emptied: {error}"),
