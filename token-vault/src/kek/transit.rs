@@ -71,6 +71,10 @@ pub enum TransitKeyError {
     Type(String),
     #[error("it is derived or convergent: make one that is not")]
     Derived,
+    #[error("the server takes no associated data: it is too old")]
+    NoAssociatedData,
+    #[error(transparent)]
+    Unusable(#[from] KekError),
     #[error(transparent)]
     Server(#[from] ServerError),
 }
@@ -97,7 +101,7 @@ struct Described {
 }
 
 impl TransitKey {
-    /// The newest version of a key.
+    /// The newest version of a key. That it can be used and knows the place of what it wraps is tried out.
     ///
     /// # Errors
     /// When there is none, it does not do, or the server cannot be asked.
@@ -116,7 +120,7 @@ impl TransitKey {
         }
         let version = described.latest_version;
         let id = identify(&server, name, version).await?;
-        Ok(Self {
+        let key = Self {
             id: id.ok_or(ServerError::Unexpected(
                 "the newest version of a key is not there",
             ))?,
@@ -124,7 +128,13 @@ impl TransitKey {
             place: name.clone(),
             version,
             siblings: Arc::default(),
-        })
+        };
+        let wrapped = key.wrap(&[0; KEY_LEN], b"here").await?;
+        match key.unwrap(&wrapped, b"elsewhere").await {
+            Err(OpenError::Mismatch) => Ok(key),
+            Err(OpenError::Kek(error)) => Err(error.into()),
+            Ok(_) => Err(TransitKeyError::NoAssociatedData),
+        }
     }
 
     async fn ask<T: for<'a> Deserialize<'a>>(
