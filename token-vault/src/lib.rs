@@ -28,6 +28,10 @@ pub mod metrics;
 
 pub mod journal;
 
+pub mod memory;
+
+mod together;
+
 pub mod vault;
 
 pub mod rewrap;

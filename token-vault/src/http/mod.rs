@@ -158,7 +158,7 @@ impl From<VaultError> for Problem {
                 warn!("refused a request: {error}");
                 unavailable("the vault is held up: try again in a second", 1)
             }
-            VaultError::Store(_) | VaultError::Kek(_) => {
+            VaultError::Store(_) | VaultError::Look(_) | VaultError::Kek(_) => {
                 error!("cannot answer a request: {:#}", anyhow::Error::from(error));
                 unavailable(
                     "the vault cannot reach what it needs: try again in a few seconds",
