@@ -203,13 +203,16 @@ impl Bench<'_> {
         seconds: u32,
     ) -> anyhow::Result<[Sample; 2]> {
         let next = self.next_number(which, round);
-        let maker = format!(
-            "{}{next}\nfunction request()\n  return wrk.format(nil, path(next_number()))\nend\n",
-            many_connections::LUA
-        );
+        // The bare handler gets the same requests, and looks at nothing of them.
+        let maker = |path: &str| {
+            format!(
+                "{}{next}\nfunction request()\n  return wrk.format(nil, \"{path}\" .. names(next_number()))\nend\n",
+                many_connections::LUA
+            )
+        };
         let request = Request::get(vault.url("/github"))
             .bearer(&self.token)
-            .made_by(maker);
+            .made_by(maker("/github"));
         let before = vault.processor_seconds()?;
         let summary = request.repeat(seconds, self.setting.load()).await?;
         if let Which::Unread = which {
@@ -224,7 +227,9 @@ impl Bench<'_> {
         let vault = Sample::of(&summary, used);
 
         let before = self.floor.processor_seconds()?;
-        let request = Request::get(self.floor.url("/event"));
+        let request = Request::get(self.floor.url("/event"))
+            .bearer(&self.token)
+            .made_by(maker("/event"));
         let summary = request.repeat(seconds, self.setting.load()).await?;
         sleep(Duration::from_millis(100)).await;
         let floor = Sample::of(&summary, self.floor.processor_seconds()? - before);

@@ -1,6 +1,6 @@
 //! Releases are written to the audit log in batches, away from the requests that cause them.
 //!
-//! They wait in a bounded queue. A crash loses those of the last moment, some tens of milliseconds; with [`Durability::Strict`]
+//! They wait in a bounded queue. A crash loses those of the last moment, less than 100 ms; with [`Durability::Strict`]
 //! a request waits until its event is on disk. When the database does not keep up, requests wait for a while and are then
 //! refused: no release without its event. What changes a connection is not written here but with the change itself.
 
@@ -14,8 +14,9 @@ use tracing::error;
 
 use crate::{audit::Event, connection::ConnectionKey, storage::VaultStore};
 
-/// How long events are gathered before they are written together.
-const GATHERING: Duration = Duration::from_millis(25);
+/// How long events are gathered before they are written together. Each write has readers of SQLite forget what they know of
+/// the file: few of them cost less than many.
+const GATHERING: Duration = Duration::from_millis(75);
 
 /// How many events may wait.
 const QUEUE: usize = 16_384;

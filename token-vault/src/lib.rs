@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`connection`] (whose token for what), [`secret`] (tokens that do not print), [`envelope`] and [`kek`]
 //! (how they are sealed), [`storage`] (where they are kept), [`provider`] (who gives new ones), [`refresh`] (how none is lost
-//! on the way), [`vault`] (what callers may do), [`http`] (how they ask).
+//! on the way), [`memory`] (what need not be read again), [`vault`] (what callers may do), [`http`] (how they ask).
 
 pub mod connection;
 
@@ -36,7 +36,9 @@ pub mod vault;
 
 pub mod rewrap;
 
-mod own_key;
+pub mod own_keys;
+
+pub mod limits;
 
 pub mod signed;
 

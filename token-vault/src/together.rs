@@ -17,9 +17,8 @@ use crate::{
 /// How many connections are looked at in one step. It bounds how long the first one waits.
 const TOGETHER: usize = 64;
 
-/// How many looks run at once. Fewer would leave the database idle while answers are handed out; more would look at fewer
-/// together.
-const LOOKS: usize = 2;
+/// How many looks run at once. More would look at fewer together.
+const LOOKS: usize = 1;
 
 /// A look that takes longer is given up: nobody waits for ever for a database that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);

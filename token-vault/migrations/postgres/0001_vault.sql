@@ -33,7 +33,7 @@ CREATE INDEX connection_by_attention ON connection (service, broken_since) WHERE
 CREATE INDEX connection_by_kek ON connection (kek);
 
 -- When a connection's token was last given to somebody, and for whom. Beside the connection, since reads change it: a row here
--- is small, and many of them fit into one page.
+-- is small, and many of them fit into one page. It goes with its connection, whoever notes a use meanwhile.
 CREATE TABLE last_use (
     application TEXT COLLATE "C" NOT NULL,
     user_id     TEXT COLLATE "C" NOT NULL,
@@ -73,7 +73,6 @@ CREATE TABLE audit_event (
     reason      TEXT
 );
 CREATE INDEX audit_event_by_application ON audit_event (application, number);
-CREATE INDEX audit_event_by_time ON audit_event (at);
 CREATE FUNCTION audit_event_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'audit events are never changed';

@@ -41,9 +41,7 @@ CREATE TABLE last_use (
     account     TEXT NOT NULL,
     at          INTEGER NOT NULL,
     actor       TEXT,
-    PRIMARY KEY (application, user_id, service, account),
-    FOREIGN KEY (application, user_id, service, account)
-        REFERENCES connection (application, user_id, service, account) ON DELETE CASCADE
+    PRIMARY KEY (application, user_id, service, account)
 ) STRICT, WITHOUT ROWID;
 
 -- One row: the key that the vault signs its own answers with.
@@ -73,7 +71,6 @@ CREATE TABLE audit_event (
     reason      TEXT
 ) STRICT;
 CREATE INDEX audit_event_by_application ON audit_event (application, number);
-CREATE INDEX audit_event_by_time ON audit_event (at);
 CREATE TRIGGER audit_event_is_append_only BEFORE UPDATE ON audit_event
 BEGIN
     SELECT RAISE(ABORT, 'audit events are never changed');

@@ -1,8 +1,10 @@
 //! The SQL of what is only ever added: the audit log, the last uses that follow from it, and the ids of signed requests.
 
-use std::{fmt::Write, sync::LazyLock};
-
-use super::{connections::Conditions, rows::number};
+use super::{
+    connections::Conditions,
+    lists::{Lists, Placeholder},
+    rows::number,
+};
 use crate::{
     audit::{Action, Filter},
     connection::{Account, Application, Service, User},
@@ -38,53 +40,21 @@ const USES: [&str; 2] = [
 
 const USE_COLUMNS: usize = 6;
 
-/// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
-pub(super) const LONGEST_LIST: usize = 64;
-
-/// The statements for lists of 1, 2, 4 … [`LONGEST_LIST`] rows.
-struct Lists(Vec<String>);
-
-impl Lists {
-    fn of(statement: impl Fn(usize) -> String) -> Self {
-        let powers = 0..=LONGEST_LIST.ilog2();
-        Self(powers.map(|power| statement(1 << power)).collect())
-    }
-
-    /// For a power of two.
-    fn with(&self, rows: usize) -> &str {
-        &self.0[usize::try_from(rows.ilog2()).expect("a logarithm is small")]
-    }
-}
-
-static EVENT_LISTS: LazyLock<Lists> =
-    LazyLock::new(|| Lists::of(|rows| format!("{ADD_EVENTS}{}", groups(rows, EVENT_COLUMNS))));
-
-static USE_LISTS: LazyLock<Lists> = LazyLock::new(|| {
-    Lists::of(|rows| format!("{}{}{}", USES[0], groups(rows, USE_COLUMNS), USES[1]))
-});
-
 /// The statement that adds so many events, which are a power of two.
-pub(super) fn add_events_sql(rows: usize) -> &'static str {
-    EVENT_LISTS.with(rows)
+pub(super) fn add_events_sql(rows: usize, placeholder: Placeholder) -> &'static str {
+    static LISTS: Lists = Lists::new(|rows, placeholder| {
+        format!("{ADD_EVENTS}{}", placeholder.groups(rows, EVENT_COLUMNS))
+    });
+    LISTS.statement(rows, placeholder)
 }
 
 /// The statement that notes so many uses, which are a power of two.
-pub(super) fn add_uses_sql(rows: usize) -> &'static str {
-    USE_LISTS.with(rows)
-}
-
-/// `($1, $2), ($3, $4)` and so on.
-fn groups(rows: usize, columns: usize) -> String {
-    let mut text = String::new();
-    for number in 1..=rows * columns {
-        let before = match (number - 1) % columns {
-            0 if number == 1 => "(",
-            0 => "), (",
-            _ => ", ",
-        };
-        write!(text, "{before}${number}").expect("a string takes any text");
-    }
-    text + ")"
+pub(super) fn add_uses_sql(rows: usize, placeholder: Placeholder) -> &'static str {
+    static LISTS: Lists = Lists::new(|rows, placeholder| {
+        let groups = placeholder.groups(rows, USE_COLUMNS);
+        format!("{}{groups}{}", USES[0], USES[1])
+    });
+    LISTS.statement(rows, placeholder)
 }
 
 /// The beginning of a list of events; each part of the filter that is given adds a line.
@@ -92,9 +62,10 @@ const EVENTS: &str = "
     SELECT number, at, action, application, user_id, service, account, actor, reason
     FROM audit_event WHERE number < $1";
 
+// They are added in the order of time, give or take a moment.
 pub(super) const FORGET_EVENTS: &str = "
-    DELETE FROM audit_event WHERE number IN
-    (SELECT number FROM audit_event WHERE at < $1 ORDER BY at LIMIT $2)";
+    DELETE FROM audit_event WHERE at < $1 AND number IN
+    (SELECT number FROM audit_event ORDER BY number LIMIT $2)";
 
 /// How many events are removed in one step.
 pub(super) const BATCH: u64 = 500;

@@ -1,8 +1,11 @@
 //! The SQL of connections: kept, found, listed, removed.
 
-use std::{fmt::Write, sync::LazyLock};
+use std::sync::LazyLock;
 
-use super::Listing;
+use super::{
+    Listing,
+    lists::{Lists, Placeholder},
+};
 use crate::{connection::ConnectionKey, kek::KekId};
 
 pub(super) const PUT: &str = "
@@ -19,6 +22,11 @@ pub(super) const PUT: &str = "
 pub(super) const REMOVE: &str = "
     DELETE FROM connection
     WHERE application = $1 AND user_id = $2 AND service = $3 AND account = $4 AND version = $5";
+
+/// What goes with it.
+pub(super) const REMOVE_USE: &str = "
+    DELETE FROM last_use
+    WHERE application = $1 AND user_id = $2 AND service = $3 AND account = $4";
 
 /// Every column; what is asked for follows.
 const CONNECTIONS: &str = "
@@ -37,35 +45,20 @@ const CONNECTION: &str =
 /// The statement that reads one connection.
 pub(super) static ONE: LazyLock<String> = LazyLock::new(|| format!("{CONNECTIONS}{CONNECTION}"));
 
-/// How many connections one statement looks at, at the most.
-pub(super) const MOST: usize = 64;
-
-/// The statements that look at 1, 2, 4 … [`MOST`] connections: a text for each number would keep databases preparing
-/// statements.
-static GLANCES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let powers = 0..=MOST.ilog2();
-    powers.map(|power| glances(1 << power)).collect()
-});
-
 /// The statement that looks at so many connections. Groups of placeholders that are too many are filled with nulls, which
 /// no connection has.
-pub(super) fn glances_at(connections: usize) -> &'static str {
-    let power = connections.next_power_of_two().ilog2();
-    &GLANCES[usize::try_from(power).expect("a logarithm is small")]
+pub(super) fn glances_at(connections: usize, placeholder: Placeholder) -> &'static str {
+    static LISTS: Lists = Lists::new(glances);
+    LISTS.statement(connections, placeholder)
 }
 
 /// Each connection is found by its key, and told from the others by its place in the question.
-fn glances(connections: usize) -> String {
-    let mut wanted = String::new();
-    for n in 0..connections {
-        let [a, u, s, c] = [1, 2, 3, 4].map(|column| 4 * n + column);
-        let comma = if n == 0 { "" } else { ", " };
-        write!(
-            wanted,
-            "{comma}(CAST({n} AS BIGINT), ${a}, ${u}, ${s}, ${c})"
-        )
-        .expect("a string takes any text");
-    }
+fn glances(connections: usize, placeholder: Placeholder) -> String {
+    let group = |n: usize| {
+        let [a, u, s, c] = [1, 2, 3, 4].map(|column| placeholder.at(4 * n + column));
+        format!("(CAST({n} AS BIGINT), {a}, {u}, {s}, {c})")
+    };
+    let wanted = (0..connections).map(group).collect::<Vec<_>>().join(", ");
     format!(
         "WITH wanted (n, application, user_id, service, account) AS (VALUES {wanted})
          SELECT w.n, c.version, c.kek, c.data_key, c.sealed, c.expires_at, c.refresh_from, c.broken,

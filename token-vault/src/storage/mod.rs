@@ -4,6 +4,7 @@ mod audit;
 mod connect;
 mod connections;
 mod keys;
+mod lists;
 mod refreshes;
 mod rows;
 mod sql;

@@ -9,11 +9,11 @@ use super::{
     Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
     VaultStore,
     audit::{
-        BATCH, FORGET_EVENTS, FORGET_REQUESTS, LONGEST_LIST, REMEMBER, add_events_sql,
-        add_uses_sql, events_of,
+        BATCH, FORGET_EVENTS, FORGET_REQUESTS, REMEMBER, add_events_sql, add_uses_sql, events_of,
     },
-    connections::{Conditions, MOST, ONE, PUT, REMOVE, glances_at, listing, wrapped},
+    connections::{Conditions, ONE, PUT, REMOVE, REMOVE_USE, glances_at, listing, wrapped},
     keys::{ADD_OWN_KEY, KEK_IDS, OWN_KEY, REPLACE_OWN_KEY, REWRAP},
+    lists::{LONGEST, Placeholder, rows_of},
     refreshes::{ATTENTION, CLAIM, DUE, SETTLE_BROKEN, SETTLE_FAILED, SETTLE_REFRESHED, SUSPECT},
     rows::{
         Columns, attention, envelope, glance, kek, key, maybe_number, number, recorded, stored,
@@ -39,17 +39,12 @@ macro_rules! about {
     }};
 }
 
-/// The largest power of two that is not more than `rest`, which is not empty, and [`LONGEST_LIST`].
-fn rows_of(rest: usize) -> usize {
-    1 << rest.min(LONGEST_LIST).ilog2()
-}
-
 macro_rules! add_events {
-    ($tx:expr, $events:expr) => {{
+    ($tx:expr, $events:expr, $placeholder:expr) => {{
         let mut rest: &[Event] = $events;
         while !rest.is_empty() {
             let (events, later) = rest.split_at(rows_of(rest.len()));
-            let mut query = sqlx::query(add_events_sql(events.len()));
+            let mut query = sqlx::query(add_events_sql(events.len(), $placeholder));
             for Event {
                 at,
                 action,
@@ -75,11 +70,11 @@ macro_rules! add_events {
 }
 
 macro_rules! add_uses {
-    ($tx:expr, $uses:expr) => {{
+    ($tx:expr, $uses:expr, $placeholder:expr) => {{
         let mut rest: &[&Event] = $uses;
         while !rest.is_empty() {
             let (uses, later) = rest.split_at(rows_of(rest.len()));
-            let mut query = sqlx::query(add_uses_sql(uses.len()));
+            let mut query = sqlx::query(add_uses_sql(uses.len(), $placeholder));
             for Event { at, key, actor, .. } in uses {
                 query = query
                     .bind(key.application.as_str())
@@ -98,8 +93,12 @@ macro_rules! add_uses {
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a reader that
 /// turns writer fails when another was faster. `$clock` is the database's own clock, in milliseconds.
 macro_rules! sql_store {
-    ($store:ident, $database:ty, $begin:literal, $clock:literal) => {
-        pub(super) struct $store(pub(super) sqlx::Pool<$database>);
+    ($store:ident, $database:ty, $begin:literal, $placeholder:expr, $clock:literal) => {
+        pub(super) struct $store {
+            pub(super) pool: sqlx::Pool<$database>,
+            /// For looks at connections, which come with nearly each request.
+            pub(super) looks: sqlx::Pool<$database>,
+        }
 
         #[async_trait]
         impl VaultStore for $store {
@@ -111,7 +110,7 @@ macro_rules! sql_store {
                 version: u64,
                 event: &Event,
             ) -> Result<(), StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut tx = self.pool.begin_with($begin).await?;
                 about!(PUT, key)
                     .bind(number(version))
                     .bind(envelope.kek.as_str())
@@ -122,12 +121,12 @@ macro_rules! sql_store {
                     .bind(number(event.at))
                     .execute(&mut *tx)
                     .await?;
-                add_events!(tx, from_ref(event));
+                add_events!(tx, from_ref(event), $placeholder);
                 Ok(tx.commit().await?)
             }
 
             async fn connection(&self, key: &ConnectionKey) -> Result<Option<Stored>, StoreError> {
-                let row = about!(ONE.as_str(), key).fetch_optional(&self.0).await?;
+                let row = about!(ONE.as_str(), key).fetch_optional(&self.pool).await?;
                 row.as_ref().map(stored).transpose()
             }
 
@@ -136,8 +135,8 @@ macro_rules! sql_store {
                 keys: &[ConnectionKey],
             ) -> Result<Vec<Option<Glance>>, StoreError> {
                 let mut found = Vec::with_capacity(keys.len());
-                for keys in keys.chunks(MOST) {
-                    let mut query = sqlx::query(glances_at(keys.len()));
+                for keys in keys.chunks(LONGEST) {
+                    let mut query = sqlx::query(glances_at(keys.len(), $placeholder));
                     for key in keys {
                         query = query
                             .bind(key.application.as_str())
@@ -150,7 +149,7 @@ macro_rules! sql_store {
                     }
                     let first = found.len();
                     found.resize_with(first + keys.len(), || None);
-                    for row in query.fetch_all(&self.0).await? {
+                    for row in query.fetch_all(&self.looks).await? {
                         let place = usize::try_from(time(&row, "n")?).ok();
                         let place = place.and_then(|place| found.get_mut(first + place));
                         *place.ok_or(StoreError::Corrupt { what: "order" })? = Some(glance(&row)?);
@@ -164,7 +163,12 @@ macro_rules! sql_store {
                 let query = texts
                     .into_iter()
                     .fold(sqlx::query(AssertSqlSafe(sql)), sqlx::query::Query::bind);
-                query.fetch_all(&self.0).await?.iter().map(stored).collect()
+                query
+                    .fetch_all(&self.pool)
+                    .await?
+                    .iter()
+                    .map(stored)
+                    .collect()
             }
 
             async fn claim(
@@ -172,7 +176,7 @@ macro_rules! sql_store {
                 claim: &Claim<'_>,
                 events: &[Event],
             ) -> Result<Option<u64>, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut tx = self.pool.begin_with($begin).await?;
                 let claimed = about!(CLAIM, claim.key)
                     .bind(number(claim.version))
                     .bind(number(claim.fence))
@@ -185,7 +189,7 @@ macro_rules! sql_store {
                 if claimed.rows_affected() == 0 {
                     return Ok(None); // the transaction ends undone
                 }
-                add_events!(tx, events);
+                add_events!(tx, events, $placeholder);
                 tx.commit().await?;
                 Ok(Some(claim.fence + 1))
             }
@@ -198,7 +202,7 @@ macro_rules! sql_store {
                 new_version: u64,
                 event: &Event,
             ) -> Result<bool, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut tx = self.pool.begin_with($begin).await?;
                 let sql = match settlement {
                     Settlement::Refreshed { .. } => SETTLE_REFRESHED,
                     Settlement::Failed { .. } => SETTLE_FAILED,
@@ -234,7 +238,7 @@ macro_rules! sql_store {
                 if query.execute(&mut *tx).await?.rows_affected() == 0 {
                     return Ok(false);
                 }
-                add_events!(tx, from_ref(event));
+                add_events!(tx, from_ref(event), $placeholder);
                 tx.commit().await?;
                 Ok(true)
             }
@@ -245,7 +249,7 @@ macro_rules! sql_store {
                 version: u64,
                 event: &Event,
             ) -> Result<bool, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut tx = self.pool.begin_with($begin).await?;
                 let removed = about!(REMOVE, key)
                     .bind(number(version))
                     .execute(&mut *tx)
@@ -253,7 +257,8 @@ macro_rules! sql_store {
                 if removed.rows_affected() == 0 {
                     return Ok(false);
                 }
-                add_events!(tx, from_ref(event));
+                about!(REMOVE_USE, key).execute(&mut *tx).await?;
+                add_events!(tx, from_ref(event), $placeholder);
                 tx.commit().await?;
                 Ok(true)
             }
@@ -265,7 +270,7 @@ macro_rules! sql_store {
                     .bind(number(wish.now))
                     .bind(i64::from(wish.limit))
                     .bind(wish.service.as_str())
-                    .fetch_all(&self.0)
+                    .fetch_all(&self.pool)
                     .await?;
                 rows.iter().map(key).collect()
             }
@@ -279,7 +284,7 @@ macro_rules! sql_store {
                 let query = about!(SUSPECT, key)
                     .bind(number(stored_at))
                     .bind(number(now));
-                query.execute(&self.0).await?;
+                query.execute(&self.pool).await?;
                 Ok(())
             }
 
@@ -292,7 +297,12 @@ macro_rules! sql_store {
                 let Conditions { sql, texts } = wrapped(kek, after, limit);
                 let query = sqlx::query(AssertSqlSafe(sql));
                 let query = texts.into_iter().fold(query, sqlx::query::Query::bind);
-                query.fetch_all(&self.0).await?.iter().map(stored).collect()
+                query
+                    .fetch_all(&self.pool)
+                    .await?
+                    .iter()
+                    .map(stored)
+                    .collect()
             }
 
             async fn rewrap(
@@ -306,14 +316,14 @@ macro_rules! sql_store {
                     .bind(old.sealed.as_slice())
                     .bind(new.kek.as_str())
                     .bind(new.data_key.as_slice())
-                    .execute(&self.0)
+                    .execute(&self.pool)
                     .await?;
                 Ok(rewrapped.rows_affected() == 1)
             }
 
             async fn kek_ids(&self) -> Result<Vec<KekId>, StoreError> {
                 sqlx::query(KEK_IDS)
-                    .fetch_all(&self.0)
+                    .fetch_all(&self.pool)
                     .await?
                     .iter()
                     .map(kek)
@@ -321,7 +331,7 @@ macro_rules! sql_store {
             }
 
             async fn own_key(&self) -> Result<Option<Envelope>, StoreError> {
-                let row = sqlx::query(OWN_KEY).fetch_optional(&self.0).await?;
+                let row = sqlx::query(OWN_KEY).fetch_optional(&self.pool).await?;
                 row.as_ref().map(envelope).transpose()
             }
 
@@ -342,7 +352,7 @@ macro_rules! sql_store {
                     Some(old) => query.bind(old.data_key.as_slice()),
                     None => query,
                 };
-                Ok(query.execute(&self.0).await?.rows_affected() == 1)
+                Ok(query.execute(&self.pool).await?.rows_affected() == 1)
             }
 
             async fn remember(
@@ -355,7 +365,7 @@ macro_rules! sql_store {
                     .bind(id_hash)
                     .bind(number(until))
                     .bind(number(now))
-                    .execute(&self.0)
+                    .execute(&self.pool)
                     .await?;
                 Ok(added.rows_affected() == 1)
             }
@@ -365,9 +375,9 @@ macro_rules! sql_store {
                 events: &[Event],
                 uses: &[&Event],
             ) -> Result<(), StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
-                add_events!(tx, events);
-                add_uses!(tx, uses);
+                let mut tx = self.pool.begin_with($begin).await?;
+                add_events!(tx, events, $placeholder);
+                add_uses!(tx, uses, $placeholder);
                 Ok(tx.commit().await?)
             }
 
@@ -382,7 +392,7 @@ macro_rules! sql_store {
                     .into_iter()
                     .fold(sqlx::query(AssertSqlSafe(sql)), sqlx::query::Query::bind);
                 query
-                    .fetch_all(&self.0)
+                    .fetch_all(&self.pool)
                     .await?
                     .iter()
                     .map(recorded)
@@ -392,19 +402,19 @@ macro_rules! sql_store {
             async fn forget(&self, events_before: u64, now: u64) -> Result<bool, StoreError> {
                 sqlx::query(FORGET_REQUESTS)
                     .bind(number(now))
-                    .execute(&self.0)
+                    .execute(&self.pool)
                     .await?;
                 let forgotten = sqlx::query(FORGET_EVENTS)
                     .bind(number(events_before))
                     .bind(number(BATCH))
-                    .execute(&self.0)
+                    .execute(&self.pool)
                     .await?;
                 Ok(forgotten.rows_affected() == BATCH)
             }
 
             async fn attention(&self) -> Result<Vec<Attention>, StoreError> {
                 sqlx::query(ATTENTION)
-                    .fetch_all(&self.0)
+                    .fetch_all(&self.pool)
                     .await?
                     .iter()
                     .map(attention)
@@ -412,7 +422,7 @@ macro_rules! sql_store {
             }
 
             async fn clock(&self) -> Result<Option<u64>, StoreError> {
-                let row = sqlx::query($clock).fetch_one(&self.0).await?;
+                let row = sqlx::query($clock).fetch_one(&self.pool).await?;
                 Ok(row
                     .maybe_number("now")?
                     .and_then(|now| u64::try_from(now).ok()))
@@ -426,11 +436,13 @@ sql_store!(
     SqliteStore,
     sqlx::Sqlite,
     "BEGIN IMMEDIATE",
+    Placeholder::Plain,
     "SELECT CAST(NULL AS INTEGER) AS now"
 );
 sql_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
+    Placeholder::Numbered,
     "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
 );

@@ -3,9 +3,11 @@
 
 mod at_rest;
 mod emulator;
+mod guide;
 mod killed;
 mod layers;
 mod memory_store;
+mod operating;
 mod probing;
 mod program;
 mod refreshing;
