@@ -4,15 +4,17 @@
 //!
 //! In reading order: [`floor`] is what we measure against, [`run`] what is measured and how,
 //! [`wrk`] the load, [`server`] and [`machine`] the processes and what Linux says of them,
-//! [`report`] the figures. [`revoke`] measures something else: how soon a token that was taken back is refused; and
+//! [`report`] the figures. [`revoke`] measures something else: how soon a token that was taken back is refused;
 //! [`clients`] what a million clients cost, which [`many_clients`] makes.
 
 pub mod clients;
 pub mod floor;
 pub mod machine;
 pub mod many_clients;
+pub mod many_connections;
 pub mod report;
 pub mod revoke;
 pub mod run;
 pub mod server;
+pub mod vault;
 pub mod wrk;

@@ -12,6 +12,7 @@ use anyhow::{bail, ensure};
 use bench::{
     clients, floor, revoke,
     run::{self, Plan},
+    vault,
 };
 use clap::{Parser, Subcommand};
 use m2m::service::Listen;
@@ -67,6 +68,18 @@ enum Command {
         #[arg(long, default_value = "demo/policy.toml")]
         policy: PathBuf,
     },
+    /// Measure what a token out of the vault costs. Goals that are missed are an error.
+    Vault {
+        /// How many connections the database has. Default: a million, and 100,000 with `--quick`.
+        #[arg(long)]
+        connections: Option<u32>,
+        /// Fewer and shorter rounds.
+        #[arg(long)]
+        quick: bool,
+        /// Print JSON instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
     /// Be the floor server (`run` starts one itself).
     Floor {
         #[arg(long)]
@@ -103,6 +116,17 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             policy,
         } => {
             let work = clients::run(clients, plan(quick), &policy);
+            let report = unless_interrupted(work).await?;
+            print(&report, json)?;
+            ensure!(report.is_good(), "a goal was missed");
+        }
+        Command::Vault {
+            connections,
+            quick,
+            json,
+        } => {
+            let connections = connections.unwrap_or(if quick { 100_000 } else { 1_000_000 });
+            let work = vault::run(connections, plan(quick));
             let report = unless_interrupted(work).await?;
             print(&report, json)?;
             ensure!(report.is_good(), "a goal was missed");

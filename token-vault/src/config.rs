@@ -13,7 +13,9 @@ use m2m::{
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{hashicorp, journal::Durability, kek::TransitName, storage::DatabaseUrl};
+use crate::{
+    hashicorp, journal::Durability, kek::TransitName, limits::RateLimit, storage::DatabaseUrl,
+};
 
 /// Keeps the tokens that users' accounts elsewhere were opened with, and gives services that may have one a good one.
 ///
@@ -151,8 +153,8 @@ pub struct Config {
     )]
     pub provider_timeout: u64,
 
-    /// When a token is given: as soon as its event is in the queue of the audit log (a crash loses the last tens of
-    /// milliseconds), or when it is on disk.
+    /// When a token is given: as soon as its event is in the queue of the audit log (a crash loses the last
+    /// 100 milliseconds), or when it is on disk.
     #[arg(
         long,
         env = "TOKEN_VAULT_AUDIT_DURABILITY",
@@ -170,6 +172,15 @@ pub struct Config {
         value_parser = clap::value_parser!(u64).range(1..=36_500)
     )]
     pub audit_retention: u64,
+
+    /// How much one application may ask of this server: `100/s`, `600/min` or `off`. What is beyond gets 429.
+    #[arg(
+        long,
+        value_name = "REQUESTS/TIME",
+        env = "TOKEN_VAULT_RATE_LIMIT",
+        default_value = "100000/s"
+    )]
+    pub rate_limit: RateLimit,
 
     /// Answer the paths of before as well: `POST /service/{service}`, `GET /service/{service}/one` and `/all`, with the data
     /// in the claims of the caller's access token.

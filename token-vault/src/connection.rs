@@ -121,7 +121,7 @@ impl fmt::Display for Service {
 }
 
 /// Which connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionKey {
     pub application: Application,
     pub user: User,

@@ -1,27 +1,35 @@
 //! Releases are written to the audit log in batches, away from the requests that cause them.
 //!
-//! They wait in a bounded queue. A crash loses those of the last moment, some tens of milliseconds; with [`Durability::Strict`]
+//! They wait in a bounded queue. A crash loses those of the last moment, less than 100 ms; with [`Durability::Strict`]
 //! a request waits until its event is on disk. When the database does not keep up, requests wait for a while and are then
 //! refused: no release without its event. What changes a connection is not written here but with the change itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::error;
 
-use crate::{audit::Event, storage::VaultStore};
+use crate::{audit::Event, connection::ConnectionKey, storage::VaultStore};
 
-/// How long events are gathered before they are written together.
-const GATHERING: Duration = Duration::from_millis(25);
+/// How long events are gathered before they are written together. Each write has readers of SQLite forget what they know of
+/// the file: few of them cost less than many.
+const GATHERING: Duration = Duration::from_millis(75);
 
 /// How many events may wait.
 const QUEUE: usize = 16_384;
 
 /// How many events are written in one step.
 const BATCH: usize = 2048;
+
+/// How long last uses are gathered. It is longer than for events: with very many connections each use lies on another page of
+/// the database, and only of many at once several lie on one. A crash loses no more than what the events tell as well.
+const USES_KEPT: Duration = Duration::from_secs(10);
+
+/// How many last uses wait at the most.
+const MOST_USES: usize = 100_000;
 
 /// How long a request waits until its event is taken, and, where it must be, written.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -120,15 +128,82 @@ impl Journal {
     }
 }
 
+/// What waits to be written.
+#[derive(Default)]
+struct Waiting {
+    events: Vec<Event>,
+    /// Who is told when all of the events are written.
+    tell: Vec<oneshot::Sender<()>>,
+    /// By connection, so that those are written together that lie together.
+    uses: BTreeMap<ConnectionKey, Event>,
+    /// When they are to be written.
+    due: Option<Instant>,
+    /// Whether somebody waits for them.
+    settles: bool,
+}
+
+impl Waiting {
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Event {
+                event,
+                is_use,
+                written,
+            } => {
+                if is_use {
+                    self.due.get_or_insert_with(|| Instant::now() + USES_KEPT);
+                    self.uses.insert(event.key.clone(), Event::clone(&event));
+                }
+                self.events.push(*event);
+                self.tell.extend(written);
+            }
+            Entry::Settle(done) => {
+                self.settles = true;
+                self.tell.push(done);
+            }
+        }
+    }
+
+    /// Some of the uses, if it is time for them.
+    fn due_uses(&mut self, closed: bool) -> Vec<Event> {
+        let is_due = self.due.is_some_and(|due| due <= Instant::now());
+        if !(is_due || closed || self.settles || self.uses.len() >= MOST_USES) {
+            return Vec::new();
+        }
+        let mut uses = Vec::new();
+        while uses.len() < BATCH
+            && let Some((_, event)) = self.uses.pop_first()
+        {
+            uses.push(event);
+        }
+        if self.uses.is_empty() {
+            self.due = None;
+        } else if self.uses.len() >= MOST_USES || is_due {
+            self.due = Some(Instant::now()); // goes on until all are written
+        }
+        uses
+    }
+}
+
 async fn write(
     store: Arc<dyn VaultStore>,
     mut entries: mpsc::Receiver<Entry>,
     durability: Durability,
 ) {
+    let mut waiting = Waiting::default();
     let mut batch = Vec::new();
-    while entries.recv_many(&mut batch, BATCH).await > 0 {
+    let mut closed = false;
+    while !closed || !waiting.uses.is_empty() {
+        if !closed {
+            let next = entries.recv_many(&mut batch, BATCH);
+            match waiting.due {
+                None => closed = next.await == 0,
+                // Should it be over, there is nothing new, and the uses are written.
+                Some(due) => closed = timeout_at(due, next).await == Ok(0),
+            }
+        }
         let waits = batch.iter().any(|entry| matches!(entry, Entry::Settle(_)));
-        if durability == Durability::Batched && batch.len() < BATCH && !waits {
+        if durability == Durability::Batched && !batch.is_empty() && batch.len() < BATCH && !waits {
             sleep(GATHERING).await;
             while batch.len() < BATCH
                 && let Ok(entry) = entries.try_recv()
@@ -136,29 +211,22 @@ async fn write(
                 batch.push(entry);
             }
         }
-        let (mut events, mut uses, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-        for entry in batch.drain(..) {
-            match entry {
-                Entry::Event {
-                    event,
-                    is_use,
-                    written,
-                } => {
-                    if is_use {
-                        uses.push(events.len());
-                    }
-                    events.push(*event);
-                    waiting.extend(written);
-                }
-                Entry::Settle(done) => waiting.push(done),
+        batch.drain(..).for_each(|entry| waiting.take(entry));
+        loop {
+            let uses = waiting.due_uses(closed);
+            let uses: Vec<&Event> = uses.iter().collect();
+            let nothing = waiting.events.is_empty() && uses.is_empty();
+            while !nothing && let Err(error) = store.add_events(&waiting.events, &uses).await {
+                error!("cannot write to the audit log, trying again: {error}");
+                sleep(PAUSE).await;
+            }
+            waiting.events.clear();
+            if !waiting.settles || waiting.uses.is_empty() {
+                break;
             }
         }
-        let uses: Vec<&Event> = uses.iter().map(|index| &events[*index]).collect();
-        while let Err(error) = store.add_events(&events, &uses).await {
-            error!("cannot write to the audit log, trying again: {error}");
-            sleep(PAUSE).await;
-        }
-        for done in waiting {
+        waiting.settles = false;
+        for done in waiting.tell.drain(..) {
             let _ = done.send(()); // who no longer waits need not be told
         }
     }

@@ -5,8 +5,9 @@
 //! never loses one: what is about to happen to a refresh token is on disk before it happens.
 //!
 //! In reading order: [`connection`] (whose token for what), [`secret`] (tokens that do not print), [`envelope`] and [`kek`]
-//! (how they are sealed), [`storage`] (where they are kept), [`hashicorp`] (the server that may do both), [`provider`] (who gives new ones), [`refresh`] (how none is lost
-//! on the way), [`vault`] (what callers may do), [`http`] (how they ask).
+//! (how they are sealed), [`storage`] (where they are kept), [`hashicorp`] (the server that may do both), [`provider`] (who gives
+//! new ones), [`refresh`] (how none is lost on the way), [`memory`] (what need not be read again), [`vault`] (what callers may
+//! do), [`http`] (how they ask).
 
 pub mod connection;
 
@@ -30,11 +31,17 @@ pub mod metrics;
 
 pub mod journal;
 
+pub mod memory;
+
+mod together;
+
 pub mod vault;
 
 pub mod rewrap;
 
-mod own_key;
+pub mod own_keys;
+
+pub mod limits;
 
 pub mod signed;
 

@@ -3,10 +3,10 @@
 //! A provider's name comes from the configuration, and every other label is a text of this program, so that no caller can make
 //! one up.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
-    encoding::text::encode,
+    encoding::{EncodeLabelSet, LabelSetEncoder, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
@@ -21,12 +21,29 @@ use crate::{audit::Action, connection::Service, refresh::Outcome, storage::Atten
 /// As OpenMetrics 1.0 wants it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What a caller did, at which provider: made for each request, and so of nothing that has to be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Did {
+    service: Service,
+    action: Action,
+}
+
+impl EncodeLabelSet for Did {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let labels = [
+            ("provider", self.service.as_str()),
+            ("action", self.action.as_str()),
+        ];
+        labels.encode(encoder)
+    }
+}
+
 type Labels<const N: usize> = [(&'static str, String); N];
 
 /// The counts and levels of one server.
 pub struct Metrics {
     registry: Registry,
-    events: Family<Labels<2>, Counter>,
+    events: Family<Did, Counter>,
     refreshes: Family<Labels<2>, Counter>,
     latency: Family<Labels<1>, Histogram>,
     attention: Family<Labels<1>, Gauge>,
@@ -85,11 +102,11 @@ impl Metrics {
 
     /// Counts what a caller did.
     pub fn count(&self, service: &Service, action: Action) {
-        let labels = [
-            ("provider", service.to_string()),
-            ("action", action.as_str().to_owned()),
-        ];
-        self.events.get_or_create(&labels).inc();
+        let did = Did {
+            service: service.clone(),
+            action,
+        };
+        self.events.get_or_create(&did).inc();
     }
 
     /// Counts an attempt to refresh.

@@ -208,7 +208,8 @@ fn judge(
         Some(time) => time.as_u64().ok_or(SignedError::Claim(name)),
     };
     let begins = not_before("iat")?.max(not_before("nbf")?);
-    let lives = exp + LEEWAY > expected.now && exp <= expected.now + LONGEST_LIFE + LEEWAY;
+    let lives =
+        exp.saturating_add(LEEWAY) > expected.now && exp <= expected.now + LONGEST_LIFE + LEEWAY;
     if !lives || begins > expected.now + LEEWAY {
         return Err(SignedError::Dates);
     }

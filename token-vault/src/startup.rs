@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use anyhow::{Context, bail, ensure};
 use m2m::{
     Clock, is_loopback_host,
-    service::{self, ResourceServer},
+    service::{self, Readiness, ResourceServer},
     verify::Verifier,
 };
+use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use crate::{
@@ -24,8 +25,9 @@ use crate::{
     http,
     journal::Journal,
     kek::{KekId, KeyEncryptionKey, KeyRing, LocalKey, TransitKey, TransitName},
+    limits::Limits,
     metrics::Metrics,
-    own_key::OwnKey,
+    own_keys::{self, OwnKeys},
     provider::{ProviderFile, Providers},
     refresh::{Desk, Refresher},
     rewrap::rewrap_all,
@@ -46,6 +48,9 @@ const MOST_BATCHES: usize = 20;
 /// How often it is looked for what may be forgotten.
 const SWEEP: Duration = Duration::from_mins(1);
 
+/// How soon the store must answer for the vault to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
 /// How far this machine's clock and the database's may be apart: leases are reckoned by the first.
 const CLOCKS_APART: u64 = 5_000;
 
@@ -54,6 +59,8 @@ pub struct Running {
     server: service::Running,
     /// What its requests reach.
     pub vault: Arc<Vault>,
+    /// What it signs with.
+    pub own_keys: Arc<OwnKeys>,
     /// Held as long as the server runs: a second one on the same database file is refused.
     _lock: Option<File>,
 }
@@ -89,7 +96,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         clock,
         ask_timeout: config.ask_timeout(),
     };
-    let own_key = OwnKey::open(&desk).await?;
+    let own_keys = Arc::new(OwnKeys::open(desk.clone()).await?);
     let metrics = Arc::new(Metrics::default());
     let journal = Journal::open(Arc::clone(&desk.store), config.audit_durability);
     let refresher = Refresher::new(desk.clone(), providers.clone(), Arc::clone(&metrics));
@@ -122,7 +129,8 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         vault: Arc::clone(&vault),
         providers,
         signers,
-        own_key,
+        own_keys: Arc::clone(&own_keys),
+        limits: Limits::new(config.rate_limit),
         audience: config.audience.clone(),
         issuer: issuer.unwrap_or_else(|| format!("http://localhost:{port}")),
     });
@@ -132,12 +140,16 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         workers: config.workers,
         verifier: verifier.build()?,
     };
-    let server = server.start(move |cfg| http::routes(cfg, Data::clone(&state), older_shape))?;
+    let store = Arc::clone(&desk.store);
+    let readiness = Readiness::default().check("database", move || is_there(Arc::clone(&store)));
+    let routes = move |cfg: &mut ServiceConfig| http::routes(cfg, Data::clone(&state), older_shape);
+    let server = server.start_with(readiness, routes)?;
 
     tokio::spawn(rewrap(desk.clone()));
     if let Clock::System = desk.clock {
         // A clock that is moved by hand wakes nobody: who moves it looks ahead.
         tokio::spawn(look_ahead(refresher));
+        tokio::spawn(keep(Arc::clone(&own_keys)));
         tokio::spawn(sweep(
             desk,
             Duration::from_hours(24 * config.audit_retention),
@@ -146,6 +158,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     Ok(Running {
         server,
         vault,
+        own_keys,
         _lock: lock,
     })
 }
@@ -308,8 +321,26 @@ async fn rewrap(desk: Desk) {
     }
 }
 
+/// Whether the store answers.
+async fn is_there(store: Arc<dyn VaultStore>) -> Result<(), String> {
+    match timeout(READY_WITHIN, store.clock()).await {
+        Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
+        Err(_) => Err("the database does not answer".to_owned()),
+    }
+}
+
+async fn keep(keys: Arc<OwnKeys>) {
+    let mut ticks = interval(Duration::from_secs(own_keys::LOOK));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = keys.keep().await {
+            warn!("cannot look after the keys that sign answers: {error:#}");
+        }
+    }
+}
+
 async fn look_ahead(refresher: Arc<Refresher>) {
-    let mut ticks = tokio::time::interval(LOOK);
+    let mut ticks = interval(LOOK);
     loop {
         ticks.tick().await;
         for _ in 0..MOST_BATCHES {
@@ -327,7 +358,7 @@ async fn look_ahead(refresher: Arc<Refresher>) {
 
 async fn sweep(desk: Desk, retention: Duration) {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-    let mut ticks = tokio::time::interval(SWEEP);
+    let mut ticks = interval(SWEEP);
     loop {
         ticks.tick().await;
         let now = desk.clock.now_ms();

@@ -2,17 +2,12 @@
 //!
 //! Every key here was made from a verified caller, so none of these functions can reach another application's connections.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use moka::sync::Cache;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
+
+pub use crate::{memory::Opened, together::LookError};
 
 use crate::{
     audit::{Action, Event},
@@ -20,6 +15,7 @@ use crate::{
     envelope::{self, OpenError},
     journal::{Behind, Journal},
     kek::KekError,
+    memory::Memory,
     metrics::Metrics,
     provider::Provider,
     random::random_version,
@@ -27,18 +23,9 @@ use crate::{
         Decision, Desk, LOOK_AHEAD, RefreshError, Refresher, decide, mark, millis, open_tokens,
     },
     secret::Tokens,
-    storage::{Listing, Seen, StoreError, Stored, Times, USED_EVERY},
+    storage::{Glance, Listing, StoreError, Stored, Times},
+    together::Looks,
 };
-
-/// How much memory tokens may take that were asked for lately, in bytes.
-const CACHE: u64 = 256 * 1024 * 1024;
-
-/// What a connection in memory takes beside its tokens, in bytes: keys, the cache's own books.
-const ENTRY: usize = 600;
-
-/// With several replicas, how long a token in memory is believed: within this time another replica's store or removal is
-/// seen.
-const BELIEVED: Duration = Duration::from_secs(1);
 
 /// How long before others may refresh a token it is no longer given from memory; for clocks that differ.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -56,20 +43,10 @@ pub struct Vault {
     pub refresher: Arc<Refresher>,
     pub journal: Journal,
     pub metrics: Arc<Metrics>,
-    fresh: Cache<ConnectionKey, Arc<Opened>>,
-    /// Counts changes of connections by this server: what was read before one is not kept after it.
-    changes: AtomicU64,
-}
-
-/// A connection, opened.
-#[derive(Debug)]
-pub struct Opened {
-    pub key: ConnectionKey,
-    pub tokens: Tokens,
-    /// Until when it may be given from memory, in milliseconds since 1970. Before that nobody refreshes it.
-    good_until: u64,
-    /// When its use was noted last.
-    noted_at: AtomicU64,
+    memory: Arc<Memory>,
+    looks: Looks,
+    /// Whether other servers use the same store.
+    shared: bool,
 }
 
 /// What was removed.
@@ -96,6 +73,8 @@ pub enum VaultError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Look(#[from] LookError),
+    #[error(transparent)]
     Kek(#[from] KekError),
     #[error(transparent)]
     Behind(#[from] Behind),
@@ -119,21 +98,14 @@ impl Vault {
         metrics: Arc<Metrics>,
         shared: bool,
     ) -> Self {
-        let weight = |key: &ConnectionKey, opened: &Arc<Opened>| {
-            let names = key.user.as_str().len() + key.account.as_str().len();
-            u32::try_from(ENTRY + 2 * names + opened.tokens.size()).unwrap_or(u32::MAX)
-        };
-        let mut fresh = Cache::builder().max_capacity(CACHE).weigher(weight);
-        if shared {
-            fresh = fresh.time_to_live(BELIEVED);
-        }
         Self {
+            looks: Looks::new(Arc::clone(&desk.store)),
+            memory: Arc::clone(&refresher.memory),
             desk,
             refresher,
             journal,
             metrics,
-            fresh: fresh.build(),
-            changes: AtomicU64::new(0),
+            shared,
         }
     }
 
@@ -165,16 +137,10 @@ impl Vault {
             .store
             .put(key, &envelope, times, random_version(), &event)
             .await;
-        self.changed(key);
+        self.memory.forget(key);
         put?;
         self.metrics.count(&key.service, Action::Stored);
         Ok(())
-    }
-
-    /// Whatever is in memory of a connection is old.
-    fn changed(&self, key: &ConnectionKey) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        self.fresh.invalidate(key);
     }
 
     /// A good access token, refreshed first when it is at its end.
@@ -187,8 +153,9 @@ impl Vault {
         provider: &Arc<Provider>,
         key: &ConnectionKey,
     ) -> Result<Arc<Opened>, VaultError> {
-        let now = self.now();
-        let opened = match self.fresh.get(key).filter(|opened| now < opened.good_until) {
+        // Where others have the store too, they may have changed it since.
+        let known = || self.memory.get(key, self.now());
+        let opened = match (!self.shared).then(known).flatten() {
             Some(opened) => opened,
             None => self.load(provider, key).await?,
         };
@@ -199,14 +166,8 @@ impl Vault {
     /// Tells the audit log. Nothing is given to a caller before.
     async fn released(&self, actor: &str, opened: &Opened) -> Result<(), VaultError> {
         let now = self.now();
-        let noted = opened.noted_at.load(Ordering::Relaxed);
-        let is_use = noted + USED_EVERY <= now
-            && opened
-                .noted_at
-                .compare_exchange(noted, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
         let event = Event::of(actor, Action::Released, now, &opened.key);
-        self.journal.note(event, is_use).await?;
+        self.journal.note(event, opened.is_use(now)).await?;
         self.metrics.count(&opened.key.service, Action::Released);
         Ok(())
     }
@@ -221,31 +182,25 @@ impl Vault {
         let mut look = LOOKS.0;
         let mut tried = None;
         loop {
-            let changes = self.changes.load(Ordering::SeqCst);
-            let row = self
-                .desk
-                .store
-                .connection(key)
-                .await?
-                .ok_or(VaultError::NotFound)?;
-            let now = self.now();
-            let has_ended = row.times.expires_at.is_some_and(|end| end <= now);
+            let changes = self.memory.changes();
+            let glance = self.looks.at(key).await?.ok_or(VaultError::NotFound)?;
+            let (now, seen, state) = (self.now(), glance.seen, glance.state);
+            let has_ended = state.times.expires_at.is_some_and(|end| end <= now);
             let in_time = Instant::now() < give_up_at;
-            match decide(&row, now) {
-                Decision::Serve => return self.open(row, changes).await,
+            match decide(state, now) {
+                Decision::Serve => return self.open(key, glance, changes).await,
                 // Once for each state of the row: an attempt that could not even begin leaves it as it was.
-                Decision::Refresh if in_time && tried != Some((row.version, row.fence)) => {
-                    tried = Some((row.version, row.fence));
+                Decision::Refresh if in_time && tried != Some(seen) => {
+                    tried = Some(seen);
                     let attempt = self.refresher.refresh(provider, key);
                     drop(tokio::time::timeout_at(give_up_at, attempt).await); // looked at above
-                    self.changed(key);
                 }
                 Decision::Wait { .. } if in_time => {
                     sleep(look).await;
                     look = (look * 2).min(LOOKS.1);
                 }
                 Decision::Refresh | Decision::Wait { .. } if !has_ended => {
-                    return self.open(row, changes).await;
+                    return self.open(key, glance, changes).await;
                 }
                 Decision::BackOff { until } | Decision::Wait { until } => {
                     return Err(VaultError::NotNow {
@@ -254,11 +209,7 @@ impl Vault {
                 }
                 Decision::Refresh => return Err(VaultError::NotNow { retry_after: 1 }),
                 Decision::NeedsReconnect(broken) => {
-                    if row.broken.is_none() {
-                        let seen = Seen {
-                            version: row.version,
-                            fence: row.fence,
-                        };
+                    if state.broken.is_none() {
                         mark(&self.desk, key, seen, broken).await?;
                     }
                     return Err(VaultError::NeedsReconnect(broken));
@@ -267,41 +218,36 @@ impl Vault {
         }
     }
 
-    async fn open(&self, row: Stored, changes: u64) -> Result<Arc<Opened>, VaultError> {
-        let tokens = match open_tokens(&self.desk.ring, &row).await {
+    async fn open(
+        &self,
+        key: &ConnectionKey,
+        glance: Glance,
+        changes: u64,
+    ) -> Result<Arc<Opened>, VaultError> {
+        let (now, version, times) = (self.now(), glance.seen.version, glance.state.times);
+        let known = self.memory.get(key, now);
+        if let Some(opened) = known.filter(|opened| opened.version == version) {
+            return Ok(opened);
+        }
+        let tokens = match open_tokens(&self.desk.ring, key, &glance.envelope).await {
             Ok(tokens) => tokens,
             Err(OpenError::Kek(error)) => return Err(error.into()),
             Err(OpenError::Mismatch) => {
                 error!(
                     "a row of {} does not hold what was sealed for it",
-                    row.key.service
+                    key.service
                 );
-                let seen = Seen {
-                    version: row.version,
-                    fence: row.fence,
-                };
-                mark(&self.desk, &row.key, seen, Broken::Damaged).await?;
+                mark(&self.desk, key, glance.seen, Broken::Damaged).await?;
                 return Err(VaultError::NeedsReconnect(Broken::Damaged));
             }
         };
-        let ends = [row.times.refresh_from, tokens.expires_at]
-            .into_iter()
-            .flatten()
-            .min();
-        let opened = Arc::new(Opened {
-            good_until: ends.map_or(u64::MAX, |end| {
-                end.saturating_sub(millis(LOOK_AHEAD + MARGIN))
-            }),
-            noted_at: AtomicU64::new(row.last_used.map_or(0, |(at, _)| at)),
-            key: row.key,
-            tokens,
+        let ends = [times.refresh_from, tokens.expires_at];
+        let good_until = ends.into_iter().flatten().min().map_or(u64::MAX, |end| {
+            end.saturating_sub(millis(LOOK_AHEAD + MARGIN))
         });
-        if self.now() < opened.good_until {
-            self.fresh.insert(opened.key.clone(), Arc::clone(&opened));
-            // A change that came between the read and this: its own invalidation may have been too early.
-            if self.changes.load(Ordering::SeqCst) != changes {
-                self.fresh.invalidate(&opened.key);
-            }
+        let opened = Arc::new(Opened::new(key.clone(), tokens, version, good_until));
+        if now < good_until {
+            self.memory.keep(&opened, changes);
         }
         Ok(opened)
     }
@@ -334,13 +280,13 @@ impl Vault {
                 .ok_or(VaultError::NotFound)?;
             let event = Event::of(actor, Action::Forgotten, self.now(), key);
             let removed = self.desk.store.remove(key, row.version, &event).await;
-            self.changed(key);
+            self.memory.forget(key);
             if removed? {
                 break row;
             }
         };
         self.metrics.count(&key.service, Action::Forgotten);
-        let tokens = open_tokens(&self.desk.ring, &row).await;
+        let tokens = open_tokens(&self.desk.ring, key, &row.envelope).await;
         let revoked = match (provider, &tokens) {
             (Some(provider), Ok(tokens)) => provider.revoke(tokens).await,
             _ => None,

@@ -59,6 +59,17 @@ impl ResourceServer {
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
+        self.start_with(Readiness::default(), routes)
+    }
+
+    /// The same for a server that depends on more than its issuer: `/ready` makes these checks as well.
+    ///
+    /// # Errors
+    /// When the address is unsafe, taken, or cannot be used.
+    pub fn start_with<F>(self, readiness: Readiness, routes: F) -> Result<Running, StartError>
+    where
+        F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    {
         let Self {
             listen,
             behind_tls_proxy,
@@ -74,7 +85,7 @@ impl ResourceServer {
             .map(TcpListener::local_addr)
             .collect::<Result<_, _>>()?;
         let parts = verifier.parts().iter();
-        let readiness = parts.fold(Readiness::default(), |readiness, part| {
+        let readiness = parts.fold(readiness, |readiness, part| {
             let verifier = verifier.clone();
             readiness.check(part.name(), move || ready(verifier.check(*part)))
         });

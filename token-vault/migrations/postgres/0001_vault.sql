@@ -23,8 +23,6 @@ CREATE TABLE connection (
     last_failure  TEXT,
     stored_at     BIGINT NOT NULL,
     refreshed_at  BIGINT,
-    last_used_at  BIGINT,
-    last_used_by  TEXT,
     PRIMARY KEY (application, user_id, service, account)
 );
 
@@ -33,6 +31,20 @@ CREATE INDEX connection_by_refresh ON connection (service, refresh_from)
     WHERE refresh_from IS NOT NULL AND broken IS NULL;
 CREATE INDEX connection_by_attention ON connection (service, broken_since) WHERE broken IS NOT NULL;
 CREATE INDEX connection_by_kek ON connection (kek);
+
+-- When a connection's token was last given to somebody, and for whom. Beside the connection, since reads change it: a row here
+-- is small, and many of them fit into one page. It goes with its connection, whoever notes a use meanwhile.
+CREATE TABLE last_use (
+    application TEXT COLLATE "C" NOT NULL,
+    user_id     TEXT COLLATE "C" NOT NULL,
+    service     TEXT COLLATE "C" NOT NULL,
+    account     TEXT COLLATE "C" NOT NULL,
+    at          BIGINT NOT NULL,
+    actor       TEXT,
+    PRIMARY KEY (application, user_id, service, account),
+    FOREIGN KEY (application, user_id, service, account)
+        REFERENCES connection (application, user_id, service, account) ON DELETE CASCADE
+);
 
 -- One row: the key that the vault signs its own answers with.
 CREATE TABLE own_key (
@@ -61,7 +73,6 @@ CREATE TABLE audit_event (
     reason      TEXT
 );
 CREATE INDEX audit_event_by_application ON audit_event (application, number);
-CREATE INDEX audit_event_by_time ON audit_event (at);
 CREATE FUNCTION audit_event_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'audit events are never changed';

@@ -23,16 +23,26 @@ CREATE TABLE connection (
     last_failure  TEXT,
     stored_at     INTEGER NOT NULL,
     refreshed_at  INTEGER,
-    last_used_at  INTEGER,
-    last_used_by  TEXT,
     PRIMARY KEY (application, user_id, service, account)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX connection_by_service ON connection (application, service, user_id, account);
 CREATE INDEX connection_by_refresh ON connection (service, refresh_from)
     WHERE refresh_from IS NOT NULL AND broken IS NULL;
 CREATE INDEX connection_by_attention ON connection (service, broken_since) WHERE broken IS NOT NULL;
 CREATE INDEX connection_by_kek ON connection (kek);
+
+-- When a connection's token was last given to somebody, and for whom. Beside the connection, since reads change it: a row here
+-- is small, and many of them fit into one page.
+CREATE TABLE last_use (
+    application TEXT NOT NULL,
+    user_id     TEXT NOT NULL,
+    service     TEXT NOT NULL,
+    account     TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    actor       TEXT,
+    PRIMARY KEY (application, user_id, service, account)
+) STRICT, WITHOUT ROWID;
 
 -- One row: the key that the vault signs its own answers with.
 CREATE TABLE own_key (
@@ -61,7 +71,6 @@ CREATE TABLE audit_event (
     reason      TEXT
 ) STRICT;
 CREATE INDEX audit_event_by_application ON audit_event (application, number);
-CREATE INDEX audit_event_by_time ON audit_event (at);
 CREATE TRIGGER audit_event_is_append_only BEFORE UPDATE ON audit_event
 BEGIN
     SELECT RAISE(ABORT, 'audit events are never changed');

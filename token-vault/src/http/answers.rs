@@ -7,13 +7,13 @@ use actix_web::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::future::{Ready, ready};
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+};
 
 use super::{Server, caller::Who};
-use crate::{connection::Broken, random::random_id, vault::Opened};
-
-/// How long a JWT with tokens in it may be used, in seconds.
-const LIFETIME: u64 = 60;
+use crate::{connection::Broken, own_keys::LIFETIME, random::random_id, vault::Opened};
 
 /// The form in which a caller wants its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,25 +111,36 @@ pub(super) fn one(server: &Server, who: &Who, form: Form, opened: &Opened) -> Ht
     jwt(server, &claims)
 }
 
+/// The connections of a user on one page.
+pub(super) struct Found {
+    pub(super) released: Vec<Arc<Opened>>,
+    pub(super) withheld: Vec<Withheld>,
+    /// What names the next page.
+    pub(super) next: Option<String>,
+}
+
 /// The answer with all tokens of a user, and those that cannot be had.
 pub(super) fn all(
     server: &Server,
     who: &Who,
     form: Form,
     (user, service): (&str, &str),
-    released: &[std::sync::Arc<Opened>],
-    withheld: &[Withheld],
+    found: &Found,
 ) -> HttpResponse {
-    let released: Vec<_> = released
+    let released = found
+        .released
         .iter()
-        .map(|opened| Released::from(opened.as_ref()))
-        .collect();
+        .map(|opened| Released::from(opened.as_ref()));
+    let released: Vec<_> = released.collect();
     if form == Form::Json {
-        return HttpResponse::Ok().json(json!({"connections": released, "unavailable": withheld}));
+        return HttpResponse::Ok().json(json!({
+            "connections": released, "unavailable": found.withheld, "next": found.next,
+        }));
     }
     let mut claims = claims(server, who, user, service);
     claims["connections"] = json!(released);
-    claims["unavailable"] = json!(withheld);
+    claims["unavailable"] = json!(found.withheld);
+    claims["next"] = json!(found.next);
     jwt(server, &claims)
 }
 
@@ -149,5 +160,5 @@ fn claims(server: &Server, who: &Who, user: &str, service: &str) -> Value {
 fn jwt(server: &Server, claims: &Value) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/jwt"))
-        .body(server.own_key.sign(claims))
+        .body(server.own_keys.sign(claims))
 }

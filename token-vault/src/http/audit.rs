@@ -13,7 +13,7 @@ use m2m::{
 use serde_json::{Value, json};
 use std::future::{Ready, ready};
 
-use super::{Server, caller::Who, query::Parameters};
+use super::{Server, query::Parameters};
 use crate::{
     audit::{Action, Event, Filter, Recorded},
     connection::Application,
@@ -89,14 +89,16 @@ pub(super) async fn list(
             limit,
         },
     } = request;
-    if !caller.scopes().contains(ALL) {
-        if !caller.scopes().contains(OWN) {
-            return Err(refused(
-                TokenError::InsufficientScope { required: OWN },
-                caller.audience(),
-            ));
-        }
-        let own = Who::of(caller)?.application;
+    let reads_all = caller.scopes().contains(ALL);
+    if !reads_all && !caller.scopes().contains(OWN) {
+        return Err(refused(
+            TokenError::InsufficientScope { required: OWN },
+            caller.audience(),
+        ));
+    }
+    let who = server.who(caller)?;
+    if !reads_all {
+        let own = who.application;
         // Of others there is nothing, whatever they have.
         if filter
             .application

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, pin::Pin, sync::Arc};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Data};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, web::Data};
 use m2m::{
     AnyScope, TokenError,
     actix::{Caller, refused},
@@ -48,7 +48,7 @@ pub(super) struct Who {
 
 impl Who {
     /// The application is the client that the issuer named, and nothing that a caller can choose.
-    pub(super) fn of(caller: Caller<AnyScope>) -> Result<Self, Problem> {
+    fn of(caller: Caller<AnyScope>) -> Result<Self, Problem> {
         let application = caller
             .client_id()
             .and_then(|id| Application::parse(id).ok());
@@ -61,6 +61,20 @@ impl Who {
             actor: caller.subject().to_owned(),
             token: caller,
         })
+    }
+}
+
+impl Server {
+    /// Who calls, if it has not asked too much already.
+    pub(super) fn who(&self, caller: Caller<AnyScope>) -> Result<Who, Problem> {
+        let who = Who::of(caller)?;
+        self.limits.take(&who.application).map_err(|seconds| {
+            let detail = "this application asks more than it may: come back after Retry-After";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                .oauth_error("rate_limited")
+                .header("Retry-After", seconds.to_string())
+        })?;
+        Ok(who)
     }
 }
 
@@ -110,7 +124,7 @@ where
             let provider =
                 provider.ok_or_else(|| Problem::not_found("there is no provider of this name"))?;
             Ok(Self {
-                who: Who::of(caller)?,
+                who: server.who(caller)?,
                 provider,
                 input: T::from_request(&request, &mut payload).await?,
                 access: PhantomData,

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | `POST /{service}` | `tokens.write` | keeps tokens |
 //! | `GET /{service}?user=…&connection=…` | `tokens.read` | a good access token |
-//! | `GET /{service}/all?user=…` | `tokens.read` | one for each connection of the user |
-//! | `GET /{service}/status` | `tokens.read` | connections and how they are, without secrets |
+//! | `GET /{service}/all?user=…` | `tokens.read` | one for each connection of the user, in pages |
+//! | `GET /{service}/status` | `tokens.read` | connections and how they are, without secrets, in pages |
 //! | `DELETE /{service}?user=…&connection=…` | `tokens.delete` | forgets one |
 //! | `DELETE /{service}/all?user=…` | `tokens.delete` | forgets all of a user at the service |
 //! | `DELETE /all?user=…` | `tokens.delete`, of all services | forgets the user |
@@ -19,6 +19,7 @@ mod audit;
 mod bodies;
 mod caller;
 mod older;
+mod page;
 mod query;
 mod removal;
 mod status;
@@ -36,8 +37,9 @@ use m2m::service::{Problem, method_not_allowed};
 use tracing::{error, warn};
 
 use crate::{
+    limits::Limits,
     metrics,
-    own_key::OwnKey,
+    own_keys::{KEY_SET_MAX_AGE, OwnKeys},
     provider::Providers,
     signed::Signers,
     storage::StoreError,
@@ -52,17 +54,14 @@ pub struct Server {
     pub signers: Signers,
     /// The vault's own name at the issuer of its callers' tokens.
     pub audience: String,
-    pub(crate) own_key: OwnKey,
+    pub own_keys: Arc<OwnKeys>,
+    pub limits: Limits,
     /// The issuer of the JWTs that the vault signs.
     pub issuer: String,
 }
 
-/// The name of a service, as [`Service`](crate::connection::Service) takes it: what is spelled otherwise is a path at which
-/// there is nothing.
-const SERVICE: &str = "{service:[a-z][a-z0-9-]{0,63}}";
-
-/// How long verifiers may keep the key set, in seconds.
-const KEY_SET_MAX_AGE: u32 = 300;
+/// The name of a service. What [`Service`](crate::connection::Service) does not take names none.
+const SERVICE: &str = "{service}";
 
 /// All routes. `older_shape`: those of before as well.
 pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) {
@@ -124,7 +123,7 @@ async fn key_set(server: Data<Server>) -> HttpResponse {
             header::CACHE_CONTROL,
             format!("public, max-age={KEY_SET_MAX_AGE}"),
         ))
-        .json(server.own_key.key_set())
+        .json(server.own_keys.key_set())
 }
 
 /// There are no names of users in it; who must not see it, a proxy in front keeps out.
@@ -162,7 +161,7 @@ impl From<VaultError> for Problem {
             VaultError::Store(StoreError::TooMuch) => {
                 Self::new(StatusCode::BAD_REQUEST, StoreError::TooMuch.to_string())
             }
-            VaultError::Store(_) | VaultError::Kek(_) => {
+            VaultError::Store(_) | VaultError::Look(_) | VaultError::Kek(_) => {
                 error!("cannot answer a request: {:#}", anyhow::Error::from(error));
                 unavailable(
                     "the vault cannot reach what it needs: try again in a few seconds",

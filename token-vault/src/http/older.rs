@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 use super::{
     Server,
     caller::{About, Read, Who, Write},
+    page::Page,
     query::default_account,
-    tokens::released_and_withheld,
+    tokens::found,
 };
 use crate::{
     connection::{Account, User},
@@ -68,8 +69,10 @@ pub(super) async fn all(
     server: Data<Server>,
 ) -> Result<Json<Value>, Problem> {
     let About { who, provider, .. } = request;
-    let (released, _) = released_and_withheld(&server.vault, &who, &provider, &user(&who)?).await?;
-    let shown = released
+    // The first page: this shape has no place for the name of a second.
+    let found = found(&server.vault, &who, &provider, &user(&who)?, &Page::first()).await?;
+    let shown = found
+        .released
         .iter()
         .map(|opened| shown(opened.key.account.as_str(), opened.tokens.access.expose()));
     Ok(Json(shown.collect()))

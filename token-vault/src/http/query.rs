@@ -95,7 +95,7 @@ fn decoded(text: &str) -> Result<String, Problem> {
     Ok(text.into_owned())
 }
 
-fn required<T>(value: Option<T>, name: &'static str) -> Result<T, Problem> {
+pub(super) fn required<T>(value: Option<T>, name: &'static str) -> Result<T, Problem> {
     value.ok_or_else(|| Problem::bad_request(format!("`{name}` is missing")).field(name))
 }
 

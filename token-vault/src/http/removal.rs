@@ -72,7 +72,7 @@ pub(super) async fn forget_user(
         ));
     }
     Ok(Json(
-        forget_each(&server, &Who::of(caller)?, &user, None).await?,
+        forget_each(&server, &server.who(caller)?, &user, None).await?,
     ))
 }
 

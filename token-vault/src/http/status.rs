@@ -1,64 +1,23 @@
 //! Connections and how they are, without secrets.
 
-use actix_web::{
-    FromRequest, HttpRequest,
-    dev::Payload,
-    web::{Data, Json},
-};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use actix_web::web::{Data, Json};
 use m2m::service::Problem;
 use serde_json::{Value, json};
-use std::future::{Ready, ready};
 
 use super::{
     Server,
     caller::{About, Read},
-    query::Parameters,
+    page::Page,
 };
 use crate::{
-    connection::{Account, User},
     refresh::{Decision, decide},
     storage::{Listing, Stored},
 };
 
-const LONGEST_PAGE: u64 = 1000;
-
-/// `?user=…&limit=…&after=…`, all of which may be left out. `after` is what the page before named as `next`.
-pub(super) struct Page {
-    user: Option<User>,
-    limit: u32,
-    after: Option<(User, Account)>,
-}
-
-impl FromRequest for Page {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let read = || {
-            let parameters = Parameters::read(request.query_string(), &["user", "limit", "after"])?;
-            let limit = parameters
-                .number("limit", 1..=LONGEST_PAGE)?
-                .unwrap_or(LONGEST_PAGE);
-            Ok(Self {
-                user: parameters.user()?,
-                limit: u32::try_from(limit).expect("it is at most a thousand"),
-                after: parameters.take("after", |text| {
-                    cursor(text).ok_or("write what the page before named as `next`")
-                })?,
-            })
-        };
-        ready(read())
-    }
-}
-
-fn cursor(text: &str) -> Option<(User, Account)> {
-    let json = URL_SAFE_NO_PAD.decode(text).ok()?;
-    serde_json::from_slice(&json).ok()
-}
+const LONGEST_PAGE: u32 = 1000;
 
 pub(super) async fn list(
-    request: About<Read, Page>,
+    request: About<Read, Page<LONGEST_PAGE>>,
     server: Data<Server>,
 ) -> Result<Json<Value>, Problem> {
     let About {
@@ -67,27 +26,19 @@ pub(super) async fn list(
         input: page,
         ..
     } = request;
-    let service = &provider.service;
     let wish = Listing {
         application: &who.application,
-        service: Some(service),
+        service: Some(&provider.service),
         user: page.user.as_ref(),
-        after: page
-            .after
-            .map(|(user, account)| (user, service.clone(), account)),
-        limit: page.limit,
+        after: None,
+        limit: 0,
     };
-    let rows = server.vault.list(&wish).await?;
+    let rows = server.vault.list(&page.of(wish, &provider.service)).await?;
     let now = server.vault.desk.clock.now_ms();
-    let next = rows
-        .last()
-        .filter(|_| rows.len() == page.limit as usize)
-        .map(|row| {
-            let names = json!([row.key.user.as_str(), row.key.account.as_str()]);
-            URL_SAFE_NO_PAD.encode(names.to_string())
-        });
     let connections: Vec<_> = rows.iter().map(|row| health(row, now)).collect();
-    Ok(Json(json!({"connections": connections, "next": next})))
+    Ok(Json(
+        json!({"connections": connections, "next": page.next(&rows)}),
+    ))
 }
 
 /// A connection's health. Times are seconds since 1970.

@@ -13,17 +13,18 @@ use serde_json::{Value, json};
 
 use super::{
     Server,
-    answers::{self, Form, Withheld},
+    answers::{self, Form, Found, Withheld},
     bodies::{NewTokens, Sent},
     caller::{About, Read, Who, Write},
-    query::{OfUser, One},
+    page::{Page, PageOf},
+    query::One,
 };
 use crate::{
     connection::{ConnectionKey, User},
     provider::Provider,
     signed::{self, SignedError},
     storage::Listing,
-    vault::{MOST_AT_ONCE, Opened, Vault, VaultError},
+    vault::{MOST_AT_ONCE, Vault, VaultError},
 };
 
 /// How many of a user's connections are looked after at the same time for one request.
@@ -109,42 +110,43 @@ pub(super) async fn fetch(
 }
 
 pub(super) async fn fetch_all(
-    request: About<Read, OfUser>,
+    request: About<Read, PageOf<MOST_AT_ONCE>>,
     form: Form,
     server: Data<Server>,
 ) -> Result<HttpResponse, Problem> {
     let About {
         who,
         provider,
-        input: OfUser(user),
+        input: PageOf { user, page },
         ..
     } = request;
-    let (released, withheld) = released_and_withheld(&server.vault, &who, &provider, &user).await?;
+    let found = found(&server.vault, &who, &provider, &user, &page).await?;
     let names = (user.as_str(), provider.service.as_str());
-    Ok(answers::all(
-        &server, &who, form, names, &released, &withheld,
-    ))
+    Ok(answers::all(&server, &who, form, names, &found))
 }
 
-/// The tokens of a user's connections, and why there are none of the others. One that cannot be had does not withhold the rest.
-pub(super) async fn released_and_withheld(
+/// The tokens of a user's connections on one page, and why there are none of the others. One that cannot be had does not
+/// withhold the rest.
+pub(super) async fn found(
     vault: &Vault,
     who: &Who,
     provider: &Arc<Provider>,
     user: &User,
-) -> Result<(Vec<Arc<Opened>>, Vec<Withheld>), VaultError> {
+    page: &Page<MOST_AT_ONCE>,
+) -> Result<Found, VaultError> {
     let wish = Listing {
         application: &who.application,
         service: Some(&provider.service),
         user: Some(user),
         after: None,
-        limit: MOST_AT_ONCE,
+        limit: 0,
     };
+    let rows = vault.list(&page.of(wish, &provider.service)).await?;
+    let next = page.next(&rows);
     let fetch = |key: ConnectionKey| async move {
         let fetched = vault.fetch(&who.actor, provider, &key).await;
         (key, fetched)
     };
-    let rows = vault.list(&wish).await?;
     let mut fetches = stream::iter(rows)
         .map(|row| fetch(row.key))
         .buffered(AT_ONCE);
@@ -167,5 +169,9 @@ pub(super) async fn released_and_withheld(
             Err(error) => return Err(error),
         }
     }
-    Ok((released, withheld))
+    Ok(Found {
+        released,
+        withheld,
+        next,
+    })
 }

@@ -39,12 +39,12 @@ pub struct HttpAnswer<'a> {
 }
 
 /// Where refusals of Slack are final: the refresh token is no longer one. The others concern the application, or pass.
-const SLACK_FINAL: [&str; 6] = [
+/// `invalid_auth` is none of them: Slack says that also to an address from which it may not be asked.
+const SLACK_FINAL: [&str; 5] = [
     "invalid_refresh_token",
     "token_expired",
     "token_revoked",
     "account_inactive",
-    "invalid_auth",
     "invalid_grant",
 ];
 
@@ -210,6 +210,8 @@ mod tests {
             (Slack, 200, r#"{"ok":true}"#, "malformed"),
             (Slack, 200, r#"{"ok":false,"error":"invalid_refresh_token"}"#, "refused"),
             (Slack, 200, r#"{"ok":false,"error":"token_revoked"}"#, "refused"),
+            (Slack, 200, r#"{"ok":false,"error":"account_inactive"}"#, "refused"),
+            (Slack, 200, r#"{"ok":false,"error":"invalid_auth"}"#, "client_refused"),
             (Slack, 200, r#"{"ok":false,"error":"ratelimited"}"#, "rate_limited"),
             (Slack, 200, r#"{"ok":false,"error":"internal_error"}"#, "server_error"),
             (Slack, 200, r#"{"ok":false,"error":"bad_client_secret"}"#, "client_refused"),

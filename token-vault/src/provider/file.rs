@@ -170,8 +170,11 @@ impl Entry {
             )));
         }
         let auth = self.auth.unwrap_or(match self.kind {
-            Dialect::Github | Dialect::Slack => AuthMethod::Post,
-            Dialect::Okta | Dialect::Discord | Dialect::Generic => AuthMethod::Basic,
+            Dialect::Github => AuthMethod::Post,
+            // Slack asks for this, too.
+            Dialect::Slack | Dialect::Okta | Dialect::Discord | Dialect::Generic => {
+                AuthMethod::Basic
+            }
         });
         let mut provider = Provider::new(service, self.kind, token_endpoint, client, timeout);
         provider.revocation = revocation;

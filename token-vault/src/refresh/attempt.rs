@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use crate::{
     audit::{Action, Event},
     connection::{Broken, ConnectionKey, Doubt},
-    envelope::{self, OpenError, Sealer},
+    envelope::{self, Envelope, OpenError, Sealer},
     kek::{KekError, KeyRing},
     provider::{Answer, Failure, Grant, TokenEndpoint},
     random::{jitter, random_version},
@@ -107,7 +107,7 @@ async fn claim(desk: &Desk, row: &Stored) -> Result<Result<Claimed, Outcome>, Re
         version: row.version,
         fence: row.fence,
     };
-    let tokens = match open_tokens(&desk.ring, row).await {
+    let tokens = match open_tokens(&desk.ring, key, &row.envelope).await {
         Ok(tokens) => tokens,
         Err(OpenError::Mismatch) => {
             return Ok(Err(mark(desk, key, unclaimed, Broken::Damaged).await?));
@@ -226,8 +226,12 @@ pub enum RefreshError {
 ///
 /// # Errors
 /// When it was sealed for another row or is damaged, or the key-encryption key cannot be asked.
-pub(crate) async fn open_tokens(ring: &KeyRing, row: &Stored) -> Result<Tokens, OpenError> {
-    let bytes = envelope::open(ring, &row.envelope, &row.key.identity()).await?;
+pub(crate) async fn open_tokens(
+    ring: &KeyRing,
+    key: &ConnectionKey,
+    envelope: &Envelope,
+) -> Result<Tokens, OpenError> {
+    let bytes = envelope::open(ring, envelope, &key.identity()).await?;
     Tokens::from_bytes(&bytes).ok_or(OpenError::Mismatch)
 }
 

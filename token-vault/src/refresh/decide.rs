@@ -1,6 +1,6 @@
 //! What is to be done about a connection whose token somebody wants: a function of the row and the clock.
 
-use crate::{connection::Broken, storage::Stored};
+use crate::{connection::Broken, storage::State};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,9 @@ pub enum Decision {
 }
 
 /// Decides at the moment `now`, in milliseconds since 1970.
-pub fn decide(row: &Stored, now: u64) -> Decision {
-    if let Some((broken, _)) = row.broken {
+pub fn decide(row: impl Into<State>, now: u64) -> Decision {
+    let row = row.into();
+    if let Some(broken) = row.broken {
         return Decision::NeedsReconnect(broken);
     }
     let has_ended = row.times.expires_at.is_some_and(|end| end <= now);
@@ -47,86 +48,61 @@ pub fn decide(row: &Stored, now: u64) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        connection::{Account, Application, ConnectionKey, Service, User},
-        envelope::Envelope,
-        kek::KekId,
-        storage::Times,
-    };
+    use crate::storage::Times;
 
     /// A token that ends at 100 and is refreshed from 75 on.
-    fn row() -> Stored {
-        Stored {
-            key: ConnectionKey {
-                application: Application::parse("a").unwrap(),
-                user: User::parse("u").unwrap(),
-                service: Service::parse("s").unwrap(),
-                account: Account::parse("c").unwrap(),
-            },
-            envelope: Envelope {
-                kek: KekId::new("k"),
-                data_key: Vec::new(),
-                sealed: Vec::new(),
-            },
-            version: 1,
+    fn row() -> State {
+        State {
             times: Times {
                 expires_at: Some(100),
                 refresh_from: Some(75),
             },
             broken: None,
-            fence: 0,
             leased_until: None,
-            spending: None,
-            doubt: None,
-            failures: 0,
             retry_from: None,
-            last_failure: None,
-            stored_at: 0,
-            refreshed_at: None,
-            last_used: None,
         }
     }
 
     #[test]
     fn a_token_is_served_refreshed_or_waited_for() {
         use Decision::{BackOff, NeedsReconnect, Refresh, Serve, Wait};
-        let leased = Stored {
+        let leased = State {
             leased_until: Some(90),
             ..row()
         };
-        let failed = Stored {
+        let failed = State {
             retry_from: Some(110),
             ..row()
         };
-        let endless = Stored {
+        let endless = State {
             times: Times::default(),
             ..row()
         };
-        let alone = Stored {
+        let alone = State {
             times: Times {
                 expires_at: Some(100),
                 refresh_from: None,
             },
             ..row()
         };
-        let broken = Stored {
-            broken: Some((Broken::Refused, 5)),
+        let broken = State {
+            broken: Some(Broken::Refused),
             ..row()
         };
         for (row, now, expected) in [
-            (&row(), 74, Serve),
-            (&row(), 75, Refresh),
-            (&row(), 1000, Refresh),
-            (&leased, 74, Serve),
-            (&leased, 89, Wait { until: 90 }),
-            (&leased, 90, Refresh),
-            (&failed, 99, Serve),
-            (&failed, 100, BackOff { until: 110 }),
-            (&failed, 110, Refresh),
-            (&endless, u64::MAX, Serve),
-            (&alone, 99, Serve),
-            (&alone, 100, NeedsReconnect(Broken::Ended)),
-            (&broken, 0, NeedsReconnect(Broken::Refused)),
+            (row(), 74, Serve),
+            (row(), 75, Refresh),
+            (row(), 1000, Refresh),
+            (leased, 74, Serve),
+            (leased, 89, Wait { until: 90 }),
+            (leased, 90, Refresh),
+            (failed, 99, Serve),
+            (failed, 100, BackOff { until: 110 }),
+            (failed, 110, Refresh),
+            (endless, u64::MAX, Serve),
+            (alone, 99, Serve),
+            (alone, 100, NeedsReconnect(Broken::Ended)),
+            (broken, 0, NeedsReconnect(Broken::Refused)),
         ] {
             assert_eq!(decide(row, now), expected, "{row:?} at {now}");
         }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     connection::ConnectionKey,
+    memory::Memory,
     metrics::Metrics,
     provider::{Provider, Providers},
     storage::{Due, StoreError},
@@ -40,6 +41,8 @@ pub struct Refresher {
     pub desk: Desk,
     providers: Providers,
     metrics: Arc<Metrics>,
+    /// What an attempt makes old.
+    pub(crate) memory: Arc<Memory>,
     /// Attempts under way in this process; each ends by dropping its sender.
     under_way: Mutex<HashMap<ConnectionKey, watch::Receiver<()>>>,
 }
@@ -50,6 +53,7 @@ impl Refresher {
             desk,
             providers,
             metrics,
+            memory: Arc::default(),
             under_way: Mutex::default(),
         })
     }
@@ -82,6 +86,7 @@ impl Refresher {
             if let Err(error) = refresher.attempt(&provider, &key).await {
                 warn!("cannot refresh a token of {}: {error}", provider.service);
             }
+            refresher.memory.forget(&key);
             let mut under_way = refresher
                 .under_way
                 .lock()

@@ -12,7 +12,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqlSafeStr,
+    ConnectOptions, Connection, SqlSafeStr, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -117,7 +117,10 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn VaultStore>, StoreError> 
                 .await?;
             let steps = [include_str!("../../migrations/postgres/0001_vault.sql")];
             migrations(steps).run(&pool).await?;
-            Ok(Arc::new(PostgresStore(pool)))
+            Ok(Arc::new(PostgresStore {
+                looks: pool.clone(),
+                pool,
+            }))
         }
         DatabaseUrl::SqliteFile(path) => {
             make_private(path).map_err(sqlx::Error::Io)?;
@@ -126,12 +129,14 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn VaultStore>, StoreError> 
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 // In WAL mode only FULL has a commit on disk before it is acknowledged.
-                .synchronous(SqliteSynchronous::Full);
-            open_sqlite(options, 4).await
+                .synchronous(SqliteSynchronous::Full)
+                // Pages that are written again and again are carried over less often.
+                .pragma("wal_autocheckpoint", "8000");
+            open_sqlite(options, true).await
         }
         // Each connection to `:memory:` is a database of its own: there may be only one.
         DatabaseUrl::SqliteMemory => {
-            open_sqlite(SqliteConnectOptions::new().in_memory(true), 1).await
+            open_sqlite(SqliteConnectOptions::new().in_memory(true), false).await
         }
     }
 }
@@ -150,9 +155,25 @@ fn make_private(path: &Path) -> io::Result<()> {
 
 async fn open_sqlite(
     options: SqliteConnectOptions,
-    connections: u32,
+    is_file: bool,
 ) -> Result<Arc<dyn VaultStore>, StoreError> {
-    let pool = SqlitePoolOptions::new()
+    let options = options.busy_timeout(BUSY_TIMEOUT);
+    let pool = sqlite_pool(if is_file { 4 } else { 1 }, options.clone()).await?;
+    let steps = [include_str!("../../migrations/sqlite/0001_vault.sql")];
+    migrations(steps).run(&pool).await?;
+    // A connection keeps pages of the file in memory until another one writes: who only looks has one of its own.
+    let looks = match is_file {
+        true => sqlite_pool(1, options.pragma("cache_size", "-16384")).await?,
+        false => pool.clone(),
+    };
+    Ok(Arc::new(SqliteStore { pool, looks }))
+}
+
+async fn sqlite_pool(
+    connections: u32,
+    options: SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
         .idle_timeout(None)
@@ -160,11 +181,8 @@ async fn open_sqlite(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A question to a thread of this process; it would cost as much as the read that follows it.
         .test_before_acquire(false)
-        .connect_with(options.busy_timeout(BUSY_TIMEOUT))
-        .await?;
-    let steps = [include_str!("../../migrations/sqlite/0001_vault.sql")];
-    migrations(steps).run(&pool).await?;
-    Ok(Arc::new(SqliteStore(pool)))
+        .connect_with(options)
+        .await
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.

@@ -1,8 +1,13 @@
 //! What the vault remembers, behind one trait; SQLite and PostgreSQL implement it from one text, a Vault server's KV engine in its
 //! own way.
 
+mod audit;
 mod connect;
+mod connections;
 mod hashicorp;
+mod keys;
+mod lists;
+mod refreshes;
 mod rows;
 mod sql;
 
@@ -51,6 +56,47 @@ pub struct Stored {
     pub refreshed_at: Option<u64>,
     /// When an application was last given the token, to the minute, and for whom.
     pub last_used: Option<(u64, String)>,
+}
+
+/// A look at a connection: the tokens, and as much of the row as decides whether they are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    pub envelope: Envelope,
+    pub seen: Seen,
+    pub state: State,
+}
+
+/// As much of a row as decides what is to be done about it. Milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub times: Times,
+    pub broken: Option<Broken>,
+    pub leased_until: Option<u64>,
+    pub retry_from: Option<u64>,
+}
+
+impl From<&Stored> for State {
+    fn from(row: &Stored) -> Self {
+        Self {
+            times: row.times,
+            broken: row.broken.map(|(broken, _)| broken),
+            leased_until: row.leased_until,
+            retry_from: row.retry_from,
+        }
+    }
+}
+
+impl From<Stored> for Glance {
+    fn from(row: Stored) -> Self {
+        Self {
+            state: State::from(&row),
+            seen: Seen {
+                version: row.version,
+                fence: row.fence,
+            },
+            envelope: row.envelope,
+        }
+    }
 }
 
 /// When an access token ends, and from when on it is refreshed. The truth is sealed with the token; this is for finding it.
@@ -122,6 +168,15 @@ pub trait VaultStore: Send + Sync {
     ) -> Result<(), StoreError>;
 
     async fn connection(&self, key: &ConnectionKey) -> Result<Option<Stored>, StoreError>;
+
+    /// Looks at several connections, which are distinct, in their order.
+    async fn glances(&self, keys: &[ConnectionKey]) -> Result<Vec<Option<Glance>>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.connection(key).await?.map(Glance::from));
+        }
+        Ok(found)
+    }
 
     async fn connections(&self, wish: &Listing<'_>) -> Result<Vec<Stored>, StoreError>;
 

@@ -2,7 +2,7 @@
 
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
-use super::{Attention, Recorded, StoreError, Stored, Times};
+use super::{Attention, Glance, Recorded, Seen, State, StoreError, Stored, Times};
 use crate::{
     audit::{Action, Event},
     connection::{Account, Application, Broken, ConnectionKey, Doubt, Service, User},
@@ -123,6 +123,25 @@ pub(super) fn stored(row: &impl Columns) -> Result<Stored, StoreError> {
         stored_at: time(row, "stored_at")?,
         refreshed_at: maybe_time(row, "refreshed_at")?,
         last_used: maybe_time(row, "last_used_at")?.map(|at| (at, used_by)),
+    })
+}
+
+pub(super) fn glance(row: &impl Columns) -> Result<Glance, StoreError> {
+    Ok(Glance {
+        envelope: envelope(row)?,
+        seen: Seen {
+            version: time(row, "version")?,
+            fence: time(row, "fence")?,
+        },
+        state: State {
+            times: Times {
+                expires_at: maybe_time(row, "expires_at")?,
+                refresh_from: maybe_time(row, "refresh_from")?,
+            },
+            broken: maybe(row, "broken", Broken::parse)?,
+            leased_until: maybe_time(row, "leased_until")?,
+            retry_from: maybe_time(row, "retry_from")?,
+        },
     })
 }
 

@@ -4,11 +4,13 @@
 mod at_rest;
 mod broken_line;
 mod emulator;
+mod guide;
 mod hashicorp;
 mod killed;
 mod layers;
 mod memory_store;
 mod openbao;
+mod operating;
 mod probing;
 mod program;
 mod refreshing;

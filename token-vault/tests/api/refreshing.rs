@@ -39,7 +39,7 @@ async fn every_dialect_is_refreshed_and_says_when_it_is_over() {
         }
         assert_eq!(world.provider.refreshes(), 1, "{dialect:?}");
         let client = world.provider.last_client().unwrap();
-        let post = matches!(dialect, Dialect::Github | Dialect::Slack);
+        let post = dialect == Dialect::Github;
         assert_eq!(
             client.starts_with("post vault"),
             post,
@@ -364,14 +364,13 @@ async fn a_caller_who_hangs_up_stops_nothing() {
     assert_eq!(world.provider.refreshes(), 1);
 }
 
-/// What one replica knows, another believes for a second at the most.
+/// What one replica keeps or forgets, another knows as soon as it is answered.
 #[actix_web::test]
-async fn a_store_on_one_replica_is_soon_seen_on_another() {
+async fn a_change_on_one_replica_is_seen_on_another_at_once() {
     let Some(database) = fresh_postgres().await else {
         return;
     };
     let world = World::start_as(Dialect::Generic, Some(database), 2).await;
-    world.stored("alice", 100_000).await;
     let token = world.token("bot", "tokens.read");
     let other = || async {
         let url = format!("{}/hub?user=alice&connection=acme", world.replicas[1].url);
@@ -383,22 +382,14 @@ async fn a_store_on_one_replica_is_soon_seen_on_another() {
             .await
             .unwrap()
     };
-    assert_eq!(access(other().await).await, "at.alice.0");
-    world.stored("alice", 100_000).await;
-    let body = json!({"user": "alice", "connection": "acme", "access_token": "at.new.0"});
-    world.post("bot", "/hub", &body).await;
-    let deadline = std::time::Instant::now() + Duration::from_secs(2);
-    while access(other().await).await != "at.new.0" {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "it believes for too long"
-        );
-    }
-    world.delete("bot", "/hub?user=alice&connection=acme").await;
-    while other().await.status() != 404 {
-        assert!(
-            std::time::Instant::now() < deadline + Duration::from_secs(2),
-            "it remembers for too long"
-        );
+    for round in 0..20 {
+        let token = format!("at.new.{round}");
+        let body = json!({"user": "alice", "connection": "acme", "access_token": token});
+        assert_eq!(world.post("bot", "/hub", &body).await.status(), 200);
+        for _ in 0..2 {
+            assert_eq!(access(other().await).await, token);
+        }
+        world.delete("bot", "/hub?user=alice&connection=acme").await;
+        assert_eq!(other().await.status(), 404);
     }
 }

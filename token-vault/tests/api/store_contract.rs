@@ -11,7 +11,7 @@ use token_vault::{
     envelope::{self, Envelope},
     kek::KekId,
     storage::{
-        self, Claim, DatabaseUrl, Due, Listing, Seen, Settlement, Stored, Times, VaultStore,
+        self, Claim, DatabaseUrl, Due, Glance, Listing, Seen, Settlement, Stored, Times, VaultStore,
     },
 };
 
@@ -128,6 +128,83 @@ async fn what_was_put_is_there_and_the_last_one_counts() {
         );
         assert_eq!(events(store, &Filter::default()).await.len(), 2);
         assert!(store.connection(&key("..", "..")).await.unwrap().is_none());
+    }
+}
+
+/// Many are looked at together, and each is what it would be alone, whatever number they are.
+#[actix_web::test]
+async fn a_look_at_many_finds_each() {
+    for (store, _folder) in stores().await {
+        let store = store.as_ref();
+        let keys: Vec<_> = (0..150)
+            .map(|n| key(&format!("user{n:03}"), "acme"))
+            .collect();
+        for key in keys.iter().step_by(3) {
+            put(store, key, key.user.as_str()).await;
+        }
+        let seen = row(store, &keys[0]).await;
+        claim(store, &seen, NOW_MS, None).await.unwrap();
+        for many in [0, 1, 2, 3, 63, 64, 65, 150] {
+            let found = store.glances(&keys[..many]).await.unwrap();
+            assert_eq!(found.len(), many);
+            for (place, (key, glance)) in keys.iter().zip(found).enumerate() {
+                let alone = store.connection(key).await.unwrap().map(Glance::from);
+                assert_eq!(
+                    (glance.is_some(), &glance),
+                    (place % 3 == 0, &alone),
+                    "{place} of {many}"
+                );
+            }
+        }
+    }
+}
+
+/// The last use is noted once a minute, also for many at once, and not of who was forgotten.
+#[actix_web::test]
+async fn last_uses_are_noted_for_those_who_are_there() {
+    for (store, _folder) in stores().await {
+        let store = store.as_ref();
+        let keys: Vec<_> = (0..70)
+            .map(|n| key(&format!("user{n:02}"), "acme"))
+            .collect();
+        for key in &keys[1..] {
+            put(store, key, "x").await;
+        }
+        let used = |at: u64, actor: &str| -> Vec<Event> {
+            keys.iter()
+                .map(|key| Event::of(actor, Action::Released, at, key))
+                .collect()
+        };
+        for (at, actor) in [
+            (NOW_MS, "one"),
+            (NOW_MS + 59_999, "two"),
+            (NOW_MS + 60_000, "three"),
+        ] {
+            let events = used(at, actor);
+            store
+                .add_events(&[], &events.iter().collect::<Vec<_>>())
+                .await
+                .unwrap();
+            let expected = match actor {
+                "three" => (NOW_MS + 60_000, "three".to_owned()),
+                _ => (NOW_MS, "one".to_owned()),
+            };
+            for key in &keys[1..] {
+                assert_eq!(
+                    row(store, key).await.last_used,
+                    Some(expected.clone()),
+                    "{actor}"
+                );
+            }
+        }
+        // A use of the removed one that comes late brings nothing of it back, nor does a new connection inherit it.
+        put(store, &keys[0], "x").await;
+        assert_eq!(row(store, &keys[0]).await.last_used, None);
+        let seen = row(store, &keys[1]).await;
+        let event = Event::of("alice", Action::Forgotten, NOW_MS, &keys[1]);
+        assert!(store.remove(&keys[1], seen.version, &event).await.unwrap());
+        put(store, &keys[1], "y").await;
+        assert_eq!(row(store, &keys[1]).await.last_used, None);
     }
 }
 

@@ -74,7 +74,10 @@ async fn all_of_a_user_come_together_and_one_that_is_broken_withholds_no_other()
         json!([{"connection": "b", "error": "needs_reconnect", "reason": "ended"}])
     );
     let none = json(world.get("other", "/hub/all?user=alice").await).await;
-    assert_eq!(none, json!({"connections": [], "unavailable": []}));
+    assert_eq!(
+        none,
+        json!({"connections": [], "unavailable": [], "next": null})
+    );
 }
 
 #[actix_web::test]

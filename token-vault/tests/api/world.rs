@@ -8,7 +8,7 @@ use m2m::{Clock, ManualClock, http_client, testing::TestIssuer};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use token_vault::{Config, provider::Dialect, startup, vault::Vault};
+use token_vault::{Config, own_keys::OwnKeys, provider::Dialect, startup, vault::Vault};
 
 use crate::{emulator::Emulator, openbao::Openbao, support::NOW};
 
@@ -19,6 +19,7 @@ pub(crate) const ALL: &str = "tokens.read tokens.write tokens.delete audit.read"
 pub(crate) struct Replica {
     pub(crate) url: String,
     pub(crate) vault: std::sync::Arc<Vault>,
+    pub(crate) own_keys: std::sync::Arc<OwnKeys>,
     serving: JoinHandle<()>,
 }
 
@@ -187,10 +188,12 @@ impl World {
         config.hashicorp = self.openbao.as_ref().map(Openbao::settings);
         let running = startup::start(config, self.clock.clone()).await?;
         let (url, vault) = (running.url(), std::sync::Arc::clone(&running.vault));
+        let own_keys = std::sync::Arc::clone(&running.own_keys);
         let serving = actix_web::rt::spawn(async move { drop(running.until_stopped().await) });
         Ok(Replica {
             url,
             vault,
+            own_keys,
             serving,
         })
     }
@@ -200,6 +203,12 @@ impl World {
         let mut replica = self.replicas.remove(0);
         replica.serving.abort();
         drop((&mut replica.serving).await);
+    }
+
+    /// Another server in the place of the first.
+    pub(crate) async fn stop_and_start(&mut self, more: &[&str]) -> Replica {
+        self.stop().await;
+        self.replica(more).await.unwrap()
     }
 
     /// The first replica's address with a path.

@@ -30,8 +30,8 @@ use tracing::{error, warn};
 pub use place::{InvalidPlace, KvPlace};
 
 use super::{
-    Attention, Claim, Due, Listing, Seen, Settlement, StoreError, Stored, Times, USED_EVERY,
-    VaultStore,
+    Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
+    USED_EVERY, VaultStore,
 };
 use crate::{
     audit::{Event, Filter, Recorded},
@@ -214,6 +214,13 @@ impl VaultStore for HashicorpStore {
         };
         self.overview.note(key, row.as_deref());
         row.map(|row| row.stored(key)).transpose()
+    }
+
+    async fn glances(&self, keys: &[ConnectionKey]) -> Result<Vec<Option<Glance>>, StoreError> {
+        let looks: Vec<_> = keys.iter().map(|key| self.connection(key)).collect();
+        let looks: Vec<_> = stream::iter(looks).buffered(MOST_READS).collect().await;
+        let glance = |row: Result<Option<Stored>, _>| row.map(|row| row.map(Glance::from));
+        looks.into_iter().map(glance).collect()
     }
 
     async fn connections(&self, wish: &Listing<'_>) -> Result<Vec<Stored>, StoreError> {
