@@ -89,9 +89,7 @@ async fn the_vaults_own_key_changes_and_no_verifier_notices() {
     );
 
     // Nearly a month later the next one is announced, by whichever server is first, and signs nothing yet.
-    world
-        .hand
-        .advance(Duration::from_secs(30 * 24 * 3600 - 3600));
+    world.hand.advance(Duration::from_hours(30 * 24 - 1));
     keep().await;
     let both = key_ids(&world, 0).await;
     assert_eq!((both.len(), &both), (2, &key_ids(&world, 1).await));
@@ -99,13 +97,13 @@ async fn the_vaults_own_key_changes_and_no_verifier_notices() {
     let new = both.iter().find(|kid| *kid != old).unwrap().clone();
 
     // Both change over at the same moment, without anybody waking up.
-    world.hand.advance(Duration::from_secs(3600));
+    world.hand.advance(Duration::from_hours(1));
     assert_eq!(
         [signs(&world, 0).await, signs(&world, 1).await],
         [new.clone(), new.clone()]
     );
     assert_eq!(key_ids(&world, 1).await, [new.clone(), old.clone()]);
-    world.hand.advance(Duration::from_secs(15 * 60));
+    world.hand.advance(Duration::from_mins(15));
     assert_eq!(key_ids(&world, 1).await, [new]);
 }
 
