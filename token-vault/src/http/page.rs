@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::query::{Parameters, required};
 use crate::{
-    connection::{Account, Service, User},
+    connection::{Account, Application, Service, User},
     storage::{Listing, Stored},
 };
 
@@ -50,13 +50,20 @@ impl<const MOST: u32> Page<MOST> {
         })
     }
 
-    /// This page of what is listed.
-    pub(super) fn of<'a>(&self, listing: Listing<'a>, service: &Service) -> Listing<'a> {
+    /// This page of an application's connections at a service, of one user or of all.
+    pub(super) fn of<'a>(
+        &self,
+        application: &'a Application,
+        service: &'a Service,
+        user: Option<&'a User>,
+    ) -> Listing<'a> {
         let after = self.after.clone();
         Listing {
+            application,
+            service: Some(service),
+            user,
             after: after.map(|(user, account)| (user, service.clone(), account)),
             limit: self.limit,
-            ..listing
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     refresh::{Decision, decide},
-    storage::{Listing, Stored},
+    storage::Stored,
 };
 
 const LONGEST_PAGE: u32 = 1000;
@@ -26,14 +26,8 @@ pub(super) async fn list(
         input: page,
         ..
     } = request;
-    let wish = Listing {
-        application: &who.application,
-        service: Some(&provider.service),
-        user: page.user.as_ref(),
-        after: None,
-        limit: 0,
-    };
-    let rows = server.vault.list(&page.of(wish, &provider.service)).await?;
+    let wish = page.of(&who.application, &provider.service, page.user.as_ref());
+    let rows = server.vault.list(&wish).await?;
     let now = server.vault.desk.clock.now_ms();
     let connections: Vec<_> = rows.iter().map(|row| health(row, now)).collect();
     Ok(Json(

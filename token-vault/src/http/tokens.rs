@@ -23,7 +23,6 @@ use crate::{
     connection::{ConnectionKey, User},
     provider::Provider,
     signed::{self, SignedError},
-    storage::Listing,
     vault::{MOST_AT_ONCE, Vault, VaultError},
 };
 
@@ -134,14 +133,8 @@ pub(super) async fn found(
     user: &User,
     page: &Page<MOST_AT_ONCE>,
 ) -> Result<Found, VaultError> {
-    let wish = Listing {
-        application: &who.application,
-        service: Some(&provider.service),
-        user: Some(user),
-        after: None,
-        limit: 0,
-    };
-    let rows = vault.list(&page.of(wish, &provider.service)).await?;
+    let wish = page.of(&who.application, &provider.service, Some(user));
+    let rows = vault.list(&wish).await?;
     let next = page.next(&rows);
     let fetch = |key: ConnectionKey| async move {
         let fetched = vault.fetch(&who.actor, provider, &key).await;

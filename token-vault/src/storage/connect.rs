@@ -162,9 +162,10 @@ async fn open_sqlite(
     let steps = [include_str!("../../migrations/sqlite/0001_vault.sql")];
     migrations(steps).run(&pool).await?;
     // A connection keeps pages of the file in memory until another one writes: who only looks has one of its own.
-    let looks = match is_file {
-        true => sqlite_pool(1, options.pragma("cache_size", "-16384")).await?,
-        false => pool.clone(),
+    let looks = if is_file {
+        sqlite_pool(1, options.pragma("cache_size", "-16384")).await?
+    } else {
+        pool.clone()
     };
     Ok(Arc::new(SqliteStore { pool, looks }))
 }

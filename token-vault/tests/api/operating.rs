@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use token_vault::provider::Dialect;
@@ -88,9 +89,7 @@ async fn the_vaults_own_key_changes_and_no_verifier_notices() {
     );
 
     // Nearly a month later the next one is announced, by whichever server is first, and signs nothing yet.
-    world
-        .hand
-        .advance(Duration::from_secs(30 * 24 * 3600 - 3600));
+    world.hand.advance(Duration::from_hours(30 * 24 - 1));
     keep().await;
     let both = key_ids(&world, 0).await;
     assert_eq!((both.len(), &both), (2, &key_ids(&world, 1).await));
@@ -98,13 +97,13 @@ async fn the_vaults_own_key_changes_and_no_verifier_notices() {
     let new = both.iter().find(|kid| *kid != old).unwrap().clone();
 
     // Both change over at the same moment, without anybody waking up.
-    world.hand.advance(Duration::from_secs(3600));
+    world.hand.advance(Duration::from_hours(1));
     assert_eq!(
         [signs(&world, 0).await, signs(&world, 1).await],
         [new.clone(), new.clone()]
     );
     assert_eq!(key_ids(&world, 1).await, [new.clone(), old.clone()]);
-    world.hand.advance(Duration::from_secs(15 * 60));
+    world.hand.advance(Duration::from_mins(15));
     assert_eq!(key_ids(&world, 1).await, [new]);
 }
 
@@ -173,4 +172,34 @@ async fn who_asks_too_much_is_told_when_to_come_back() {
         404,
         "another application has a limit of its own"
     );
+}
+
+/// They are looked at together, and nobody gets another's.
+#[actix_web::test]
+async fn of_many_who_ask_at_once_each_gets_its_own() {
+    for database in [None, fresh_postgres().await] {
+        let world = World::start_as(Dialect::Generic, database, 1).await;
+        for number in (0..100).step_by(2) {
+            let body = json!({
+                "user": format!("user{number}"), "connection": "acme", "access_token": format!("at-{number}"),
+            });
+            assert_eq!(world.post("bot", "/hub", &body).await.status(), 200);
+        }
+        for _ in 0..3 {
+            let asked = (0..300).map(|number| {
+                let (world, number) = (&world, number % 100);
+                async move {
+                    let path = format!("/hub?user=user{number}&connection=acme");
+                    (number, world.get("bot", &path).await)
+                }
+            });
+            for (number, answer) in join_all(asked).await {
+                if number % 2 == 0 {
+                    assert_eq!(access(answer).await, format!("at-{number}"));
+                } else {
+                    assert_eq!(answer.status(), 404, "{number}");
+                }
+            }
+        }
+    }
 }
