@@ -3,6 +3,7 @@
 //! Every way to ask for a token runs through the same three steps: *authenticate* ([`clients`]), *authorize*
 //! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod startup;

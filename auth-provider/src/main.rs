@@ -7,6 +7,7 @@ use std::{
 };
 
 use auth_provider::{
+    backup::{self, DataCommand},
     cli::{self, AdminCommand},
     config::Settings,
     startup,
@@ -49,6 +50,8 @@ enum Command {
     Config,
     #[command(flatten)]
     Admin(Box<AdminCommand>),
+    #[command(flatten)]
+    Data(DataCommand),
     /// Print a completion script for a shell and stop
     Completions { shell: clap_complete::Shell },
 }
@@ -72,7 +75,7 @@ async fn main() -> ExitCode {
 }
 
 fn program() -> clap::Command {
-    cli::with_help(Cli::command())
+    backup::with_help(cli::with_help(Cli::command()))
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -87,6 +90,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Admin(command)) => {
             let exit = cli::run(*command, &config).await?;
             return Ok(exit.code().into());
+        }
+        Some(Command::Data(command)) => {
+            backup::run(command, &config, &Clock::System).await?;
+            return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Completions { .. }) | None => {}
     }

@@ -90,9 +90,14 @@ impl Revoked {
         Change::Revoke {
             revoked: self,
             at: now,
-            until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+            until: known_until(now),
         }
     }
+}
+
+/// Until when it has to be known that all that was issued until `now` is taken back: none of it lives longer.
+pub fn known_until(now: u64) -> u64 {
+    now + MAX_TOKEN_LIFETIME + LEEWAY
 }
 
 /// Takes back all that was issued for `resource` until `now`, to clients that still hold a grant for it: with a grant,
@@ -101,7 +106,7 @@ pub fn revoked_all_of(resource: ResourceId, now: u64) -> Change {
     Change::RevokeAllOf {
         resource,
         at: now,
-        until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+        until: known_until(now),
     }
 }
 

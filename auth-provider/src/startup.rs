@@ -277,7 +277,7 @@ fn read_policy(path: Option<&Path>, schedule: &Schedule) -> anyhow::Result<Polic
     Ok(policy)
 }
 
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -286,7 +286,7 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// SQLite lets several processes write to one file, but each would believe in its own memory.
-fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
+pub(crate) fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
     let DatabaseUrl::SqliteFile(database) = database else {
         return Ok(None);
     };

@@ -97,16 +97,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            let steps = [
-                include_str!("../../migrations/postgres/0001_registry.sql"),
-                include_str!("../../migrations/postgres/0002_key_rotation.sql"),
-                include_str!("../../migrations/postgres/0003_revocation.sql"),
-                include_str!("../../migrations/postgres/0004_opaque_token.sql"),
-                include_str!("../../migrations/postgres/0005_administration.sql"),
-                include_str!("../../migrations/postgres/0006_dialects.sql"),
-                include_str!("../../migrations/postgres/0007_stretches.sql"),
-            ];
-            migrations(steps).run(&pool).await?;
+            postgres_migrations().run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
         }
         DatabaseUrl::SqliteFile(path) => {
@@ -156,16 +147,7 @@ async fn open_sqlite(
         .test_before_acquire(false)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    let steps = [
-        include_str!("../../migrations/sqlite/0001_registry.sql"),
-        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
-        include_str!("../../migrations/sqlite/0003_revocation.sql"),
-        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
-        include_str!("../../migrations/sqlite/0005_administration.sql"),
-        include_str!("../../migrations/sqlite/0006_dialects.sql"),
-        include_str!("../../migrations/sqlite/0007_stretches.sql"),
-    ];
-    migrations(steps).run(&pool).await?;
+    sqlite_migrations().run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
@@ -179,6 +161,33 @@ const STEPS: [&str; 7] = [
     "dialects",
     "stretches",
 ];
+
+/// The version of the tables that this program works with.
+pub const VERSION: i64 = STEPS.len().cast_signed() as i64;
+
+pub(super) fn postgres_migrations() -> Migrator {
+    migrations([
+        include_str!("../../migrations/postgres/0001_registry.sql"),
+        include_str!("../../migrations/postgres/0002_key_rotation.sql"),
+        include_str!("../../migrations/postgres/0003_revocation.sql"),
+        include_str!("../../migrations/postgres/0004_opaque_token.sql"),
+        include_str!("../../migrations/postgres/0005_administration.sql"),
+        include_str!("../../migrations/postgres/0006_dialects.sql"),
+        include_str!("../../migrations/postgres/0007_stretches.sql"),
+    ])
+}
+
+pub(super) fn sqlite_migrations() -> Migrator {
+    migrations([
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
+        include_str!("../../migrations/sqlite/0005_administration.sql"),
+        include_str!("../../migrations/sqlite/0006_dialects.sql"),
+        include_str!("../../migrations/sqlite/0007_stretches.sql"),
+    ])
+}
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
     let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+pub mod copy;
 mod projects;
 mod records;
 mod registry;
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use m2m::verify::Algorithm;
 
 pub use audit::AuditStore;
-pub use connect::{DatabaseUrl, open};
+pub use connect::{DatabaseUrl, VERSION, open};
 pub use projects::ProjectStore;
 pub use registry::RegistryStore;
 
