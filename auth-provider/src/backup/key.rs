@@ -87,8 +87,9 @@ impl BackupKey {
         let shown = path.display();
         let cannot_read = || format!("cannot read the key file {shown}");
         let metadata = fs::metadata(path).with_context(cannot_read)?;
+        let of_others = metadata.permissions().mode() & 0o077;
         ensure!(
-            metadata.permissions().mode() & 0o077 == 0,
+            of_others == 0,
             "{shown} can be read by others: `chmod 600` it"
         );
         ensure!(

@@ -202,7 +202,7 @@ impl Reader {
     ///
     /// # Errors
     /// When it was changed, is out of its order, or does not fit to what was before it.
-    pub fn next(&mut self) -> anyhow::Result<Record> {
+    pub fn next_record(&mut self) -> anyhow::Result<Record> {
         let (kind, content) = self.read().with_context(|| self.shown.clone())?;
         self.record(kind, &content)
             .ok_or_else(|| anyhow!("{} is not as this program makes it", self.shown))
@@ -219,11 +219,15 @@ impl Reader {
     }
 
     fn record(&mut self, kind: u8, content: &[u8]) -> Option<Record> {
-        let in_order = match (self.before, kind) {
-            (0, b'M') | (b'M', b'K') | (b'K', b'C') => true,
-            (b'K' | b'C' | b'S', b'T') | (b'T' | b'R', b'R' | b'S') | (b'S', b'E') => true,
-            _ => false,
-        };
+        let in_order = matches!(
+            (self.before, kind),
+            (0, b'M')
+                | (b'M', b'K')
+                | (b'K', b'C')
+                | (b'K' | b'C' | b'S', b'T')
+                | (b'T' | b'R', b'R' | b'S')
+                | (b'S', b'E')
+        );
         if !in_order || content.len() > LONGEST {
             return None;
         }

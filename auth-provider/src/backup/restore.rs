@@ -53,7 +53,7 @@ pub(super) fn read_through(file: &Path, key: &BackupKey) -> anyhow::Result<Conte
     let (mut manifest, mut master_key, mut clients_file) = (None, None, None);
     let (mut heads, mut lines) = (Vec::<Head>::new(), Vec::new());
     loop {
-        match reader.next()? {
+        match reader.next_record()? {
             Record::Manifest(read) => {
                 ensure!(
                     read.schema <= VERSION,
@@ -200,7 +200,7 @@ async fn fill(filling: &mut Filling, file: &Path, key: &BackupKey) -> anyhow::Re
     let mut current: Option<Head> = None;
     let (mut batch, mut rows) = (Vec::<Row>::new(), 0);
     loop {
-        match (reader.next()?, &current) {
+        match (reader.next_record()?, &current) {
             (Record::Head(head), _) => (current, rows) = (Some(head), 0),
             (Record::Row(row), Some(head)) => {
                 batch.push(row);

@@ -112,21 +112,20 @@ fn opens(master: &MasterKey, table: &Table, row: &Row) -> anyhow::Result<()> {
 
 fn master_key(config: &Config) -> anyhow::Result<(Zeroizing<String>, MasterKey)> {
     let path = config.data_dir.join("master.key");
-    let text = match &config.master_key {
-        Some(key) => Zeroizing::new(key.expose_secret().trim().to_owned()),
-        None => {
-            let text = MasterKey::read_text(&path)?.with_context(|| {
-                format!(
-                    "there is no master key {}: name the server's folder with --data-dir, or set \
-                     AUTH_PROVIDER_MASTER_KEY as for the server",
-                    path.display()
-                )
-            })?;
-            Zeroizing::new(text.trim().to_owned())
-        }
+    let text = if let Some(key) = &config.master_key {
+        Zeroizing::new(key.expose_secret().to_owned())
+    } else {
+        MasterKey::read_text(&path)?.with_context(|| {
+            format!(
+                "there is no master key {}: name the server's folder with --data-dir, or set \
+                 AUTH_PROVIDER_MASTER_KEY as for the server",
+                path.display()
+            )
+        })?
     };
+    let text = Zeroizing::new(text.trim().to_owned());
     let key = MasterKey::from_config(&SecretString::from(text.as_str()))
-        .with_context(|| format!("the master key of {}", path.display()))?;
+        .context("this server has no good master key")?;
     Ok((text, key))
 }
 

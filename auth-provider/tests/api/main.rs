@@ -16,6 +16,7 @@ mod admin_safe_to_remove;
 mod administration;
 mod administrator;
 mod audit;
+mod backup;
 mod bootstrap;
 mod canary;
 mod cli;

@@ -1,5 +1,7 @@
 //! A row as both databases mean it: as values, as bytes, and as a part of its table's sum.
 
+use std::fmt::Write;
+
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
@@ -137,10 +139,13 @@ impl Summing {
     }
 
     pub fn finish(self) -> Sum {
-        let hash = self.digest.finish();
+        let mut sha256 = String::new();
+        for byte in self.digest.finish().as_ref() {
+            write!(sha256, "{byte:02x}").expect("a text takes all that is written to it");
+        }
         Sum {
             rows: self.rows,
-            sha256: hash.as_ref().iter().map(|b| format!("{b:02x}")).collect(),
+            sha256,
         }
     }
 }

@@ -42,195 +42,199 @@ pub(super) const FIRST_ROW: &str = "WHERE graph_version <> 1 OR used_up_to <> 0"
 
 pub(super) const REMOVE_FIRST_ROW: &str = "DELETE FROM registry_state";
 
-/// All that is copied, each table after those that it refers to, as far as that is possible.
+/// A name, how many columns the key has, and the columns.
+type Listed = (&'static str, usize, &'static [(&'static str, Kind)]);
+
+/// Each table after those that it refers to, as far as that is possible.
+const LISTED: &[Listed] = &[
+    (
+        "client",
+        1,
+        &[
+            ("id", Text),
+            ("name", Text),
+            ("description", Text),
+            ("status", Text),
+            ("created_at", Integer),
+            ("metadata", Text),
+            ("version", Text),
+            ("updated_at", Integer),
+            ("managed_by", Text),
+        ],
+    ),
+    (
+        "credential",
+        1,
+        &[
+            ("id", Text),
+            ("client_id", Text),
+            ("label", Text),
+            ("secret_hash", Bytes),
+            ("last_four", Text),
+            ("created_at", Integer),
+            ("expires_at", Integer),
+            ("replaces", Text),
+            ("kind", Text),
+        ],
+    ),
+    (
+        "resource",
+        1,
+        &[
+            ("id", Text),
+            ("name", Text),
+            ("token_lifetime", Integer),
+            ("signing_alg", Text),
+            ("owner", Text),
+            ("token_format", Text),
+            ("version", Text),
+            ("token_profile", Text),
+            ("metadata_claims", Text),
+        ],
+    ),
+    (
+        "resource_scope",
+        2,
+        &[("resource_id", Text), ("name", Text), ("description", Text)],
+    ),
+    (
+        "client_grant",
+        2,
+        &[
+            ("client_id", Text),
+            ("resource_id", Text),
+            ("scopes", Text),
+            ("token_lifetime", Integer),
+            ("expires_at", Integer),
+            ("reason", Text),
+            ("version", Text),
+        ],
+    ),
+    (
+        "client_registration",
+        1,
+        &[("client_id", Text), ("token_hash", Bytes)],
+    ),
+    (
+        "signing_key",
+        1,
+        &[
+            ("kid", Text),
+            ("alg", Text),
+            ("number", Integer),
+            ("sealed_private", Bytes),
+            ("created_at", Integer),
+            ("signs_from", Integer),
+            ("announce_time", Integer),
+            ("retire_time", Integer),
+            ("compromised_at", Integer),
+        ],
+    ),
+    (
+        "revocation",
+        1,
+        &[
+            ("number", Integer),
+            ("kind", Text),
+            ("jti", Text),
+            ("client_id", Text),
+            ("credential", Text),
+            ("resource_id", Text),
+            ("kid", Text),
+            ("revoked_at", Integer),
+            ("expires_at", Integer),
+        ],
+    ),
+    (
+        "opaque_token",
+        1,
+        &[
+            ("hash", Bytes),
+            ("client_id", Text),
+            ("resource_id", Text),
+            ("scopes", Text),
+            ("jti", Text),
+            ("issued_at", Integer),
+            ("expires_at", Integer),
+        ],
+    ),
+    (
+        "client_use",
+        1,
+        &[
+            ("client_id", Text),
+            ("last_used_at", Integer),
+            ("longest_gap", Integer),
+        ],
+    ),
+    (
+        "credential_use",
+        1,
+        &[
+            ("credential_id", Text),
+            ("last_used_at", Integer),
+            ("use_count", Integer),
+            ("alive_until", Integer),
+        ],
+    ),
+    (
+        "registry_state",
+        1,
+        &[
+            ("one", Integer),
+            ("graph_version", Integer),
+            ("used_up_to", Integer),
+        ],
+    ),
+    (
+        "remembered_answer",
+        1,
+        &[
+            ("key_hash", Bytes),
+            ("request_hash", Bytes),
+            ("sealed_answer", Bytes),
+            ("expires_at", Integer),
+        ],
+    ),
+    (
+        "audit_event",
+        1,
+        &[
+            ("number", Integer),
+            ("at", Integer),
+            ("action", Text),
+            ("outcome", Text),
+            ("actor", Text),
+            ("client_id", Text),
+            ("resource_id", Text),
+            ("credential_id", Text),
+            ("jti", Text),
+            ("ends_at", Integer),
+            ("reason", Text),
+            ("explanation", Text),
+            ("request_id", Text),
+            ("address", Text),
+        ],
+    ),
+];
+
+/// The database hands out their numbers.
+const NUMBERED: [&str; 2] = ["revocation", "audit_event"];
+
+/// All that is copied.
 pub fn tables() -> Vec<Table> {
-    vec![
-        table(
-            "client",
-            1,
-            &[
-                ("id", Text),
-                ("name", Text),
-                ("description", Text),
-                ("status", Text),
-                ("created_at", Integer),
-                ("metadata", Text),
-                ("version", Text),
-                ("updated_at", Integer),
-                ("managed_by", Text),
-            ],
-        ),
-        table(
-            "credential",
-            1,
-            &[
-                ("id", Text),
-                ("client_id", Text),
-                ("label", Text),
-                ("secret_hash", Bytes),
-                ("last_four", Text),
-                ("created_at", Integer),
-                ("expires_at", Integer),
-                ("replaces", Text),
-                ("kind", Text),
-            ],
-        ),
-        table(
-            "resource",
-            1,
-            &[
-                ("id", Text),
-                ("name", Text),
-                ("token_lifetime", Integer),
-                ("signing_alg", Text),
-                ("owner", Text),
-                ("token_format", Text),
-                ("version", Text),
-                ("token_profile", Text),
-                ("metadata_claims", Text),
-            ],
-        ),
-        table(
-            "resource_scope",
-            2,
-            &[("resource_id", Text), ("name", Text), ("description", Text)],
-        ),
-        table(
-            "client_grant",
-            2,
-            &[
-                ("client_id", Text),
-                ("resource_id", Text),
-                ("scopes", Text),
-                ("token_lifetime", Integer),
-                ("expires_at", Integer),
-                ("reason", Text),
-                ("version", Text),
-            ],
-        ),
-        table(
-            "client_registration",
-            1,
-            &[("client_id", Text), ("token_hash", Bytes)],
-        ),
-        table(
-            "signing_key",
-            1,
-            &[
-                ("kid", Text),
-                ("alg", Text),
-                ("number", Integer),
-                ("sealed_private", Bytes),
-                ("created_at", Integer),
-                ("signs_from", Integer),
-                ("announce_time", Integer),
-                ("retire_time", Integer),
-                ("compromised_at", Integer),
-            ],
-        ),
-        numbered(
-            "revocation",
-            &[
-                ("number", Integer),
-                ("kind", Text),
-                ("jti", Text),
-                ("client_id", Text),
-                ("credential", Text),
-                ("resource_id", Text),
-                ("kid", Text),
-                ("revoked_at", Integer),
-                ("expires_at", Integer),
-            ],
-        ),
-        table(
-            "opaque_token",
-            1,
-            &[
-                ("hash", Bytes),
-                ("client_id", Text),
-                ("resource_id", Text),
-                ("scopes", Text),
-                ("jti", Text),
-                ("issued_at", Integer),
-                ("expires_at", Integer),
-            ],
-        ),
-        table(
-            "client_use",
-            1,
-            &[
-                ("client_id", Text),
-                ("last_used_at", Integer),
-                ("longest_gap", Integer),
-            ],
-        ),
-        table(
-            "credential_use",
-            1,
-            &[
-                ("credential_id", Text),
-                ("last_used_at", Integer),
-                ("use_count", Integer),
-                ("alive_until", Integer),
-            ],
-        ),
-        table(
-            "registry_state",
-            1,
-            &[
-                ("one", Integer),
-                ("graph_version", Integer),
-                ("used_up_to", Integer),
-            ],
-        ),
-        table(
-            "remembered_answer",
-            1,
-            &[
-                ("key_hash", Bytes),
-                ("request_hash", Bytes),
-                ("sealed_answer", Bytes),
-                ("expires_at", Integer),
-            ],
-        ),
-        numbered(
-            "audit_event",
-            &[
-                ("number", Integer),
-                ("at", Integer),
-                ("action", Text),
-                ("outcome", Text),
-                ("actor", Text),
-                ("client_id", Text),
-                ("resource_id", Text),
-                ("credential_id", Text),
-                ("jti", Text),
-                ("ends_at", Integer),
-                ("reason", Text),
-                ("explanation", Text),
-                ("request_id", Text),
-                ("address", Text),
-            ],
-        ),
-    ]
+    LISTED.iter().map(table).collect()
 }
 
-fn table(name: &str, key: usize, columns: &[(&str, Kind)]) -> Table {
+fn table((name, key, columns): &Listed) -> Table {
     let columns = columns
         .iter()
         .map(|(name, kind)| ((*name).to_owned(), *kind));
     Table {
-        name: name.to_owned(),
+        name: (*name).to_owned(),
         columns: columns.collect(),
-        key,
-        numbered: false,
-    }
-}
-
-fn numbered(name: &str, columns: &[(&str, Kind)]) -> Table {
-    Table {
-        numbered: true,
-        ..table(name, 1, columns)
+        key: *key,
+        numbered: NUMBERED.contains(name),
     }
 }
 
@@ -308,7 +312,8 @@ mod tests {
 
     #[test]
     fn the_statements_name_every_column() {
-        let table = numbered("t", &[("n", Integer), ("a", Text)]);
+        let mut table = table(&("t", 1, &[("n", Integer), ("a", Text)]));
+        table.numbered = true;
         assert_eq!(
             table.select(" COLLATE \"C\""),
             "SELECT n, a FROM t ORDER BY n"
