@@ -92,11 +92,13 @@ pub struct BackupArgs {
 enum BackupCommand {
     /// Read a backup from beginning to end, and say what is in it
     Verify {
+        /// The backup
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
     /// Make a key for backups, in a new file that only its owner can read
     NewKey {
+        /// Where the key is going to be
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -224,16 +226,18 @@ async fn restore(arguments: RestoreArgs, config: &Config, clock: &Clock) -> Resu
 
 /// Keeps the settings of the server out of these commands' help, but for those that they read.
 pub fn with_help(mut program: Command) -> Command {
+    let settings = program.get_arguments().filter(|one| one.is_global_set());
+    let hidden: Vec<_> = settings.map(|one| one.clone().hide(true)).collect();
     let read = ["database_url", "data_dir", "clients_file", "config"];
-    let unread: Vec<_> = program
-        .get_arguments()
-        .filter(|argument| argument.is_global_set())
-        .filter(|argument| !read.contains(&argument.get_id().as_str()))
-        .map(|argument| argument.clone().hide(true))
-        .collect();
-    let ours = <DataCommand as clap::Subcommand>::augment_subcommands(Command::new(""));
-    for command in ours.get_subcommands() {
-        program = program.mut_subcommand(command.get_name(), |command| command.args(&unread));
+    let unread = hidden
+        .iter()
+        .filter(|one| !read.contains(&one.get_id().as_str()));
+    let unread: Vec<_> = unread.cloned().collect();
+    for name in ["backup", "restore"] {
+        program = program.mut_subcommand(name, |command| {
+            let command = command.args(&unread);
+            command.mut_subcommands(|command| command.args(&hidden))
+        });
     }
-    program
+    program.mut_subcommand("migrate", |command| command.args(&hidden))
 }

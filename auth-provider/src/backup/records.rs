@@ -264,3 +264,108 @@ impl Reader {
         Some(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::copy::{Value, tables, to_bytes};
+
+    /// What stands before the tables.
+    fn begin(path: &Path, key: &BackupKey) -> Writer {
+        let mut writer = Writer::create(path, true, key).unwrap();
+        let manifest = Manifest {
+            made_at: 1,
+            program: "0".to_owned(),
+            schema: 1,
+            database: "sqlite:a".to_owned(),
+        };
+        writer.manifest(&manifest).unwrap();
+        writer.master_key("text").unwrap();
+        writer
+    }
+
+    fn table(writer: &mut Writer, rows: u64) {
+        let tables = tables();
+        let found = tables.into_iter().find(|table| table.name == "client_use");
+        let table = found.unwrap();
+        let row = [
+            Value::Text("a".to_owned()),
+            Value::Integer(1),
+            Value::Integer(2),
+        ];
+        let row = to_bytes(&row);
+        let mut summing = Summing::of(&table);
+        let last_number = None;
+        writer.head(&Head { table, last_number }).unwrap();
+        for _ in 0..2 {
+            writer.row(&row).unwrap();
+        }
+        (0..rows).for_each(|_| summing.add(&row));
+        writer.sum(&summing.finish()).unwrap();
+    }
+
+    fn read(path: &Path, key: &BackupKey) -> anyhow::Result<usize> {
+        let mut reader = Reader::open(path, key)?;
+        let mut records = 0;
+        while !matches!(reader.next_record()?, Record::End) {
+            records += 1;
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn only_the_whole_in_its_order_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b");
+        let key = BackupKey::generate();
+        let written = |write: fn(&mut Writer)| {
+            let mut writer = begin(&path, &key);
+            write(&mut writer);
+            writer.finish().unwrap();
+            read(&path, &key)
+        };
+        let good = written(|writer| {
+            writer.clients_file(b"{}").unwrap();
+            table(writer, 2);
+            table(writer, 2);
+        });
+        assert_eq!(good.unwrap(), 3 + 2 * 4);
+        let bad: [fn(&mut Writer); 8] = [
+            |_| {},
+            |writer| table(writer, 1),
+            |writer| table(writer, 3),
+            |writer| writer.master_key("another").unwrap(),
+            |writer| {
+                table(writer, 2);
+                writer.clients_file(b"{}").unwrap();
+            },
+            |writer| {
+                table(writer, 2);
+                writer.row(b"").unwrap();
+            },
+            |writer| {
+                table(writer, 2);
+                writer.put(b'E', b"1").unwrap();
+            },
+            |writer| {
+                table(writer, 2);
+                writer.tables = 2;
+            },
+        ];
+        for (number, write) in bad.into_iter().enumerate() {
+            let error = format!("{:#}", written(write).unwrap_err());
+            assert!(
+                error.contains("is not as this program"),
+                "{number}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_backup_that_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b");
+        drop(begin(&path, &BackupKey::generate()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

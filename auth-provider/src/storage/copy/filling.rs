@@ -244,7 +244,16 @@ impl Filling {
         if self.database.version().await? != VERSION {
             self.database.migrate(None).await?;
         }
-        self.database.execute("ANALYZE").await?;
+        if let Database::Postgres(_) = self.database {
+            // Else it would plan for a while as if the tables were empty.
+            let names: Vec<&str> = self
+                .tables
+                .iter()
+                .map(|table| table.name.as_str())
+                .collect();
+            let analyze = format!("ANALYZE {}", names.join(", "));
+            self.database.execute(analyze).await?;
+        }
         self.database.close().await?;
         let Some((file, path)) = self.file else {
             return Ok(());

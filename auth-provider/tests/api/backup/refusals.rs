@@ -2,13 +2,23 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use auth_provider::backup::seal::{CHUNK, HEADER, TAG};
+use auth_provider::{
+    backup::{
+        key::BackupKey,
+        records::{Head, Manifest, Writer},
+        seal::{CHUNK, HEADER, TAG},
+    },
+    storage::{
+        VERSION,
+        copy::{Snapshot, Source, Summing, Value, tables, to_bytes},
+    },
+};
 
 use super::{Machine, execute, ran, sums};
 use crate::{
     process::{in_folder, started, terminate},
     store_contract::fresh_postgres_url,
-    support::folder,
+    support::{NOW, folder},
 };
 
 const RESTORE: &[&str] = &[
@@ -326,6 +336,76 @@ async fn a_place_that_is_taken_or_cannot_be_written_is_refused() {
         .failed("another auth-provider runs on");
     terminate(&child);
     assert!(child.wait().unwrap().success());
+}
+
+/// A backup that a program with tables of this version made, with a row in two of them.
+fn of_version(machine: &Machine, schema: i64) {
+    let key = BackupKey::find(Some(&machine.at("backup.key"))).unwrap();
+    let mut writer = Writer::create(&machine.at("b"), true, &key).unwrap();
+    let manifest = Manifest {
+        made_at: NOW,
+        program: "0.9.9".to_owned(),
+        schema,
+        database: "sqlite:a.db".to_owned(),
+    };
+    writer.manifest(&manifest).unwrap();
+    writer.master_key(&format!("{}=", "A".repeat(43))).unwrap();
+    for table in tables() {
+        let row = match table.name.as_str() {
+            "registry_state" => [1, 7, 0].map(Value::Integer).to_vec(),
+            "client_use" => vec![
+                Value::Text("bot".to_owned()),
+                Value::Integer(5),
+                Value::Integer(6),
+            ],
+            _ => continue,
+        };
+        let mut summing = Summing::of(&table);
+        let last_number = None;
+        writer.head(&Head { table, last_number }).unwrap();
+        let row = to_bytes(&row);
+        writer.row(&row).unwrap();
+        summing.add(&row);
+        writer.sum(&summing.finish()).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[actix_web::test]
+async fn an_old_backup_is_restored_and_brought_up_to_date_and_a_newer_one_refused() {
+    let machine = Machine::empty();
+    machine.run(&["backup", "new-key", "backup.key"]).done();
+    of_version(&machine, VERSION + 1);
+    machine
+        .run_with_key(RESTORE)
+        .failed("use auth-provider 0.9.9 or later");
+    assert_nothing_was_made(&machine);
+
+    of_version(&machine, 5);
+    machine.run_with_key(RESTORE).done();
+    let assert_is_there = async |url: &str| {
+        let url = url.parse().unwrap();
+        let mut database = Snapshot::open(&url, Source::AsItIs).await.unwrap();
+        for table in tables() {
+            let rows = database.sum(&table).await.unwrap().rows;
+            let is_there = ["registry_state", "client_use"].contains(&table.name.as_str());
+            assert_eq!(rows, u64::from(is_there), "{}", table.name);
+        }
+    };
+    let file = machine.at("new/auth-provider.db");
+    assert_is_there(&format!("sqlite:{}", file.display())).await;
+    if let Some(url) = fresh_postgres_url().await {
+        let more = [
+            "--data-dir=pg",
+            "--clients-file=pg.json",
+            "--database-url",
+            &url,
+        ];
+        machine
+            .run_with_key(&[&["restore", "b"][..], &more].concat())
+            .done();
+        assert_is_there(&url).await;
+    }
 }
 
 /// A file system of 128 KiB. It takes a root user who may mount.
