@@ -36,11 +36,12 @@ macro_rules! on {
 
 impl Database {
     pub(super) async fn sqlite(options: SqliteConnectOptions) -> Result<Self, CopyError> {
+        let options = options.disable_statement_logging(); // whole tables are read: that takes long
         Ok(Self::Sqlite(options.connect().await?))
     }
 
     pub(super) async fn postgres(url: &Url) -> Result<Self, CopyError> {
-        let options = PgConnectOptions::from_str(url.as_str())?;
+        let options = PgConnectOptions::from_str(url.as_str())?.disable_statement_logging();
         let mut connection = options.connect().await?;
         connection.execute(TAKE_YOUR_TIME).await?;
         Ok(Self::Postgres(connection))
@@ -116,8 +117,9 @@ impl Database {
 
     pub(super) async fn add(&mut self, table: &Table, rows: &[Row]) -> Result<(), CopyError> {
         macro_rules! bound {
-            ($connection:ident, $overriding:literal) => {{
-                let mut query = sqlx::query(AssertSqlSafe(table.insert(rows.len(), $overriding)));
+            ($connection:ident, $overriding:literal, $mark:literal) => {{
+                let mut query =
+                    sqlx::query(AssertSqlSafe(table.insert(rows.len(), $overriding, $mark)));
                 for row in rows {
                     for (value, (_, kind)) in row.iter().zip(&table.columns) {
                         query = match kind {
@@ -131,8 +133,8 @@ impl Database {
             }};
         }
         match self {
-            Self::Sqlite(connection) => bound!(connection, ""),
-            Self::Postgres(connection) => bound!(connection, "OVERRIDING SYSTEM VALUE "),
+            Self::Sqlite(connection) => bound!(connection, "", '?'),
+            Self::Postgres(connection) => bound!(connection, "OVERRIDING SYSTEM VALUE ", '$'),
         }
         Ok(())
     }

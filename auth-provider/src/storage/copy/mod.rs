@@ -1,7 +1,7 @@
 //! The whole content of a database as rows: read from one moment, written into an empty database of either kind, summed
 //! up so that both sides can be compared.
 //!
-//! [`Snapshot`] reads, [`Filling`] writes. What is copied stands in one list, [`tables`].
+//! [`Snapshot`] reads, [`Filling`] writes. What is copied stands in one list, [`tables()`].
 
 mod database;
 mod filling;

@@ -273,8 +273,9 @@ impl Table {
         format!("SELECT {names} FROM {table} ORDER BY {order}")
     }
 
-    /// Adds `rows` rows. `overriding` says that numbers are given although the database hands them out.
-    pub(super) fn insert(&self, rows: usize, overriding: &str) -> String {
+    /// Adds `rows` rows. `overriding` says that numbers are given although the database hands them out. `mark` begins a
+    /// parameter: `$` where it has its number, `?` for SQLite, which would look for each number in the list of all.
+    pub(super) fn insert(&self, rows: usize, overriding: &str, mark: char) -> String {
         let columns = self.columns.len();
         let mut sql = format!("INSERT INTO {} ({}) ", self.name, self.names());
         if self.numbered {
@@ -283,7 +284,10 @@ impl Table {
         sql.push_str("VALUES ");
         for row in 0..rows {
             sql.push_str(if row == 0 { "(" } else { ", (" });
-            let parameters = (1..=columns).map(|column| format!("${}", row * columns + column));
+            let parameters = (1..=columns).map(|column| match mark {
+                '?' => mark.to_string(),
+                _ => format!("{mark}{}", row * columns + column),
+            });
             sql.push_str(&parameters.collect::<Vec<_>>().join(", "));
             sql.push(')');
         }
@@ -319,8 +323,10 @@ mod tests {
             "SELECT n, a FROM t ORDER BY n"
         );
         assert_eq!(
-            table.insert(2, "OVERRIDING SYSTEM VALUE "),
+            table.insert(2, "OVERRIDING SYSTEM VALUE ", '$'),
             "INSERT INTO t (n, a) OVERRIDING SYSTEM VALUE VALUES ($1, $2), ($3, $4)"
         );
+        let of_sqlite = "INSERT INTO t (n, a) VALUES (?, ?), (?, ?)";
+        assert_eq!(table.insert(2, "", '?'), of_sqlite);
     }
 }
