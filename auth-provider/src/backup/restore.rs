@@ -182,11 +182,12 @@ pub(super) async fn restore(
     };
     filling.note(&restored).await?;
     let (state, clients_file) = place_clients_file(config, contents.clients_file.as_deref())?;
-    let committed = filling.commit().await;
-    committed.with_context(|| format!("cannot restore into {url}"))?;
+    // From here on the database may be there, even when nobody says so: its key stays. Another try takes it for its own.
     for kept in [master_key, clients_file].into_iter().flatten() {
         kept.keep()?;
     }
+    let committed = filling.commit().await;
+    committed.with_context(|| format!("cannot restore into {url}"))?;
     Ok(Done {
         contents,
         at,

@@ -11,6 +11,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::NamedTempFile;
+use tracing::warn;
 
 use super::{
     CopyError, Row, Sum, Table, Value,
@@ -231,16 +232,8 @@ impl Filling {
         self.database.set_last_number(log, number).await
     }
 
-    /// Makes all of it visible, and brings it to this program's version.
-    ///
-    /// # Errors
-    /// When the database does not take it, or somebody else made the file in the meantime. Then nothing is there.
-    pub async fn commit(mut self) -> Result<(), CopyError> {
-        if let Database::Postgres(connection) = &mut self.database {
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
-            set_deferrable(connection, "NOT DEFERRABLE").await?;
-        }
-        self.database.execute("COMMIT").await?;
+    /// Brings what was filled to this program's version.
+    async fn tidy(&mut self) -> Result<(), CopyError> {
         if self.database.version().await? != VERSION {
             self.database.migrate(None).await?;
         }
@@ -254,10 +247,30 @@ impl Filling {
             let analyze = format!("ANALYZE {}", names.join(", "));
             self.database.execute(analyze).await?;
         }
-        self.database.close().await?;
+        Ok(())
+    }
+
+    /// Makes all of it visible, and brings it to this program's version.
+    ///
+    /// # Errors
+    /// When the database does not take it, or somebody else made the file in the meantime. Then nothing is there; only
+    /// when PostgreSQL goes away in this very moment nobody knows.
+    pub async fn commit(mut self) -> Result<(), CopyError> {
+        if let Database::Postgres(connection) = &mut self.database {
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            set_deferrable(connection, "NOT DEFERRABLE").await?;
+        }
+        self.database.execute("COMMIT").await?;
+        let tidied = self.tidy().await;
         let Some((file, path)) = self.file else {
+            // It is all there, for everybody to see: a start does what could not be done now.
+            if let Err(error) = tidied {
+                warn!("the new database is complete, and is not yet brought up to date: {error}");
+            }
             return Ok(());
         };
+        tidied?;
+        self.database.close().await?;
         let shown = path.display().to_string();
         let persist = || {
             // SQLite wrote by a handle of its own; what is to be on disk is the file.
