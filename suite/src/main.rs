@@ -39,7 +39,7 @@ enum Runtime {
     Tokio,
 }
 
-const PROGRAMS: [Program; 5] = [
+static PROGRAMS: [Program; 5] = [
     Program {
         name: "auth-provider",
         about: "the authorization server, and the commands that administer it",
@@ -137,12 +137,15 @@ fn as_called(program: &Program, rest: impl Iterator<Item = OsString> + 'static) 
 }
 
 fn help() -> String {
-    let mut text =
-        "Usage: m2m-suite PROGRAM [ARGUMENTS]\n\nPrograms, each with its own --help:\n".to_owned();
-    for program in &PROGRAMS {
-        text += &format!("  {:<18}{}\n", program.name, program.about);
-    }
-    text + "\nA link to this file that is named like a program is that program.\n"
+    let programs = PROGRAMS
+        .iter()
+        .map(|program| format!("  {:<18}{}\n", program.name, program.about));
+    format!(
+        "Usage: m2m-suite PROGRAM [ARGUMENTS]\n\n\
+         Programs, each with its own --help:\n{}\n\
+         A link to this file that is named like a program is that program.\n",
+        programs.collect::<String>()
+    )
 }
 
 fn print(text: &str) -> ExitCode {
