@@ -27,6 +27,16 @@ pub struct Wish {
     credential: Option<String>,
 }
 
+impl Wish {
+    /// All tokens of this client.
+    pub fn of_client(id: String) -> Self {
+        Self {
+            client_id: Some(id),
+            ..Self::default()
+        }
+    }
+}
+
 /// Why nothing was taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

@@ -51,6 +51,7 @@ scopes! {
     KeysRead = "keys:read", "See the signing keys";
     KeysRotate = "keys:rotate", "Rotate signing keys and declare them compromised";
     TokensRevoke = "tokens:revoke", "Revoke any token";
+    TokensMint = "tokens:mint", "Have tokens made in the name of any client, within that client's grants";
     TokensIntrospect = "tokens:introspect", "Introspect any token";
 }
 

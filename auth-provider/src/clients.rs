@@ -209,13 +209,12 @@ async fn find_bearer(
     } = &bearer;
     let refused = |why, sentence| refused(why, sentence).of_client(client);
     // A bootstrap token is in no record; that its client is there and active, the record says.
-    let record = match server.directory.known(client) {
-        Some(record) => record,
-        None => {
-            let fresh = server.directory.read(client).await?.ok_or_else(unknown)?;
-            server.directory.remember(&fresh);
-            fresh.record
-        }
+    let record = if let Some(known) = server.directory.known(client) {
+        known
+    } else {
+        let fresh = server.directory.read(client).await?.ok_or_else(unknown)?;
+        server.directory.remember(&fresh);
+        fresh.record
     };
     let now = server.clock.now();
     if bearer.kind != kind {

@@ -16,7 +16,7 @@ use crate::{
     keys::{Period, Schedule, Wished},
     limits::{self, RateLimit, Rates},
     own_token::StytchIssuer,
-    policy_file::line_of,
+    policy_file::{MAX_TOKEN_LIFETIME, line_of},
     storage::DatabaseUrl,
 };
 
@@ -31,6 +31,9 @@ const DEFAULT_RETENTION: u64 = 90 * 24 * 3600;
 
 /// How long before its end a credential is told of where nothing else is said, in seconds.
 const DEFAULT_WARNING: u64 = 14 * 24 * 3600;
+
+/// The longest life of a token whose contents its caller writes, where nothing else is said, in seconds.
+const DEFAULT_JWT_VALIDITY: u64 = 3600;
 
 /// Not a flag: a process list would show it.
 const MASTER_KEY_VARIABLE: &str = "AUTH_PROVIDER_MASTER_KEY";
@@ -238,7 +241,17 @@ pub struct Settings {
     )]
     dynamic_registration: Option<bool>,
 
-    /// The issuer that stands in tokens of the profile stytch, as in https://login.example
+    /// The longest life of a token that POST /recipe/jwt makes, from 1s to 24h; one that is to live longer is cut short
+    /// [default: 1h]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_MAX_JWT_VALIDITY",
+        value_name = "TIME",
+        global = true
+    )]
+    max_jwt_validity: Option<Period>,
+
+    /// The issuer that stands in tokens of the profile stytch, as in `https://login.example`
     /// [default: stytch.com/PROJECT]
     #[arg(
         long,
@@ -276,6 +289,8 @@ pub struct Config {
     pub rate_limits: Rates,
     /// Whether clients may register themselves.
     pub dynamic_registration: bool,
+    /// The longest life of a token whose contents its caller writes, in seconds.
+    pub max_jwt_validity: u64,
     /// Who issued the tokens of the profile `stytch`.
     pub stytch_issuer: StytchIssuer,
     pub master_key: Option<SecretString>,
@@ -330,6 +345,7 @@ impl Settings {
             rate_limit_admin: self.rate_limit_admin.or(other.rate_limit_admin),
             rate_limit_failures: self.rate_limit_failures.or(other.rate_limit_failures),
             dynamic_registration: self.dynamic_registration.or(other.dynamic_registration),
+            max_jwt_validity: self.max_jwt_validity.or(other.max_jwt_validity),
             stytch_issuer: self.stytch_issuer.or(other.stytch_issuer),
             master_key: self.master_key.or(other.master_key),
         }
@@ -377,9 +393,16 @@ impl Settings {
                 failures: self.rate_limit_failures,
             }),
             dynamic_registration: self.dynamic_registration.unwrap_or(false),
+            max_jwt_validity: self
+                .max_jwt_validity
+                .map_or(DEFAULT_JWT_VALIDITY, Period::seconds),
             stytch_issuer: stytch_issuer(self.stytch_issuer.as_deref())?,
             master_key: self.master_key,
         };
+        ensure!(
+            (1..=MAX_TOKEN_LIFETIME).contains(&config.max_jwt_validity),
+            "max_jwt_validity: write a time from 1s to 24h, the longest life of any token"
+        );
         ensure!(
             config.workers != Some(0),
             "workers: at least one thread must serve requests"
@@ -462,6 +485,8 @@ impl Config {
             "dynamic_registration".into(),
             self.dynamic_registration.into(),
         );
+        let validity = Period::from(self.max_jwt_validity).to_string();
+        table.insert("max_jwt_validity".into(), validity.into());
         if let Some(origin) = self.stytch_issuer.origin() {
             table.insert("stytch_issuer".into(), origin.into());
         }
@@ -587,6 +612,8 @@ mod tests {
             ("listen = 'nonsense'", "is no address"),
             ("database_url = 'mysql://a'", "database_url"),
             ("workers = 0", "at least one"),
+            ("max_jwt_validity = '25h'", "from 1s to 24h"),
+            ("max_jwt_validity = '0s'", "from 1s to 24h"),
             ("rate_limit_client = '100'", "a limit is written as `100/s`"),
             ("rate_limit_admin = '0/s'", "or `off`"),
             (

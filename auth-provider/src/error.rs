@@ -4,12 +4,17 @@ use std::{borrow::Cow, error::Error, fmt, net::IpAddr};
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
+use m2m::service::BodyError;
 use serde_json::json;
 use tracing::{debug, error, info};
 
 use crate::{
+    administration,
     audit::{Action, Event, Origin},
     client::{ClientId, random_id},
     directory::ReadError,
@@ -42,7 +47,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
@@ -80,6 +85,8 @@ pub struct OAuthError {
     why: Option<Box<Why>>,
     source: Option<Box<dyn Error + Send + Sync>>,
     exhausted: Option<Box<Exhausted>>,
+    /// Whether a 401 asks for a bearer, and not for a client's id and secret.
+    bearer: bool,
 }
 
 #[derive(Debug)]
@@ -101,6 +108,7 @@ impl OAuthError {
             why: None,
             source: None,
             exhausted: None,
+            bearer: false,
         }
     }
 
@@ -132,6 +140,12 @@ impl OAuthError {
         self
     }
 
+    /// With 403: it was understood, and nothing in the request would make it right.
+    #[must_use]
+    pub fn forbidden(self) -> Self {
+        self.status(StatusCode::FORBIDDEN)
+    }
+
     /// Names the client in the log.
     #[must_use]
     pub fn of_client(mut self, id: &ClientId) -> Self {
@@ -156,6 +170,13 @@ impl OAuthError {
         if let Some(why) = &mut self.why {
             why.resource = Some(resource);
         }
+        self
+    }
+
+    /// Says that the endpoint takes a bearer: its challenge has the reason (RFC 6750 section 3).
+    #[must_use]
+    pub fn for_bearer(mut self) -> Self {
+        self.bearer = true;
         self
     }
 
@@ -202,6 +223,13 @@ impl From<Refusal> for OAuthError {
     }
 }
 
+/// The body could not be read.
+impl From<BodyError> for OAuthError {
+    fn from(error: BodyError) -> Self {
+        Self::invalid_request(error.to_string()).status(error.status())
+    }
+}
+
 /// No registered code says "too often" at the token endpoint; this one makes a program come back later.
 impl From<Exhausted> for OAuthError {
     fn from(exhausted: Exhausted) -> Self {
@@ -237,6 +265,20 @@ impl From<commit::Refusal> for OAuthError {
                 error.source = Some(Box::new(refusal));
                 error
             }
+        }
+    }
+}
+
+/// What a client hears that takes tokens back.
+impl From<administration::Failure> for OAuthError {
+    fn from(failure: administration::Failure) -> Self {
+        use administration::Failure as F;
+        match failure {
+            F::Unclear | F::NoSuchClient | F::NoSuchResource => {
+                Self::invalid_request(failure.to_string())
+            }
+            F::Key(source) => source.into(),
+            F::Store(source) => source.into(),
         }
     }
 }
@@ -298,34 +340,76 @@ impl ResponseError for OAuthError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.log();
-        let mut answer = HttpResponse::build(self.status);
-        answer
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::PRAGMA, "no-cache"));
-        if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = "Basic realm=\"auth-provider\", charset=\"UTF-8\"";
-            answer.insert_header((header::WWW_AUTHENTICATE, challenge));
-        }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.insert_header((header::RETRY_AFTER, "1"));
-        }
-        for header in self
-            .exhausted
-            .iter()
-            .flat_map(|exhausted| exhausted.headers())
-        {
+        let told = self.told();
+        let mut answer = HttpResponse::build(told.status);
+        for header in told.headers {
             answer.insert_header(header);
         }
         answer.json(json!({
-            "error": self.code.as_str(),
-            "error_description": printable(&self.description),
-            "request_id": self.request_id,
+            "error": told.code,
+            "error_description": told.description,
+            "request_id": told.request_id,
         }))
     }
 }
 
+/// What the caller reads of an [`OAuthError`], for those who put it into another shape.
+pub struct Told {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub description: String,
+    pub request_id: String,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
 impl OAuthError {
+    /// What the caller reads. The log gets the rest.
+    pub fn told(&self) -> Told {
+        self.log();
+        let mut headers = vec![
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (header::PRAGMA, HeaderValue::from_static("no-cache")),
+        ];
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_str(&self.challenge());
+            let challenge = challenge.expect("a challenge is printable ASCII");
+            headers.push((header::WWW_AUTHENTICATE, challenge));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.push((header::RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        let exhausted = self.exhausted.iter();
+        headers.extend(
+            exhausted
+                .flat_map(|exhausted| exhausted.headers())
+                .filter_map(|(name, value)| {
+                    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                    Some((name, HeaderValue::from_str(&value).ok()?))
+                }),
+        );
+        Told {
+            status: self.status,
+            code: self.code.as_str(),
+            description: printable(&self.description),
+            request_id: self.request_id.clone(),
+            headers,
+        }
+    }
+
+    fn challenge(&self) -> String {
+        if !self.bearer {
+            return "Basic realm=\"auth-provider\", charset=\"UTF-8\"".to_owned();
+        }
+        let code = match self.code {
+            ErrorCode::InvalidClient => "invalid_token",
+            code => code.as_str(),
+        };
+        let description = printable(&self.description);
+        format!(
+            "Bearer realm=\"auth-provider\", error=\"{code}\", error_description=\"{description}\""
+        )
+    }
+
     /// The caller has the request id, the log has the rest.
     fn log(&self) {
         let (code, request_id) = (self.code.as_str(), self.request_id.as_str());

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a step is made to sum up the uses of credentials, and after how long a silence all of them are. Under a load of
 /// thousands in a second the sums lag behind: who reads them adds what came after.
-const SUM_UP: Duration = Duration::from_secs(1);
+const SUM_UP: Duration = Duration::from_millis(250);
 
 /// How long the writer waits before it tries again what the database did not take.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -193,14 +193,15 @@ impl Writer {
     async fn run(mut self) {
         let (mut batch, mut worked) = (Vec::new(), Duration::ZERO);
         loop {
-            let more = timeout(SUM_UP, self.entries.recv_many(&mut batch, BATCH)).await;
+            // It is quiet, and stays so when nothing is left to do.
+            let silence = if self.unsummed { SUM_UP } else { Duration::MAX };
+            let more = timeout(silence, self.entries.recv_many(&mut batch, BATCH)).await;
             match more {
                 Ok(0) => break, // nobody is left who could hand over an event
                 // What came during a long piece of work was gathered by it.
                 Ok(_) if worked < GATHERING => self.gather(&mut batch).await,
                 Ok(_) => {}
-                // It is quiet, and stays so for the database when nothing is left to do.
-                Err(_) => while self.unsummed && self.entries.is_empty() && self.sum_up().await {},
+                Err(_) => while self.entries.is_empty() && self.sum_up().await {},
             }
             let begun = Instant::now();
             self.working.send_replace(Some(begun));

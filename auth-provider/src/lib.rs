@@ -15,6 +15,7 @@ pub mod directory;
 pub mod explain;
 pub mod known_clients;
 pub mod limits;
+pub mod minting;
 pub mod policy;
 pub mod tokens;
 
@@ -25,10 +26,12 @@ pub mod introspection;
 pub mod journal;
 pub mod metrics;
 pub mod own_token;
+pub mod projects;
 pub mod registration;
 pub mod revocation;
 
 pub mod address;
+pub mod claim_names;
 pub mod client;
 pub mod keys;
 pub mod master_key;

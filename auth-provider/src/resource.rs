@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Deserialize;
 
-use crate::metadata::{MAX_KEYS, check_key};
+use crate::{
+    claim_names::{ABOUT_THE_HOLDER, SERVERS_OWN},
+    metadata::{MAX_KEYS, check_key},
+};
 
 /// A resource's identifier: 1 to 256 printable ASCII characters, without the space, quote and backslash that
 /// an OAuth error description cannot repeat and without the fragment that RFC 8707 section 2 forbids. `.` and `..` are
@@ -85,7 +88,7 @@ pub enum TokenProfile {
     /// RFC 9068.
     #[default]
     Standard,
-    /// What the access tokens of SuperTokens have besides the standard's claims.
+    /// What the access tokens of `SuperTokens` have besides the standard's claims.
     SuperTokens,
     /// The claims of a Stytch M2M token, and no others: the resource is a project.
     Stytch,
@@ -120,31 +123,6 @@ impl TokenProfile {
 #[serde(try_from = "Vec<String>")]
 pub struct ClaimNames(BTreeSet<String>);
 
-/// Claims that only the server sets: those of its profiles, and those that say who is meant, for whom, how long, and who
-/// may present the token (RFC 7519 section 4.1, RFC 9068 section 2.2, RFC 7800, RFC 8693, OpenID Connect).
-const RESERVED_CLAIMS: [&str; 20] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "client_id",
-    "scope",
-    "scp",
-    "stt",
-    "gid",
-    "cnf",
-    "act",
-    "may_act",
-    "azp",
-    "acr",
-    "amr",
-    "auth_time",
-    "sid",
-];
-
 /// Why a list of claims is refused. What was written is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClaimNames {
@@ -168,7 +146,7 @@ impl ClaimNames {
         let mut claims = BTreeSet::new();
         for name in names.iter().map(T::as_ref) {
             check_key(name).map_err(|_| InvalidClaimNames::NoKey)?;
-            if RESERVED_CLAIMS.contains(&name) {
+            if SERVERS_OWN.contains(&name) || ABOUT_THE_HOLDER.contains(&name) {
                 return Err(InvalidClaimNames::Reserved);
             }
             if !claims.insert(name.to_owned()) {

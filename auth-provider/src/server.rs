@@ -27,6 +27,8 @@ pub struct AuthServer {
     pub behind_tls_proxy: bool,
     /// Whether clients may register themselves.
     pub dynamic_registration: bool,
+    /// The longest life of a token whose contents its caller writes, in seconds.
+    pub max_jwt_validity: u64,
     pub keys: SigningKeys,
     pub revocations: Revocations,
     pub journal: Journal,

@@ -135,6 +135,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         limits: Limits::new(config.rate_limits, &metrics),
         behind_tls_proxy: config.behind_tls_proxy,
         dynamic_registration: config.dynamic_registration,
+        max_jwt_validity: config.max_jwt_validity,
         keys,
         revocations,
         journal,

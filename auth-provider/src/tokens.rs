@@ -14,11 +14,13 @@ use crate::{
     keys::{Signer, TokenType},
     metadata::Metadata,
     own_token::{self, OwnToken},
-    policy::{self, Wish},
+    policy::{self, Allowed},
     registry::explanations::explained,
     resource::{TokenFormat, TokenProfile},
     server::AuthServer,
 };
+
+pub use policy::Wish;
 
 /// A token that was issued, and what its client is told about it.
 #[derive(Debug)]
@@ -75,13 +77,25 @@ enum Claims<'a> {
     },
 }
 
-/// Claims together with what the resource wants of the client's metadata, which names none of them.
+/// Claims together with others, which name none of them: what the resource wants of the client's metadata, and what a
+/// caller wrote.
 #[derive(Serialize)]
-struct WithMetadata<'a> {
+struct WithMore<'a> {
     #[serde(flatten)]
     claims: Claims<'a>,
     #[serde(flatten)]
-    metadata: &'a Metadata,
+    more: &'a Metadata,
+}
+
+/// How one token differs from what its grant says.
+#[derive(Debug)]
+pub struct Terms {
+    /// The credential that it is obtained with.
+    pub credential: CredentialId,
+    /// How long it may live at most, in seconds.
+    pub longest: u64,
+    /// What stands in it besides the claims that the server writes. None of those is among them.
+    pub claims: Metadata,
 }
 
 /// Issues a token for what the client wishes, if the policy allows it.
@@ -95,44 +109,118 @@ pub async fn issue(
     origin: &Origin,
     wish: &Wish,
 ) -> Result<Issued, OAuthError> {
-    let now = server.clock.now();
-    let client = &caller.client;
-    let allowed = match policy::decide(client, wish, now) {
-        Ok(allowed) => allowed,
-        Err(refusal) => return Err(refused(server, client, wish, refusal).await?),
+    issue_for_at_most(u64::MAX, server, caller, origin, wish).await
+}
+
+/// The same, with a token that lives for `longest` seconds, or for less where [`issue`] would give it less.
+///
+/// # Errors
+/// As [`issue`].
+pub async fn issue_for_at_most(
+    longest: u64,
+    server: &AuthServer,
+    caller: &Authenticated,
+    origin: &Origin,
+    wish: &Wish,
+) -> Result<Issued, OAuthError> {
+    let allowed = allowed(server, &caller.client, wish).await?;
+    let terms = Terms {
+        credential: caller.credential,
+        longest,
+        claims: Metadata::new(),
     };
-    let signer = match allowed.grant.token_format {
-        TokenFormat::Jwt => Some(server.keys.signer(allowed.grant.signing_alg, now).await?),
+    let (issued, token) = made(server, &caller.client, &allowed, terms).await?;
+    let mut event = event(&token, caller.credential, origin);
+    event.request_id = None; // the token's own name is the one that its client knows
+    server.journal.note(event).await?;
+    Ok(issued)
+}
+
+/// Issues a token with other claims besides, about a client that need not be the one that asks.
+///
+/// # Errors
+/// That the server cannot sign, or note it, just now.
+pub async fn issue_with(
+    server: &AuthServer,
+    subject: &ClientRecord,
+    allowed: &Allowed<'_>,
+    terms: Terms,
+    origin: &Origin,
+) -> Result<Issued, OAuthError> {
+    let credential = terms.credential;
+    let (issued, token) = made(server, subject, allowed, terms).await?;
+    let what = "Its caller wrote what else stands in it";
+    let mut event = event(&token, credential, origin).explained(what);
+    let caller = origin.actor.as_ref();
+    if let Some(caller) = caller.filter(|caller| **caller != subject.id) {
+        // The use of the credential is its owner's, and not that of the client in whose name the token is.
+        let mut used = Event::done(Action::CredentialUsed, token.iat, origin)
+            .client(caller)
+            .credential(&credential);
+        used.ends_at = event.ends_at.take();
+        server.journal.note(used).await?;
+    }
+    server.journal.note(event).await?;
+    Ok(issued)
+}
+
+/// What the policy allows the client of what it wishes.
+///
+/// # Errors
+/// The policy's refusal, with what only the audit log says.
+pub async fn allowed<'a>(
+    server: &AuthServer,
+    client: &'a ClientRecord,
+    wish: &'a Wish,
+) -> Result<Allowed<'a>, OAuthError> {
+    match policy::decide(client, wish, server.clock.now()) {
+        Ok(allowed) => Ok(allowed),
+        Err(refusal) => Err(refused(server, client, wish, refusal).await?),
+    }
+}
+
+async fn made(
+    server: &AuthServer,
+    client: &ClientRecord,
+    allowed: &Allowed<'_>,
+    terms: Terms,
+) -> Result<(Issued, OwnToken), OAuthError> {
+    let now = server.clock.now();
+    let grant = allowed.grant;
+    let signer = match grant.token_format {
+        TokenFormat::Jwt => Some(server.keys.signer(grant.signing_alg, now).await?),
         TokenFormat::Opaque => None,
     };
     // A token does not outlive the grant that it comes from, nor the key that signs it.
-    let until_grant_ends = allowed.grant.expires_at.map_or(u64::MAX, |end| end - now);
+    let until_grant_ends = grant
+        .expires_at
+        .map_or(u64::MAX, |end| end.saturating_sub(now));
     let until_key_is_gone = signer
         .as_ref()
         .map_or(u64::MAX, |signer| signer.longest_token);
-    let expires_in = allowed
-        .grant
+    let expires_in = grant
         .token_lifetime
         .min(until_grant_ends)
-        .min(until_key_is_gone);
+        .min(until_key_is_gone)
+        .min(terms.longest);
     let mut token = OwnToken {
         client_id: client.id.clone(),
-        credential: Some(caller.credential),
-        aud: allowed.grant.resource.clone(),
+        credential: Some(terms.credential),
+        aud: grant.resource.clone(),
         scopes: allowed.scopes.clone(),
         iat: now,
         nbf: now,
         exp: now + expires_in,
-        jti: caller.credential.token_id(),
+        jti: terms.credential.token_id(),
     };
     let access_token = if let Some(signer) = signer {
-        let signed = signed(server, &signer, allowed.grant, &token).await?;
-        if allowed.grant.token_profile.hides_credential()
-            && let Some((message, _)) = signed.rsplit_once('.')
+        let jwt = signed(server, &signer, grant, &token, terms.claims).await?;
+        if grant.token_profile.hides_credential()
+            && let Some((message, _)) = jwt.rsplit_once('.')
         {
             token.jti = own_token::name_of(message);
         }
-        signed
+        jwt
     } else {
         let reference = own_token::new_reference();
         let hash = SecretHash::of(&reference);
@@ -140,15 +228,12 @@ pub async fn issue(
         reference
     };
     debug!(client = %client.id, resource = %token.aud, jti = token.jti, "issued a token");
-    server
-        .journal
-        .note(issued(&token, caller.credential, origin))
-        .await?;
-    Ok(Issued {
+    let issued = Issued {
         access_token,
-        scopes: token.scopes,
+        scopes: token.scopes.clone(),
         expires_in,
-    })
+    };
+    Ok((issued, token))
 }
 
 /// The refusal as the client reads it, with what only the audit log says.
@@ -168,23 +253,24 @@ async fn refused(
     Ok(error)
 }
 
-fn issued(token: &OwnToken, credential: CredentialId, origin: &Origin) -> Event {
+fn event(token: &OwnToken, credential: CredentialId, origin: &Origin) -> Event {
     let mut event = Event::done(Action::TokenIssued, token.iat, origin)
         .client(&token.client_id)
         .resource(&token.aud)
         .credential(&credential);
     event.jti = Some(token.jti.clone());
     event.ends_at = Some(token.exp);
-    event.request_id = None; // the token's own name is the one that its client knows
     event
 }
 
-/// The JWT of the resource's profile.
+/// The JWT of the resource's profile, with `more` claims. What the resource wants of the client's metadata, nobody else
+/// writes, also where the metadata has none of it.
 async fn signed(
     server: &AuthServer,
     signer: &Signer,
     grant: &Grant,
     token: &OwnToken,
+    mut more: Metadata,
 ) -> Result<String, OAuthError> {
     let typ = match grant.token_profile {
         TokenProfile::Standard => TokenType::AccessToken,
@@ -195,13 +281,22 @@ async fn signed(
         TokenProfile::Stytch => server.stytch.issuer_for(token.aud.as_str()),
     };
     let claims = Claims::of(token, grant.token_profile, &iss);
-    if !grant.has_metadata_claims {
+    if grant.has_metadata_claims {
+        if !more.is_empty()
+            && let Some(resource) = server.store.resource(&token.aud).await?
+        {
+            more.retain(|name, _| !resource.settings.metadata_claims.contains(name));
+        }
+        let (client, aud) = (&token.client_id, &token.aud);
+        more.extend(server.store.metadata_claims(client, aud).await?);
+    }
+    if more.is_empty() {
         return Ok(server.keys.sign(&signer.key, typ, &claims).await);
     }
-    let store = &server.store;
-    let metadata = store.metadata_claims(&token.client_id, &token.aud).await?;
-    let metadata = &metadata;
-    let claims = WithMetadata { claims, metadata };
+    let claims = WithMore {
+        claims,
+        more: &more,
+    };
     Ok(server.keys.sign(&signer.key, typ, &claims).await)
 }
 
@@ -260,4 +355,36 @@ fn as_array<S: Serializer>(scopes: &ScopeSet, serializer: S) -> Result<S::Ok, S:
         array.serialize_element(scope)?;
     }
     array.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{claim_names::SERVERS_OWN, client::ClientId, resource::ResourceId};
+
+    /// Else metadata or a caller could write one of them a second time, and verifiers take either.
+    #[test]
+    fn the_claims_of_every_profile_are_nobody_elses() {
+        let credential = CredentialId::generate();
+        let token = OwnToken {
+            client_id: ClientId::parse("bot").unwrap(),
+            credential: Some(credential),
+            aud: ResourceId::parse("notes").unwrap(),
+            scopes: ScopeSet::default(),
+            iat: 0,
+            nbf: 0,
+            exp: 60,
+            jti: credential.token_id(),
+        };
+        for profile in [
+            TokenProfile::Standard,
+            TokenProfile::SuperTokens,
+            TokenProfile::Stytch,
+        ] {
+            let claims = serde_json::to_value(Claims::of(&token, profile, "issuer")).unwrap();
+            for name in claims.as_object().unwrap().keys() {
+                assert!(SERVERS_OWN.contains(&name.as_str()), "{profile:?}: {name}");
+            }
+        }
+    }
 }

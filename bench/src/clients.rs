@@ -42,11 +42,11 @@ const WARM_UP_STEP: u32 = 20;
 /// The warm-up is long enough when all but so many parts of a thousand of the clients had a token.
 const COLD_CLIENTS: u32 = 1;
 
-/// One sample is so many times as long as the plan has it: the events of the tokens are summed up every two seconds, and
+/// One sample is so many times as long as the plan has it: the uses of credentials are summed up while tokens are issued, and
 /// that belongs to their price.
 const LONGER: u32 = 3;
 
-/// How long a server has nothing to do when it is at rest. It sums up events every two seconds.
+/// How long a server has nothing to do when it is at rest: much longer than the silence after which it sums up what is left.
 const REST: Duration = Duration::from_millis(2500);
 
 /// Processor time, in seconds, that a server at rest may use in that time.

@@ -118,6 +118,16 @@ impl OwnCredentials {
     }
 }
 
+impl fmt::Debug for OwnCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.held.load();
+        match (&*held, &self.file) {
+            (Some(held), _) => held.fmt(f),
+            (None, file) => file.fmt(f),
+        }
+    }
+}
+
 impl ClientsFile {
     async fn read(&self) -> Result<Credentials, String> {
         let name = self.path.display();

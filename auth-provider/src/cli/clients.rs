@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Session,
+    bootstrap::{self, Bootstrap},
     confirm::Confirm,
     credentials::Credential,
     failure::{Exit, Failure},
@@ -72,6 +73,9 @@ pub enum ClientCommand {
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Make a bootstrap token: a service that starts with it gets access tokens at POST /accesstoken
+    #[command(after_help = bootstrap::EXAMPLES)]
+    Bootstrap(Bootstrap),
 }
 
 /// A client's id among the arguments.
@@ -170,6 +174,7 @@ pub(super) async fn run(command: ClientCommand, session: &Session) -> Result<Exi
         ClientCommand::Delete { client, confirm } => {
             delete(session, &client.client_id, confirm).await
         }
+        ClientCommand::Bootstrap(bootstrap) => bootstrap.run(session).await,
     }
 }
 

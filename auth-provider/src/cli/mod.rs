@@ -3,6 +3,7 @@
 
 mod api;
 mod audit;
+mod bootstrap;
 mod clients;
 mod confirm;
 mod credentials;

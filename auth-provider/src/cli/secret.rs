@@ -20,7 +20,8 @@ use super::{
     output::{self, visible},
 };
 
-const MEMBER: &str = "client_secret";
+/// Where an answer has its secret: a client's, or a bootstrap token.
+const MEMBERS: [&str; 2] = ["client_secret", "bootstrap_token"];
 
 const SHOWN_ONLY_NOW: &str = "The secret is shown only now: put it where its client looks for it.";
 
@@ -84,7 +85,7 @@ impl Place {
         mut answer: Value,
         text: impl FnOnce(T) -> String,
     ) -> Result<Exit, Failure> {
-        let secret = read(&answer)?;
+        let (member, secret) = read(&answer)?;
         let id = answer["credential_id"].as_str().unwrap_or_default();
         let lost = visible(&format!(
             "the credential {id} was made, and its secret is lost: delete it"
@@ -93,7 +94,7 @@ impl Place {
         let told = match self {
             Self::Screen if json => String::new(),
             Self::Screen => {
-                let line = output::lines(&[("client_secret", secret.expose_secret().to_owned())]);
+                let line = output::lines(&[(member, secret.expose_secret().to_owned())]);
                 format!("{line}{SHOWN_ONLY_NOW}\n")
             }
             Self::File(file, path) => {
@@ -104,7 +105,7 @@ impl Place {
         if let Some(members) = answer.as_object_mut()
             && (!json || !told.is_empty())
         {
-            members.remove(MEMBER);
+            members.remove(member);
         }
         let shown = session
             .out
@@ -119,9 +120,14 @@ impl Place {
     }
 }
 
-fn read(answer: &Value) -> Result<SecretString, Failure> {
-    match answer.get(MEMBER).and_then(Value::as_str) {
-        Some(secret) if secret.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(secret.into()),
+fn read(answer: &Value) -> Result<(&'static str, SecretString), Failure> {
+    let found = MEMBERS
+        .into_iter()
+        .find_map(|member| Some((member, answer.get(member)?.as_str()?)));
+    match found {
+        Some((member, secret)) if secret.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok((member, secret.into()))
+        }
         _ => Err(anyhow!("the provider's answer has no secret").into()),
     }
 }

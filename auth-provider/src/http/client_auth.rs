@@ -5,7 +5,7 @@ use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
-    http::header::{self, HeaderMap},
+    http::header::{self, HeaderMap, HeaderValue},
     web::Data,
 };
 use base64::{
@@ -13,7 +13,11 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use m2m::service::{media_type, read_body};
+use m2m::{
+    TokenError,
+    actix::bearer_token,
+    service::{media_type, read_body},
+};
 
 use super::{
     address::caller_address,
@@ -23,7 +27,7 @@ use super::{
 use crate::{
     address::CallerAddress,
     audit::{Action, Origin},
-    client::ClientRecord,
+    client::{ClientRecord, CredentialKind},
     clients::{self, Authenticated},
     error::{ErrorCode, OAuthError},
     server::AuthServer,
@@ -45,6 +49,9 @@ pub(super) trait Form: Sized {
     /// Whether what is asked leaves an event of its own, which tells of the use of the credential.
     const IS_NOTED: bool = false;
 
+    /// Whether the client's secret comes in the body only. A header that authenticates is somebody else's then.
+    const SECRET_IN_BODY: bool = false;
+
     fn read(params: &mut Params) -> Result<Self, OAuthError>;
 }
 
@@ -58,32 +65,67 @@ impl<F: Form + 'static> FromRequest for FromClient<F> {
             let server = request
                 .app_data::<Data<AuthServer>>()
                 .expect("the routes are added together with the server");
-            let address = caller_address(&request, server);
-            match read::<F>(server, &request, &mut payload).await {
-                Ok((caller, form)) => {
-                    let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
-                    if !F::IS_NOTED {
-                        clients::note_use(server, &caller, &origin).await?;
-                    }
-                    Ok(Self {
-                        caller,
-                        origin,
-                        form,
-                    })
-                }
-                Err(error) => Err(refused(server, address, F::REFUSAL, error).await),
-            }
+            let outcome = match read_params(&request, &mut payload).await {
+                Ok(params) => authenticated(server, &request, request.headers(), params).await,
+                Err(error) => Err(error),
+            };
+            Self::of(server, &request, outcome).await
         })
     }
 }
 
-async fn read<F: Form>(
+impl<F: Form> FromClient<F> {
+    /// What has to be noted of a client that was authenticated, or of one that was refused.
+    async fn of(
+        server: &AuthServer,
+        request: &HttpRequest,
+        outcome: Result<(Authenticated, F), OAuthError>,
+    ) -> Result<Self, OAuthError> {
+        let address = caller_address(request, server);
+        match outcome {
+            Ok((caller, form)) => {
+                let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
+                if !F::IS_NOTED {
+                    clients::note_use(server, &caller, &origin).await?;
+                }
+                Ok(Self {
+                    caller,
+                    origin,
+                    form,
+                })
+            }
+            Err(error) => Err(refused(server, address, F::REFUSAL, error).await),
+        }
+    }
+}
+
+/// The same of a form that somebody sends on for a client, with the `Authorization` that the client sent.
+pub(super) async fn sent_on<F: Form>(
     server: &AuthServer,
     request: &HttpRequest,
-    payload: &mut Payload,
+    authorization: Option<&str>,
+    params: Params,
+) -> Result<FromClient<F>, OAuthError> {
+    let mut headers = HeaderMap::new();
+    if let Some(value) = authorization {
+        // What is no header is none that authenticates anybody.
+        let value = HeaderValue::from_str(value);
+        let value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    let outcome = authenticated(server, request, &headers, params).await;
+    FromClient::of(server, request, outcome).await
+}
+
+async fn authenticated<F: Form>(
+    server: &AuthServer,
+    request: &HttpRequest,
+    headers: &HeaderMap,
+    mut params: Params,
 ) -> Result<(Authenticated, F), OAuthError> {
-    let mut params = read_params(request, payload).await?;
-    let credentials = credentials(request.headers(), &mut params)?;
+    let nothing = HeaderMap::new();
+    let headers = if F::SECRET_IN_BODY { &nothing } else { headers };
+    let credentials = credentials(headers, &mut params)?;
     let caller = authenticate(server, request, &credentials).await?;
     let form = F::read(&mut params).map_err(|error| error.of_client(&caller.client.id))?;
     Ok((caller, form))
@@ -155,13 +197,45 @@ async fn authenticate(
 ) -> Result<Authenticated, OAuthError> {
     let address = caller_address(request, server);
     let caller = clients::authenticate(server, address, id, secret).await?;
+    within_limits(server, request, caller)
+}
+
+fn within_limits(
+    server: &AuthServer,
+    request: &HttpRequest,
+    caller: Authenticated,
+) -> Result<Authenticated, OAuthError> {
     let client = &caller.client.id;
     limited::of_client(request, &server.limits.clients, client)
         .map_err(|exhausted| OAuthError::from(exhausted).of_client(client))?;
     Ok(caller)
 }
 
-async fn read_params(request: &HttpRequest, payload: &mut Payload) -> Result<Params, OAuthError> {
+/// Who sends a request that has nothing but a bearer of this kind to say so, in its `Authorization` header.
+pub(super) async fn bearer_of(
+    server: &AuthServer,
+    request: &HttpRequest,
+    kind: CredentialKind,
+) -> Result<(Authenticated, Origin), OAuthError> {
+    let bearer = bearer_token(request).map_err(|error| match error {
+        TokenError::InvalidRequest(what) => OAuthError::invalid_request(what),
+        _ => OAuthError::new(
+            ErrorCode::InvalidClient,
+            "send the token in the header Authorization: Bearer",
+        ),
+    })?;
+    let address = caller_address(request, server);
+    let caller = clients::authenticate_bearer(server, address, bearer, kind).await?;
+    let caller = within_limits(server, request, caller)?;
+    let origin = Origin::of(Some(caller.client.id.clone()), Some(address.ip()));
+    Ok((caller, origin))
+}
+
+/// The parameters of a body, as a form or as JSON.
+pub(super) async fn read_params(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<Params, OAuthError> {
     // A URL ends up in logs and histories (RFC 6749 section 2.3.1): better to refuse than to read half.
     if !request.query_string().is_empty() {
         return Err(OAuthError::invalid_request(
@@ -178,10 +252,7 @@ async fn read_params(request: &HttpRequest, payload: &mut Payload) -> Result<Par
             ));
         }
     };
-    let body = read_body(request, payload)
-        .await
-        .map_err(|error| OAuthError::invalid_request(error.to_string()).status(error.status()))?;
-    read(&body)
+    read(&read_body(request, payload).await?)
 }
 
 struct Credentials {
@@ -191,8 +262,8 @@ struct Credentials {
 
 /// RFC 6749 section 2.3: a client uses one method per request.
 fn credentials(headers: &HeaderMap, params: &mut Params) -> Result<Credentials, OAuthError> {
-    let id_in_body = params.text("client_id")?;
-    let secret_in_body = params.text("client_secret")?;
+    let id_in_body = params.text_also("client_id", "clientId")?;
+    let secret_in_body = params.text_also("client_secret", "clientSecret")?;
     if params.text("client_assertion")?.is_some() || params.text("client_assertion_type")?.is_some()
     {
         return Err(OAuthError::invalid_request(
@@ -240,16 +311,24 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Reads `Basic base64(id:secret)`, in which both halves are form-encoded (RFC 6749 section 2.3.1).
 fn basic(header: &[u8]) -> Option<Credentials> {
+    let (id, secret) = basic_halves(header)?;
+    Some(Credentials {
+        id: form_decode(&id).ok()?,
+        secret: form_decode(&secret).ok()?,
+    })
+}
+
+/// Reads `Basic base64(id:secret)` as RFC 7617 has it, without any encoding of the halves.
+pub(super) fn basic_halves(header: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (scheme, encoded) = str::from_utf8(header).ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = BASE64.decode(encoded.trim_matches(' ')).ok()?;
+    let mut decoded = BASE64.decode(encoded.trim_matches(' ')).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
-    Some(Credentials {
-        id: form_decode(&decoded[..colon]).ok()?,
-        secret: form_decode(&decoded[colon + 1..]).ok()?,
-    })
+    let secret = decoded.split_off(colon + 1);
+    decoded.truncate(colon);
+    Some((decoded, secret))
 }
 
 #[cfg(test)]

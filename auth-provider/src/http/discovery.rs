@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{self, ETag, EntityTag, Header, IfNoneMatch},
+        header::{self, ETag, EntityTag, Header, HeaderValue, IfNoneMatch},
     },
     web::Data,
 };
@@ -18,6 +18,9 @@ use crate::{document::Document, server::AuthServer};
 const METADATA_MAX_AGE: u32 = 300;
 
 const JSON: &str = "application/json";
+
+/// By which SuperTokens' libraries say which interface of its core they speak to.
+const CDI_VERSION: &str = "cdi-version";
 
 const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
@@ -33,6 +36,8 @@ pub fn metadata(public_url: &Url, dynamic_registration: bool) -> Document {
         "token_endpoint_auth_methods_supported": AUTH_METHODS,
         "introspection_endpoint": at("/oauth/introspect"),
         "introspection_endpoint_auth_methods_supported": AUTH_METHODS,
+        // What SuperTokens calls the introspection endpoint.
+        "token_introspection_endpoint": at("/oauth/introspect"),
         "revocation_endpoint": at("/oauth/revoke"),
         "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
         REVOCATIONS_ENDPOINT: at("/oauth/revocations"),
@@ -53,8 +58,18 @@ pub(super) async fn serve_metadata(server: Data<AuthServer>, request: HttpReques
     serve(&server.metadata, JSON, &request)
 }
 
+/// The key set. A library that takes this server for SuperTokens' core says so, and knows RSA keys only: one written in
+/// Python breaks off at any other.
 pub(super) async fn serve_key_set(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
-    serve(server.keys.ring().published(), JSON, &request)
+    let ring = server.keys.ring();
+    let mut answer = if request.headers().contains_key(CDI_VERSION) {
+        serve(ring.published_rsa(), JSON, &request)
+    } else {
+        serve(ring.published(), JSON, &request)
+    };
+    let vary = HeaderValue::from_static(CDI_VERSION);
+    answer.headers_mut().insert(header::VARY, vary);
+    answer
 }
 
 /// The document, or 304 for who has it.

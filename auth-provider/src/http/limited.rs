@@ -71,7 +71,8 @@ pub(super) fn problem(exhausted: Exhausted) -> Problem {
     })
 }
 
-async fn by_address<B: MessageBody>(
+/// Takes a request out of its address's bucket. What is left is said on every answer, a refusal as `refusal` puts it.
+pub(super) async fn by_address<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
     refusal: fn(Exhausted) -> HttpResponse,

@@ -5,6 +5,7 @@ mod admin;
 mod api_document;
 mod api_page;
 mod client_auth;
+mod dialects;
 mod discovery;
 mod feed;
 mod limited;
@@ -15,15 +16,16 @@ mod params;
 mod registration;
 
 use actix_web::{
-    FromRequest, Handler, Responder, ResponseError, Route,
+    FromRequest, Handler, HttpResponse, Responder, ResponseError, Route,
     http::{
         StatusCode,
         header::{self, HeaderValue},
     },
-    middleware::from_fn,
+    middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Readiness, health_routes};
+use serde::Serialize;
 use url::Url;
 
 pub use discovery::metadata;
@@ -69,6 +71,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         }
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);
+        cfg.configure(dialects::routes);
         let store = server.clone();
         let readiness = Readiness::default().check("database", move || {
             let server = store.clone();
@@ -93,6 +96,11 @@ pub fn below_issuer(public_url: &Url, path: &str) -> String {
         "{}{ISSUER_PATH}{path}",
         public_url.as_str().trim_end_matches('/')
     )
+}
+
+/// Keeps answers out of caches, but for those that say themselves how long they may be kept.
+fn not_cached() -> DefaultHeaders {
+    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))
 }
 
 fn post<F, Args>(cfg: &mut ServiceConfig, path: &str, handler: F)
@@ -120,6 +128,13 @@ where
             .route(web::head().to(handler))
             .default_service(wrong_method("GET, HEAD")),
     );
+}
+
+/// An answer that has a secret in it, which nobody on its way is to keep.
+fn uncached(answer: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(answer)
 }
 
 /// An OAuth client expects an OAuth error, also when it used the wrong method.

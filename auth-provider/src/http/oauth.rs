@@ -1,7 +1,7 @@
 //! The OAuth endpoints: HTTP in, HTTP out.
 
-use actix_web::{HttpResponse, http::header, web::Data};
-use m2m::ScopeSet;
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use m2m::{ScopeSet, service::media_type};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,16 +22,35 @@ use crate::{
 /// A token request, by its `grant_type`: what this server does not grant cannot reach a handler.
 pub(super) enum TokenRequest {
     /// RFC 6749 section 4.4.
-    ClientCredentials(Wish),
+    ClientCredentials(Wish, Spelling),
+}
+
+/// How the parameters are spelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// `grant_type`, as the RFC has it.
+    Standard,
+    /// `grantType`, as a guide of SuperTokens has it, whose readers look for `accessToken` and `expiresIn`.
+    CamelCase,
 }
 
 /// RFC 6749 section 5.1.
 #[derive(Serialize)]
-struct TokenResponse {
+pub(super) struct TokenResponse {
     access_token: String,
     token_type: &'static str,
     expires_in: u64,
     scope: ScopeSet,
+    #[serde(flatten)]
+    again: Option<CamelCase>,
+}
+
+/// The same in the spelling of the request.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CamelCase {
+    access_token: String,
+    expires_in: u64,
 }
 
 /// `POST /oauth/token`
@@ -39,26 +58,39 @@ pub(super) async fn issue_token(
     server: Data<AuthServer>,
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
-    let FromClient {
-        caller,
-        origin,
-        form: TokenRequest::ClientCredentials(wish),
-    } = request;
-    let issued = match tokens::issue(&server, &caller, &origin, &wish).await {
-        Ok(issued) => issued,
-        Err(error) => {
-            return Err(audited(&server, origin.address, TokenRequest::REFUSAL, error).await);
-        }
-    };
+    let issued = issued(&server, request).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
-        .json(TokenResponse {
-            access_token: issued.access_token,
-            token_type: "Bearer",
+        .json(issued))
+}
+
+/// The answer to a client that asks for a token.
+pub(super) async fn issued(
+    server: &AuthServer,
+    request: FromClient<TokenRequest>,
+) -> Result<TokenResponse, OAuthError> {
+    let FromClient {
+        caller,
+        origin,
+        form: TokenRequest::ClientCredentials(wish, spelling),
+    } = request;
+    let issued = match tokens::issue(server, &caller, &origin, &wish).await {
+        Ok(issued) => issued,
+        Err(error) => {
+            return Err(audited(server, origin.address, TokenRequest::REFUSAL, error).await);
+        }
+    };
+    Ok(TokenResponse {
+        again: (spelling == Spelling::CamelCase).then(|| CamelCase {
+            access_token: issued.access_token.clone(),
             expires_in: issued.expires_in,
-            scope: issued.scopes,
-        }))
+        }),
+        access_token: issued.access_token,
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: issued.scopes,
+    })
 }
 
 /// What is asked about a token. A hint at its kind is allowed and not needed: there is only one kind.
@@ -78,31 +110,42 @@ pub(super) async fn introspect(
         &request.form.token,
     )
     .await?;
-    let answer = known.map_or_else(|| json!({"active": false}), |token| active(&server, &token));
+    let answer = introspected(&server, known.as_ref());
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(answer))
 }
 
-/// `POST /oauth/revoke`
+/// `POST /oauth/revoke`. RFC 7009 section 2.2 gives the answer no body; who speaks JSON, as SuperTokens does, is used to
+/// read one.
 pub(super) async fn revoke(
     server: Data<AuthServer>,
     request: FromClient<AboutToken>,
+    http: HttpRequest,
 ) -> Result<HttpResponse, OAuthError> {
-    introspection::revoke(
-        &server,
-        &request.caller.client,
-        &request.origin,
-        &request.form.token,
-    )
-    .await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .finish())
+    revoked(&server, &request).await?;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    Ok(match media_type(&http).as_deref() {
+        Some("application/json") => answer.json(json!({"status": "OK"})),
+        _ => answer.finish(),
+    })
 }
 
-/// RFC 7662 section 2.2.
-fn active(server: &AuthServer, token: &OwnToken) -> Value {
+/// Takes the token back that the client names.
+pub(super) async fn revoked(
+    server: &AuthServer,
+    request: &FromClient<AboutToken>,
+) -> Result<(), OAuthError> {
+    let client = &request.caller.client;
+    introspection::revoke(server, client, &request.origin, &request.form.token).await
+}
+
+/// What is told about a token, or about one that is none of the caller's business (RFC 7662 section 2.2).
+pub(super) fn introspected(server: &AuthServer, token: Option<&OwnToken>) -> Value {
+    let Some(token) = token else {
+        return json!({"active": false});
+    };
     json!({
         "active": true,
         "iss": token.issuer(server),
@@ -142,16 +185,27 @@ impl Form for TokenRequest {
     const IS_NOTED: bool = true;
 
     fn read(params: &mut Params) -> Result<Self, OAuthError> {
-        match params.text("grant_type")?.as_deref() {
-            Some("client_credentials") => Ok(Self::ClientCredentials(wish(params)?)),
-            Some(_) => Err(OAuthError::new(
-                ErrorCode::UnsupportedGrantType,
-                "this server grants client_credentials only",
-            )),
-            None => Err(OAuthError::invalid_request(
-                "grant_type=client_credentials is missing",
-            )),
-        }
+        let spelling = if params.has("grantType") {
+            Spelling::CamelCase
+        } else {
+            Spelling::Standard
+        };
+        client_credentials(params)?;
+        Ok(Self::ClientCredentials(wish(params)?, spelling))
+    }
+}
+
+/// Takes `grant_type`, of which there is one.
+pub(super) fn client_credentials(params: &mut Params) -> Result<(), OAuthError> {
+    match params.text_also("grant_type", "grantType")?.as_deref() {
+        Some("client_credentials") => Ok(()),
+        Some(_) => Err(OAuthError::new(
+            ErrorCode::UnsupportedGrantType,
+            "this server grants client_credentials only",
+        )),
+        None => Err(OAuthError::invalid_request(
+            "grant_type=client_credentials is missing",
+        )),
     }
 }
 
@@ -168,6 +222,6 @@ fn wish(params: &mut Params) -> Result<Wish, OAuthError> {
     }
     Ok(Wish {
         resource: named.pop(),
-        scopes: params.scope()?,
+        scopes: params.scope("scope")?,
     })
 }

@@ -6,7 +6,7 @@ use m2m::{ScopeSet, service::redacted};
 use percent_encoding::percent_decode;
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, Visitor},
+    de::{self, DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::Value;
 
@@ -60,6 +60,46 @@ impl Params {
         }
     }
 
+    /// Takes a parameter of JSON that is anything that fits; null counts as left out.
+    pub(super) fn json<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, OAuthError> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value).map(Some).map_err(|error| {
+                let error = redacted(&error.to_string());
+                OAuthError::invalid_request(format!("{name} does not fit: {error}"))
+            }),
+        }
+    }
+
+    /// Refuses what nobody took: guessing what was meant would answer something else without a word.
+    pub(super) fn nothing_else(&self) -> Result<(), OAuthError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let why = "there is a member that has no meaning here: leave it out";
+        Err(OAuthError::invalid_request(why))
+    }
+
+    /// Whether a parameter of this name was sent.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Takes a parameter that is one text and goes by two names, of which only one may be sent.
+    pub(super) fn text_also(
+        &mut self,
+        name: &'static str,
+        other: &'static str,
+    ) -> Result<Option<String>, OAuthError> {
+        match (self.text(name)?, self.text(other)?) {
+            (Some(_), Some(_)) => Err(repeated(name)),
+            (first, second) => Ok(first.or(second)),
+        }
+    }
+
     /// Takes a parameter that may be several texts: repeated in a form, an array in JSON.
     pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, OAuthError> {
         let wrong = || OAuthError::invalid_request(format!("{name} must be a string or strings"));
@@ -80,9 +120,9 @@ impl Params {
         Ok(texts)
     }
 
-    /// Takes `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
-    pub(super) fn scope(&mut self) -> Result<Option<ScopeSet>, OAuthError> {
-        let scopes = match self.0.remove("scope") {
+    /// Takes scopes, mostly `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
+    pub(super) fn scope(&mut self, name: &'static str) -> Result<Option<ScopeSet>, OAuthError> {
+        let scopes = match self.0.remove(name) {
             Some(Value::Array(tokens)) => {
                 let tokens = tokens
                     .iter()
@@ -92,7 +132,7 @@ impl Params {
             Some(Value::String(text)) => text.parse(),
             None | Some(Value::Null) => return Ok(None),
             Some(_) => {
-                let expected = "scope must be a string or an array of strings";
+                let expected = format!("{name} must be a string or an array of strings");
                 return Err(OAuthError::invalid_request(expected));
             }
         };
@@ -192,7 +232,7 @@ mod tests {
         let mut json =
             Params::from_json(br#"{"scope":["b","a"],"resource":["x"],"n":null}"#).unwrap();
         let mut form = Params::from_form(b"scope=a+b&resource=x").unwrap();
-        assert_eq!(json.scope().unwrap(), form.scope().unwrap());
+        assert_eq!(json.scope("scope").unwrap(), form.scope("scope").unwrap());
         assert_eq!(
             json.texts("resource").unwrap(),
             form.texts("resource").unwrap()
@@ -220,7 +260,10 @@ mod tests {
             r#"{"scope":"a  b"}"#,
         ] {
             assert!(
-                Params::from_json(body.as_bytes()).unwrap().scope().is_err(),
+                Params::from_json(body.as_bytes())
+                    .unwrap()
+                    .scope("scope")
+                    .is_err(),
                 "{body}"
             );
         }

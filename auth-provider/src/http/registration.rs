@@ -6,8 +6,7 @@ use std::pin::Pin;
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     dev::{HttpServiceFactory, Payload},
-    http::header,
-    middleware::{DefaultHeaders, from_fn},
+    middleware::from_fn,
     web::{self, Data},
 };
 use m2m::{
@@ -18,7 +17,7 @@ use m2m::{
 use super::{
     address::caller_address,
     admin::from_admin::{Body, FromAdmin, JsonText, NoBody, created},
-    limited, wrong_method,
+    limited, not_cached, wrong_method,
 };
 use crate::{
     built_in::{AUDIENCE, ClientsRegister},
@@ -29,7 +28,6 @@ use crate::{
 
 /// The endpoints below `base`.
 pub(super) fn routes(base: &str) -> impl HttpServiceFactory + 'static {
-    let no_store = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     web::scope(&format!("{base}/clients/register"))
         .service(
             web::resource("")
@@ -45,7 +43,7 @@ pub(super) fn routes(base: &str) -> impl HttpServiceFactory + 'static {
                 .default_service(wrong_method("GET, HEAD, PUT, DELETE")),
         )
         .wrap(from_fn(limited::admin))
-        .wrap(no_store)
+        .wrap(not_cached())
 }
 
 /// A registered client that administers itself, and what it sends. It can only be had from a request.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jsonwebtoken::jwk::Jwk;
 use m2m::verify::Algorithm;
 use serde_json::json;
 
@@ -14,6 +15,7 @@ pub struct KeyRing {
     /// Those that are in the key set: all but the compromised ones.
     keys: Vec<Arc<SigningKey>>,
     published: Document,
+    published_rsa: Document,
 }
 
 /// The key to sign a token with.
@@ -31,15 +33,21 @@ impl KeyRing {
         keys: Vec<Arc<SigningKey>>,
         schedule: &Schedule,
     ) -> Self {
-        let public: Vec<_> = keys.iter().map(|key| key.public()).collect();
-        let set = json!({"keys": public}); // RFC 7517 section 5
-        // As long as this: a key that is announced after a cache took this set signs only when the cache has
+        let document = |all: Vec<&Jwk>| {
+            let set = json!({"keys": all}); // RFC 7517 section 5
+            Document::new(set.to_string(), schedule.max_age)
+        };
+        let rsa = keys.iter().filter(|key| key.is_slow()); // of the algorithms here, RSA's
+
+        let published_rsa = document(rsa.map(|key| key.public()).collect());
+        // As long as `max_age`: a key that is announced after a cache took this set signs only when the cache has
         // asked again. What is in the set may become active at any time without anybody asking.
-        let published = Document::new(set.to_string(), schedule.max_age);
+        let published = document(keys.iter().map(|key| key.public()).collect());
         Self {
             records,
             keys,
             published,
+            published_rsa,
         }
     }
 
@@ -70,5 +78,10 @@ impl KeyRing {
     /// The public key set, as it is served.
     pub fn published(&self) -> &Document {
         &self.published
+    }
+
+    /// The same with the RSA keys only.
+    pub fn published_rsa(&self) -> &Document {
+        &self.published_rsa
     }
 }

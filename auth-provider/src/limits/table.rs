@@ -36,6 +36,7 @@ type Set = [Place; PLACES];
 struct Place {
     /// The hash of the caller: of two with the same 64 bits the one would be limited with the other.
     caller: u64,
+    /// Governor's figure: the second, in nanoseconds, at which the bucket is full again.
     level: u64,
     /// How often the caller asked, less what others took from it.
     asked: u8,
@@ -63,7 +64,8 @@ impl<K: Hash> StateStore for Table<K> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let caller = self.hash.hash_one(key);
-        let set = &self.sets[caller as usize % SETS];
+        let [low, high, ..] = caller.to_le_bytes();
+        let set = &self.sets[usize::from(u16::from_le_bytes([low, high])) % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = set.iter_mut().find(|place| place.caller == caller) {
             place.asked = place.asked.saturating_add(1).min(OFTEN);
@@ -72,10 +74,13 @@ impl<K: Hash> StateStore for Table<K> {
             return Ok(measured);
         }
         let (measured, level) = measure(None)?;
-        for place in set.iter_mut() {
-            place.asked = place.asked.saturating_sub(1);
+        let is_full = set.iter().all(|place| place.asked > 0);
+        if is_full {
+            set.iter_mut().for_each(|place| place.asked -= 1);
         }
-        if let Some(place) = set.iter_mut().find(|place| place.asked == 0) {
+        // Of those who are as good as forgotten, the one whose bucket is the fullest.
+        let forgotten = set.iter_mut().filter(|place| place.asked == 0);
+        if let Some(place) = forgotten.min_by_key(|place| place.level) {
             *place = Place {
                 caller,
                 level: level.into(),

@@ -52,6 +52,14 @@ pub struct PolicyResource {
     pub metadata_claims: ClaimNames,
 }
 
+impl PolicyResource {
+    /// Who administers the clients of this resource, if it is a [project](crate::projects).
+    pub fn project_owner(&self) -> Option<&ClientId> {
+        let is_project = self.token_profile == TokenProfile::Stytch;
+        self.owner.as_ref().filter(|_| is_project)
+    }
+}
+
 /// A client. What is `None` stays as it is: who was deactivated does not come back because a file is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyClient {
@@ -73,6 +81,16 @@ pub struct PolicyGrant {
 }
 
 impl PolicyGrant {
+    /// A grant without scopes and without limits of its own.
+    pub fn plain() -> Self {
+        Self {
+            scopes: ScopeSet::default(),
+            token_lifetime: None,
+            expires_at: None,
+            reason: String::new(),
+        }
+    }
+
     /// Whether `after` allows less than this grant, so that tokens of before could do what is not granted any more.
     pub fn allows_more_than(&self, after: &Self) -> bool {
         let ends = |grant: &Self| grant.expires_at.unwrap_or(u64::MAX);

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::{Action, Event},
     built_in::ADMIN,
-    client::{ClientId, ClientStatus, Secret, random_id},
+    client::{ClientId, ClientStatus, CredentialId, Secret, random_id},
     metadata::{self, MAX_BYTES, MAX_KEYS},
     revocation::Revoked,
     server::AuthServer,
@@ -43,12 +43,40 @@ pub struct NewClient {
 #[serde(default, deny_unknown_fields)]
 pub struct ClientChange {
     #[serde(deserialize_with = "given")]
-    name: Option<Name>,
+    pub name: Option<Name>,
     #[serde(deserialize_with = "given")]
-    description: Option<Description>,
+    pub description: Option<Description>,
     #[serde(deserialize_with = "given")]
-    status: Option<ClientStatus>,
-    metadata: MetadataChange,
+    pub status: Option<ClientStatus>,
+    pub metadata: MetadataChange,
+}
+
+impl NewClient {
+    /// With this id, name and metadata; what is `None` is made up.
+    pub fn of(client_id: Option<ClientId>, name: Option<Name>, metadata: Metadata) -> Self {
+        Self {
+            client_id,
+            name,
+            metadata,
+            ..Self::default()
+        }
+    }
+
+    /// What is to be kept of it, with an id.
+    pub(super) fn described(self) -> Result<(ClientId, Profile), Refusal> {
+        let id = match self.client_id {
+            Some(id) => id,
+            None => ClientId::parse(&random_id()).expect("random ids are client ids"),
+        };
+        let name = self.name.map(String::from);
+        let profile = Profile {
+            name: name.unwrap_or_else(|| default_name(id.as_str())),
+            description: self.description.map(String::from).unwrap_or_default(),
+            status: self.status.unwrap_or(ClientStatus::Active),
+            metadata: small(self.metadata.0)?,
+        };
+        Ok((id, profile))
+    }
 }
 
 impl ClientChange {
@@ -82,60 +110,76 @@ pub async fn add(
     wish: NewClient,
     idempotency: Option<&Idempotency>,
 ) -> Result<Created, Refusal> {
-    let id = match wish.client_id {
-        Some(id) => id,
-        None => ClientId::parse(&random_id()).expect("random ids are client ids"),
-    };
-    let profile = Profile {
-        name: wish
-            .name
-            .map_or_else(|| default_name(id.as_str()), String::from),
-        description: wish.description.map(String::from).unwrap_or_default(),
-        status: wish.status.unwrap_or(ClientStatus::Active),
-        metadata: small(wish.metadata.0)?,
-    };
+    let (id, profile) = wish.described()?;
     create(server, idempotency, async || {
-        if server.store.client(&id).await?.is_some() {
-            let why = format!("there is a client {id} already: choose another id, or change it");
-            return Err(Refusal::does_not_fit("client_id", why));
-        }
-        let (now, secret) = (server.clock.now(), Secret::generate());
-        let credential = NewCredential::of(&id, "", &secret, now);
-        let event = |action| Event::done(action, now, &admin.origin).client(&id);
-        let client = Client {
-            id: id.clone(),
-            profile: profile.clone(),
-            managed_by: None,
-            created_at: now,
-            updated_at: now,
-            last_used_at: None,
-            version: Version::generate(),
-        };
+        let made = addition(server, admin, &id, &profile).await?;
         Ok(Draft {
-            events: vec![
-                event(Action::ClientCreated),
-                event(Action::CredentialCreated).credential(&credential.id),
-            ],
-            answer: created(&client, &credential, &secret),
-            changes: vec![
-                Change::AddClient {
-                    id: id.clone(),
-                    profile: profile.clone(),
-                    managed_by: None,
-                    version: client.version,
-                    at: now,
-                },
-                Change::AddCredential(credential),
-            ],
+            answer: created(&made),
+            changes: made.changes,
+            events: made.events,
         })
     })
     .await
 }
 
-fn created(client: &Client, credential: &NewCredential, secret: &Secret) -> Created {
+/// The part of a change that adds a client, with what it is answered to who asked.
+pub(super) struct Addition {
+    pub(super) client: Client,
+    pub(super) credential: CredentialId,
+    pub(super) secret: Secret,
+    pub(super) changes: Vec<Change>,
+    pub(super) events: Vec<Event>,
+}
+
+/// A client that is not there yet, with its first secret.
+pub(super) async fn addition(
+    server: &AuthServer,
+    admin: &Admin,
+    id: &ClientId,
+    profile: &Profile,
+) -> Result<Addition, Refusal> {
+    if server.store.client(id).await?.is_some() {
+        let why = format!("there is a client {id} already: choose another id, or change it");
+        return Err(Refusal::does_not_fit("client_id", why));
+    }
+    let (now, secret) = (server.clock.now(), Secret::generate());
+    let credential = NewCredential::of(id, "", &secret, now);
+    let event = |action| Event::done(action, now, &admin.origin).client(id);
+    let client = Client {
+        id: id.clone(),
+        profile: profile.clone(),
+        managed_by: None,
+        created_at: now,
+        updated_at: now,
+        last_used_at: None,
+        version: Version::generate(),
+    };
+    Ok(Addition {
+        events: vec![
+            event(Action::ClientCreated),
+            event(Action::CredentialCreated).credential(&credential.id),
+        ],
+        credential: credential.id,
+        changes: vec![
+            Change::AddClient {
+                id: id.clone(),
+                profile: profile.clone(),
+                managed_by: None,
+                version: client.version.clone(),
+                at: now,
+            },
+            Change::AddCredential(credential),
+        ],
+        client,
+        secret,
+    })
+}
+
+fn created(made: &Addition) -> Created {
+    let client = &made.client;
     let mut body = json!(ClientView::from(client));
-    body["credential_id"] = Value::from(credential.id.as_str());
-    body["client_secret"] = Value::from(secret.expose());
+    body["credential_id"] = Value::from(made.credential.as_str());
+    body["client_secret"] = Value::from(made.secret.expose());
     Created {
         location: format!("/admin/v1/clients/{}", client.id),
         version: Some(client.version.as_str().to_owned()),
@@ -158,47 +202,54 @@ pub async fn edit(
         let before = read(server, id).await?;
         expected.check(&before.version)?;
         refuse_built_in(&before.id)?;
-        let mut client = before.clone();
-        apply(wish, &mut client.profile)?;
-        if client.profile == before.profile {
-            return Ok(Draft {
-                changes: vec![],
-                events: vec![],
-                answer: client,
-            });
-        }
-        if before.profile.status != client.profile.status
-            && client.profile.status == ClientStatus::Active
-        {
-            admin.must_equal(server, &client.id).await?;
-        }
-        let now = server.clock.now();
-        (client.version, client.updated_at) = (Version::generate(), now);
-        let mut changes = vec![Change::ChangeClient {
-            id: client.id.clone(),
-            profile: client.profile.clone(),
-            expected: before.version,
-            version: client.version.clone(),
-            at: now,
-        }];
-        if client.profile.status == ClientStatus::Inactive
-            && before.profile.status == ClientStatus::Active
-        {
-            changes.push(Revoked::Client(client.id.clone()).at(now));
-        }
-        let event = Event::done(Action::ClientChanged, now, &admin.origin)
-            .client(&client.id)
-            .explained(told(&before.profile, &client.profile));
-        Ok(Draft {
-            changes,
-            events: vec![event],
-            answer: client,
-        })
+        changed(server, admin, &before, wish).await
     })
     .await
 }
 
-fn apply(wish: &ClientChange, profile: &mut Profile) -> Result<(), Refusal> {
+/// The part of a change that makes of a client what is wished: nothing when it is that already.
+pub(super) async fn changed(
+    server: &AuthServer,
+    admin: &Admin,
+    before: &Client,
+    wish: &ClientChange,
+) -> Result<Draft<Client>, Refusal> {
+    let mut client = before.clone();
+    apply(wish, &mut client.profile)?;
+    if client.profile == before.profile {
+        return Ok(Draft::nothing().answering(client));
+    }
+    refuse_built_in(&before.id)?;
+    if before.profile.status != client.profile.status
+        && client.profile.status == ClientStatus::Active
+    {
+        admin.must_equal(server, &client.id).await?;
+    }
+    let now = server.clock.now();
+    (client.version, client.updated_at) = (Version::generate(), now);
+    let mut changes = vec![Change::ChangeClient {
+        id: client.id.clone(),
+        profile: client.profile.clone(),
+        expected: before.version.clone(),
+        version: client.version.clone(),
+        at: now,
+    }];
+    if client.profile.status == ClientStatus::Inactive
+        && before.profile.status == ClientStatus::Active
+    {
+        changes.push(Revoked::Client(client.id.clone()).at(now));
+    }
+    let event = Event::done(Action::ClientChanged, now, &admin.origin)
+        .client(&client.id)
+        .explained(told(&before.profile, &client.profile));
+    Ok(Draft {
+        changes,
+        events: vec![event],
+        answer: client,
+    })
+}
+
+pub(crate) fn apply(wish: &ClientChange, profile: &mut Profile) -> Result<(), Refusal> {
     let wish = wish.clone();
     if let Some(name) = wish.name {
         profile.name = name.into();
@@ -220,7 +271,7 @@ fn apply(wish: &ClientChange, profile: &mut Profile) -> Result<(), Refusal> {
 }
 
 /// What is different, by name: the values are the administrators' own affair.
-fn told(before: &Profile, after: &Profile) -> String {
+pub(crate) fn told(before: &Profile, after: &Profile) -> String {
     let mut changed = Vec::new();
     if before.status != after.status {
         changed.push(format!("the status is {} now", after.status.as_str()));

@@ -169,6 +169,26 @@ pub struct Draft<T> {
     pub answer: T,
 }
 
+impl Draft<()> {
+    /// Nothing is to be changed.
+    pub fn nothing() -> Self {
+        Self {
+            changes: vec![],
+            events: vec![],
+            answer: (),
+        }
+    }
+
+    /// The same with an answer.
+    pub fn answering<T>(self, answer: T) -> Draft<T> {
+        Draft {
+            changes: self.changes,
+            events: self.events,
+            answer,
+        }
+    }
+}
+
 /// Makes the change that `draft` finds right. When somebody else was faster, it looks again.
 ///
 /// # Errors

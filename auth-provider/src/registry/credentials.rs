@@ -169,14 +169,11 @@ async fn check(
 ) -> Result<Option<Time>, Refusal> {
     let now = server.clock.now();
     if let CredentialKind::Secret = wish.kind {
-        return match wish.secret_sha256 {
-            None => Ok(wish.expires_at),
-            Some(_) => {
-                let why =
-                    "only a bootstrap token can come from elsewhere: add \"kind\": \"bootstrap\"";
-                Err(Refusal::does_not_fit("secret_sha256", why))
-            }
-        };
+        if wish.secret_sha256.is_some() {
+            let why = "only a bootstrap token can come from elsewhere: add \"kind\": \"bootstrap\"";
+            return Err(Refusal::does_not_fit("secret_sha256", why));
+        }
+        return Ok(wish.expires_at);
     }
     if client.as_str() == ADMIN {
         let why = "the administrator gets no token that is good by itself: use its secret";

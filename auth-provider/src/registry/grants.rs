@@ -1,5 +1,7 @@
 //! Grants: who may call whom.
 
+use std::collections::BTreeSet;
+
 use m2m::service::given;
 use serde::Deserialize;
 use serde_json::json;
@@ -84,31 +86,42 @@ pub async fn add(
             let why = "there is no client with this id: make the client first";
             return Err(Refusal::unknown("client_id", why));
         }
-        check(server, admin, &resource, &terms).await?;
-        if server.store.grant(&client, &resource).await?.is_some() {
-            let why = format!("there is a grant {client} -> {resource} already: change it");
-            return Err(Refusal::conflict(why));
-        }
         let arrow = Arrow {
             client: client.clone(),
             resource: resource.clone(),
             terms: terms.clone(),
             version: Version::generate(),
         };
-        Ok(Draft {
-            events: vec![event(server, admin, Action::GrantCreated, &arrow)],
-            answer: Created {
-                location: format!(
-                    "/admin/v1/grants/{client}/{}",
-                    path_segment(resource.as_str())
-                ),
-                version: Some(arrow.version.as_str().to_owned()),
-                body: json!(GrantView::from(&arrow)),
-            },
-            changes: vec![Change::Graph { expected: graph }, put(arrow, None)],
-        })
+        let mut draft = addition(server, admin, &arrow).await?;
+        if server.store.grant(&client, &resource).await?.is_some() {
+            let why = format!("there is a grant {client} -> {resource} already: change it");
+            return Err(Refusal::conflict(why));
+        }
+        draft.changes.insert(0, Change::Graph { expected: graph });
+        Ok(draft.answering(Created {
+            location: format!(
+                "/admin/v1/grants/{client}/{}",
+                path_segment(resource.as_str())
+            ),
+            version: Some(arrow.version.as_str().to_owned()),
+            body: json!(GrantView::from(&arrow)),
+        }))
     })
     .await
+}
+
+/// The part of a change that adds this grant, which is not there yet. With it comes a [`Change::Graph`].
+pub(super) async fn addition(
+    server: &AuthServer,
+    admin: &Admin,
+    arrow: &Arrow,
+) -> Result<Draft<()>, Refusal> {
+    check(server, admin, &arrow.resource, &arrow.terms).await?;
+    Ok(Draft {
+        changes: vec![put(arrow.clone(), None)],
+        events: vec![event(server, admin, Action::GrantCreated, arrow)],
+        answer: (),
+    })
 }
 
 /// Changes a grant. When it allows less than before, the tokens that were obtained with it are taken back.
@@ -129,30 +142,41 @@ pub async fn edit(
         refuse_built_in(&before)?;
         let mut arrow = before.clone();
         apply(wish, &mut arrow.terms);
-        if arrow.terms == before.terms {
-            return Ok(Draft {
-                changes: vec![],
-                events: vec![],
-                answer: arrow,
-            });
+        if arrow.terms != before.terms {
+            arrow.version = Version::generate();
         }
-        check_rights(server, admin, &before.resource, &before.terms).await?;
-        check(server, admin, &arrow.resource, &arrow.terms).await?;
-        arrow.version = Version::generate();
-        let mut changes = vec![
-            Change::Graph { expected: graph },
-            put(arrow.clone(), Some(before.version.clone())),
-        ];
-        if before.terms.allows_more_than(&arrow.terms) {
-            changes.push(revocation(server, &arrow));
+        let mut draft = replacement(server, admin, &before, &arrow).await?;
+        if !draft.changes.is_empty() {
+            draft.changes.insert(0, Change::Graph { expected: graph });
         }
-        Ok(Draft {
-            changes,
-            events: vec![event(server, admin, Action::GrantChanged, &arrow)],
-            answer: arrow,
-        })
+        Ok(draft.answering(arrow))
     })
     .await
+}
+
+/// The part of a change that gives a grant other terms: nothing when they are the same. With it comes a
+/// [`Change::Graph`].
+pub(super) async fn replacement(
+    server: &AuthServer,
+    admin: &Admin,
+    before: &Arrow,
+    after: &Arrow,
+) -> Result<Draft<()>, Refusal> {
+    if after.terms == before.terms {
+        return Ok(Draft::nothing());
+    }
+    refuse_built_in(before)?;
+    check_rights(server, admin, &before.resource, &before.terms).await?;
+    check(server, admin, &after.resource, &after.terms).await?;
+    let mut changes = vec![put(after.clone(), Some(before.version.clone()))];
+    if before.terms.allows_more_than(&after.terms) {
+        changes.push(revocation(server, after));
+    }
+    Ok(Draft {
+        changes,
+        events: vec![event(server, admin, Action::GrantChanged, after)],
+        answer: (),
+    })
 }
 
 fn apply(wish: &GrantChange, terms: &mut PolicyGrant) {
@@ -221,23 +245,45 @@ pub async fn remove(
         let graph = server.store.graph_version().await?;
         let arrow = read(server, client, resource).await?;
         expected.check(&arrow.version)?;
-        refuse_built_in(&arrow)?;
-        check_rights(server, admin, &arrow.resource, &arrow.terms).await?;
-        Ok(Draft {
-            events: vec![event(server, admin, Action::GrantDeleted, &arrow)],
-            changes: vec![
-                Change::Graph { expected: graph },
-                revocation(server, &arrow),
-                Change::RemoveGrant {
-                    client: arrow.client,
-                    resource: arrow.resource,
-                    expected: arrow.version,
-                },
-            ],
-            answer: (),
-        })
+        let mut draft = removal(server, admin, &arrow).await?;
+        draft.changes.insert(0, Change::Graph { expected: graph });
+        Ok(draft)
     })
     .await
+}
+
+/// The part of a change that removes this grant. With it comes a [`Change::Graph`].
+pub(super) async fn removal(
+    server: &AuthServer,
+    admin: &Admin,
+    arrow: &Arrow,
+) -> Result<Draft<()>, Refusal> {
+    refuse_built_in(arrow)?;
+    check_rights(server, admin, &arrow.resource, &arrow.terms).await?;
+    Ok(Draft {
+        changes: vec![
+            revocation(server, arrow),
+            Change::RemoveGrant {
+                client: arrow.client.clone(),
+                resource: arrow.resource.clone(),
+                expected: arrow.version.clone(),
+            },
+        ],
+        events: vec![event(server, admin, Action::GrantDeleted, arrow)],
+        answer: (),
+    })
+}
+
+/// The scopes that a resource defines.
+pub(super) async fn scopes_of(
+    server: &AuthServer,
+    resource: &ResourceId,
+) -> Result<BTreeSet<String>, Refusal> {
+    let Some(resource) = server.store.resource(resource).await? else {
+        let why = "there is no resource of this name: make the resource first";
+        return Err(Refusal::unknown("audience", why));
+    };
+    Ok(resource.settings.scopes.into_keys().collect())
 }
 
 fn revocation(server: &AuthServer, arrow: &Arrow) -> Change {

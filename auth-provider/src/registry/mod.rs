@@ -1,7 +1,9 @@
 //! Who there is: clients, their credentials, resources, and the grants between them. What administrators see and
 //! change; what a token request needs of it is [`ClientRecord`](crate::client::ClientRecord).
 
+pub mod by_secret;
 pub mod change;
+pub mod client_with_grants;
 pub mod clients;
 pub mod commit;
 pub mod credentials;

@@ -49,6 +49,7 @@ pub async fn apply(
         let (plan, graph) = plan(server.store.as_ref(), wanted, prune).await?;
         for change in &plan.changes {
             check(server, admin, change).await?;
+            check_manager(server.store.as_ref(), change).await?;
         }
         Ok(draft(plan, &graph, &admin.origin, server.clock.now()))
     });
@@ -68,6 +69,9 @@ pub async fn apply_at_start(
 ) -> Result<usize, Refusal> {
     for _ in 0..ATTEMPTS {
         let (mut plan, graph) = plan(store, wanted, false).await?;
+        for change in &plan.changes {
+            check_manager(store, change).await?;
+        }
         let built_in = policy_plan::built_in_steps(&graph.policy, wanted);
         plan.changes.splice(0..0, built_in);
         let count = plan.changes.len();
@@ -130,6 +134,38 @@ async fn check(server: &AuthServer, admin: &Admin, change: &PlannedChange) -> Re
             let fits = server.keys.allow_tokens_of(settings.token_lifetime);
             fits.map_err(|error| Refusal::conflict(format!("resource `{id}`: {error}")))
         }
+        _ => Ok(()),
+    }
+}
+
+/// A project's administrator chooses the ids of its clients and has their secrets. One that a file means for another client
+/// must not come by that client's rights.
+async fn check_manager(store: &dyn Store, change: &PlannedChange) -> Result<(), Refusal> {
+    let (client, resource) = match change {
+        PlannedChange::Grant(client, resource, Step::Add(_) | Step::Change { .. }) => {
+            (client, resource)
+        }
+        PlannedChange::Resource(
+            resource,
+            Step::Add(settings)
+            | Step::Change {
+                after: settings, ..
+            },
+        ) => match &settings.owner {
+            Some(owner) => (owner, resource),
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let manager = store
+        .client(client)
+        .await?
+        .and_then(|found| found.managed_by);
+    match manager {
+        Some(manager) if manager != *resource => Err(Refusal::conflict(format!(
+            "the client {client} belongs to the project {manager}, whose administrator has its secrets: give the one that \
+             is meant for {resource} another id"
+        ))),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Resources: the APIs that tokens are for.
 
-use m2m::service::given;
+use m2m::{Scope, ScopeSet, service::given};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     audit::{Action, Event},
-    built_in::AUDIENCE,
+    built_in::{AUDIENCE, ClientsWrite, CredentialsWrite, GrantsWrite},
     client::ClientId,
     keys::DEFAULT_ALGORITHM,
     policy_file::{DEFAULT_TOKEN_LIFETIME, PolicyResource},
@@ -83,7 +83,8 @@ pub async fn read(server: &AuthServer, id: &str) -> Result<Resource, Refusal> {
 /// Makes a resource.
 ///
 /// # Errors
-/// When its id is taken, its owner is unknown, or its tokens would outlive their keys.
+/// When its id is taken, its owner is unknown, its tokens would outlive their keys, or its owner would get rights that the
+/// administrator does not have.
 pub async fn add(
     server: &AuthServer,
     admin: &Admin,
@@ -110,6 +111,7 @@ pub async fn add(
             return Err(Refusal::does_not_fit("resource", why));
         }
         check(server, &settings).await?;
+        check_rights(server, admin, None, &settings).await?;
         let resource = Resource {
             id: id.clone(),
             settings: settings.clone(),
@@ -159,6 +161,7 @@ pub async fn edit(
         }
         check(server, &resource.settings).await?;
         check_scopes(server, &before, &resource).await?;
+        check_rights(server, admin, Some(&before.settings), &resource.settings).await?;
         resource.version = Version::generate();
         let event = Event::done(Action::ResourceChanged, server.clock.now(), &admin.origin);
         let now = server.clock.now();
@@ -239,6 +242,26 @@ async fn check(server: &AuthServer, settings: &PolicyResource) -> Result<(), Ref
         fits.map_err(|error| Refusal::does_not_fit("token_lifetime", error.to_string()))?;
     }
     Ok(())
+}
+
+/// The owner of a project makes clients and lets them call it: who hands that out has to have these rights himself.
+async fn check_rights(
+    server: &AuthServer,
+    admin: &Admin,
+    before: Option<&PolicyResource>,
+    after: &PolicyResource,
+) -> Result<(), Refusal> {
+    let owner_after = after.project_owner();
+    if owner_after.is_none() || before.and_then(PolicyResource::project_owner) == owner_after {
+        return Ok(());
+    }
+    let rights = [
+        ClientsWrite::NAME,
+        CredentialsWrite::NAME,
+        GrantsWrite::NAME,
+    ];
+    let rights = ScopeSet::from_tokens(rights).expect("these are scopes");
+    admin.must_hold(server, &rights).await
 }
 
 /// No grant may be left with a scope that its resource does not have any more.

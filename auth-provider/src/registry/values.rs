@@ -29,6 +29,12 @@ macro_rules! checked_text {
         #[serde(try_from = "String")]
         pub struct $name(String);
 
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl TryFrom<String> for $name {
             type Error = TextError;
 
@@ -313,7 +319,11 @@ impl TryFrom<String> for SigningAlg {
     }
 }
 
-fn check_scope(name: &str) -> Result<(), String> {
+/// Checks the name of a scope.
+///
+/// # Errors
+/// When it is too long, or has a character that scopes do not have (RFC 6749 section 3.3).
+pub fn check_scope(name: &str) -> Result<(), String> {
     if name.len() > MAX_SCOPE {
         return Err(format!("a scope has at most {MAX_SCOPE} characters"));
     }

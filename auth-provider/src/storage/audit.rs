@@ -27,6 +27,56 @@ pub trait AuditStore: Send + Sync {
     async fn forget_events(&self, time: u64) -> Result<bool, StoreError>;
 }
 
+/// What is shown of an event.
+macro_rules! shown {
+    () => {
+        "number, at, action, outcome, actor, client_id, resource_id, credential_id, jti, ends_at,
+         reason, explanation, request_id, address "
+    };
+}
+/// The stretches that are not wholly summed up.
+macro_rules! latest_stretches {
+    () => {
+        "WITH RECURSIVE stretch (nr) AS (
+            SELECT used_up_to / 4096 FROM registry_state WHERE one = 1
+            UNION ALL
+            SELECT nr + 1 FROM stretch WHERE nr < (SELECT MAX(number) / 4096 FROM audit_event)
+        ) "
+    };
+}
+
+/// The longest of the gaps before [`uses`].
+macro_rules! longest_gap {
+    () => {
+        "MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))"
+    };
+}
+
+// The gap before a use is the time since the use of the same credential before it, be it in this step or an earlier one:
+// where many share a client, the one who comes seldom shows only there. It is read before the credentials are
+// summed up.
+// What a removed client of the same id did before is not this one's doing.
+macro_rules! uses {
+    ($events:literal, $which:literal) => {
+        concat!(
+            " FROM (
+                SELECT a.client_id, a.credential_id, a.at,
+                       LAG(a.at) OVER (PARTITION BY a.client_id, a.credential_id
+                                       ORDER BY a.at, a.number) AS own_before,
+                       LAG(a.at) OVER (PARTITION BY a.client_id
+                                       ORDER BY a.at, a.number) AS any_before
+                FROM ",
+            $events,
+            " JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
+                WHERE a.ends_at IS NOT NULL AND ",
+            $which,
+            ") AS e
+            LEFT JOIN client_use u ON u.client_id = e.client_id
+            LEFT JOIN credential_use k ON k.credential_id = e.credential_id "
+        )
+    };
+}
+
 /// What one row of an insert has, in the order of [`ADD_EVENTS`].
 pub(super) const EVENT_COLUMNS: usize = 13;
 
@@ -35,11 +85,32 @@ pub(super) const ADD_EVENTS: &str = "
                              ends_at, reason, explanation, request_id, address)
     VALUES ";
 
-/// The beginning of a list of events; each part of the filter that is given adds a line.
-pub(super) const EVENTS: &str = "
-    SELECT number, at, action, outcome, actor, client_id, resource_id, credential_id, jti, ends_at,
-           reason, explanation, request_id, address
-    FROM audit_event WHERE number < $1 AND at >= $2 AND at <= $3 ";
+/// The beginning of a list of events; each part of the filter that is given adds a condition.
+pub(super) const EVENTS: &str = concat!(
+    "SELECT ",
+    shown!(),
+    "FROM audit_event WHERE number < $1 AND at >= $2 AND at <= $3 "
+);
+
+/// The same for one client, within some stretches.
+pub(super) const EVENTS_OF_CLIENT: &str = concat!(
+    "WITH RECURSIVE stretch (nr) AS (
+        SELECT CAST($4 AS BIGINT) UNION ALL SELECT nr + 1 FROM stretch WHERE nr < $5
+    )
+    SELECT ",
+    shown!(),
+    "FROM stretch CROSS JOIN audit_event
+    WHERE number / 4096 = nr AND client_id = $6 AND number < $1 AND at >= $2 AND at <= $3 "
+);
+
+/// How many numbers are one stretch of the log. The events of one client are looked up stretch by stretch: the index of the
+/// latest one is small, and writing an event touches nothing else, however many clients there are. The SQL and the
+/// migration have this number as well.
+pub(super) const STRETCH: u64 = 4096;
+
+pub(super) const FIRST_AND_LAST_EVENT: &str = "
+    SELECT COALESCE((SELECT MIN(number) FROM audit_event), 0) AS first,
+           COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last";
 
 /// Who sums up goes first; the others wait and find it done.
 pub(super) const USED_UP_TO: &str = "
@@ -51,7 +122,7 @@ pub(super) const SET_USED_UP_TO: &str = "UPDATE registry_state SET used_up_to = 
 
 /// How many events are summed up in one step. With very many clients each row lies on a page of its own, and a step takes
 /// some ten microseconds for each; nobody else can write meanwhile.
-pub(super) const SUMMED_UP: u64 = 1_500;
+pub(super) const SUMMED_UP: u64 = 400;
 
 // Sums come first, in the order of their keys, so that each page is looked for once. A credential that was removed in the
 // meantime has no uses any more.
@@ -71,55 +142,42 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
         alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
 
-// The gap before a use is the time since the use of the same credential before it, be it in this step or an earlier one:
-// where many share a client, the one who comes seldom shows only there. It is read before the credentials are summed up.
-// What a removed client of the same id did before is not this one's doing.
-pub(super) const SUM_UP_CLIENTS: &str = "
-    INSERT INTO client_use (client_id, last_used_at, longest_gap)
-    SELECT e.client_id, MAX(e.at),
-           MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
-    FROM (
-        SELECT a.client_id, a.credential_id, a.at,
-               LAG(a.at) OVER (PARTITION BY a.client_id, a.credential_id ORDER BY a.at, a.number)
-                   AS own_before,
-               LAG(a.at) OVER (PARTITION BY a.client_id ORDER BY a.at, a.number) AS any_before
-        FROM audit_event a
-        JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
-        WHERE a.number > $1 AND a.number <= $2 AND a.ends_at IS NOT NULL
-    ) AS e
-    LEFT JOIN client_use u ON u.client_id = e.client_id
-    LEFT JOIN credential_use k ON k.credential_id = e.credential_id
-    WHERE e.client_id IS NOT NULL
+pub(super) const SUM_UP_CLIENTS: &str = concat!(
+    "INSERT INTO client_use (client_id, last_used_at, longest_gap)
+    SELECT e.client_id, MAX(e.at), ",
+    longest_gap!(),
+    uses!("audit_event a", "a.number > $1 AND a.number <= $2"),
+    "WHERE e.client_id IS NOT NULL
     GROUP BY e.client_id ORDER BY e.client_id
     ON CONFLICT (client_id) DO UPDATE
     SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
                             THEN client_use.last_used_at ELSE excluded.last_used_at END,
         longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
-                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+                           THEN client_use.longest_gap ELSE excluded.longest_gap END"
+);
 
 // What is not summed up yet, for one client: with its sums it makes the whole truth, however far these lag behind.
-pub(super) const LATEST_USES: &str = "
-    SELECT credential_id AS id, MAX(at) AS last_used_at, COUNT(*) AS use_count,
+pub(super) const LATEST_USES: &str = concat!(
+    latest_stretches!(),
+    "SELECT credential_id AS id, MAX(at) AS last_used_at, COUNT(*) AS use_count,
            MAX(ends_at) AS alive_until
-    FROM audit_event
-    WHERE client_id = $1 AND ends_at IS NOT NULL AND credential_id IS NOT NULL
+    FROM stretch CROSS JOIN audit_event
+    WHERE number / 4096 = nr AND client_id = $1 AND ends_at IS NOT NULL AND credential_id IS NOT NULL
       AND number > (SELECT used_up_to FROM registry_state WHERE one = 1)
-    GROUP BY credential_id";
+    GROUP BY credential_id"
+);
 
-pub(super) const LATEST_GAP: &str = "
-    SELECT MAX(e.at - COALESCE(e.own_before, k.last_used_at, e.any_before, u.last_used_at, e.at))
-           AS longest_gap
-    FROM (
-        SELECT a.client_id, a.credential_id, a.at,
-               LAG(a.at) OVER (PARTITION BY a.credential_id ORDER BY a.at, a.number) AS own_before,
-               LAG(a.at) OVER (ORDER BY a.at, a.number) AS any_before
-        FROM audit_event a
-        JOIN client c ON c.id = a.client_id AND c.created_at <= a.at
-        WHERE a.client_id = $1 AND a.ends_at IS NOT NULL
-          AND a.number > (SELECT used_up_to FROM registry_state WHERE one = 1)
-    ) AS e
-    LEFT JOIN client_use u ON u.client_id = e.client_id
-    LEFT JOIN credential_use k ON k.credential_id = e.credential_id";
+pub(super) const LATEST_GAP: &str = concat!(
+    latest_stretches!(),
+    "SELECT ",
+    longest_gap!(),
+    " AS longest_gap ",
+    uses!(
+        "stretch CROSS JOIN audit_event a",
+        "a.number / 4096 = nr AND a.client_id = $1
+         AND a.number > (SELECT used_up_to FROM registry_state WHERE one = 1)"
+    )
+);
 
 pub(super) const FORGET_EVENTS: &str = "
     DELETE FROM audit_event WHERE number IN
@@ -196,6 +254,47 @@ macro_rules! audit_store {
                 }
                 Ok(())
             }
+
+            /// Lists events: all, or those of one client from one stretch to another.
+            async fn events_of(
+                &self,
+                filter: &Filter,
+                before: u64,
+                limit: usize,
+                within: Option<(&ClientId, u64, u64)>,
+            ) -> Result<Vec<Recorded>, StoreError> {
+                let conditions = [
+                    (
+                        "AND resource_id = ",
+                        filter.resource.as_ref().map(ResourceId::as_str),
+                    ),
+                    ("AND action = ", filter.action.map(Action::as_str)),
+                    ("AND outcome = ", filter.outcome.map(Outcome::as_str)),
+                    ("AND request_id = ", filter.request_id.as_deref()),
+                ];
+                let (base, parameters) = match within {
+                    None => (audit::EVENTS, 3),
+                    Some(_) => (audit::EVENTS_OF_CLIENT, 6),
+                };
+                let (mut sql, values) = filtered(base, parameters, &conditions);
+                let last = parameters + values.len() + 1;
+                sql.push_str(&format!("ORDER BY number DESC LIMIT ${last}"));
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
+                    .bind(number(before))
+                    .bind(number(filter.since.unwrap_or(0)))
+                    .bind(number(filter.until.unwrap_or(u64::MAX)));
+                if let Some((client, begin, end)) = within {
+                    query = query
+                        .bind(number(begin))
+                        .bind(number(end))
+                        .bind(client.as_str());
+                }
+                for value in values {
+                    query = query.bind(value);
+                }
+                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                rows.iter().map(recorded).collect()
+            }
         }
 
         #[async_trait]
@@ -214,30 +313,24 @@ macro_rules! audit_store {
                 before: u64,
                 limit: usize,
             ) -> Result<Vec<Recorded>, StoreError> {
-                let conditions = [
-                    (
-                        "AND client_id = ",
-                        filter.client.as_ref().map(ClientId::as_str),
-                    ),
-                    (
-                        "AND resource_id = ",
-                        filter.resource.as_ref().map(ResourceId::as_str),
-                    ),
-                    ("AND action = ", filter.action.map(Action::as_str)),
-                    ("AND outcome = ", filter.outcome.map(Outcome::as_str)),
-                    ("AND request_id = ", filter.request_id.as_deref()),
-                ];
-                let (mut sql, values) = filtered(audit::EVENTS, 3, &conditions);
-                sql.push_str(&format!("ORDER BY number DESC LIMIT ${}", values.len() + 4));
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
-                    .bind(number(before))
-                    .bind(number(filter.since.unwrap_or(0)))
-                    .bind(number(filter.until.unwrap_or(u64::MAX)));
-                for value in values {
-                    query = query.bind(value);
+                let Some(client) = &filter.client else {
+                    return self.events_of(filter, before, limit, None).await;
+                };
+                let row = sqlx::query(audit::FIRST_AND_LAST_EVENT)
+                    .fetch_one(&self.0)
+                    .await?;
+                let first = time(&row, "first")? / audit::STRETCH;
+                let mut end = time(&row, "last")?.min(before) / audit::STRETCH + 1;
+                let (mut events, mut stretches) = (Vec::new(), 1);
+                // The next look is at twice as many: who is seldom here is found in a few.
+                while events.len() < limit && end > first {
+                    let begin = end.saturating_sub(stretches).max(first);
+                    let within = Some((client, begin, end - 1));
+                    let wanted = limit - events.len();
+                    events.extend(self.events_of(filter, before, wanted, within).await?);
+                    (end, stretches) = (begin, stretches * 2);
                 }
-                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
-                rows.iter().map(recorded).collect()
+                Ok(events)
             }
 
             async fn sum_up_uses(&self) -> Result<bool, StoreError> {

@@ -104,6 +104,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 include_str!("../../migrations/postgres/0004_opaque_token.sql"),
                 include_str!("../../migrations/postgres/0005_administration.sql"),
                 include_str!("../../migrations/postgres/0006_dialects.sql"),
+                include_str!("../../migrations/postgres/0007_stretches.sql"),
             ];
             migrations(steps).run(&pool).await?;
             Ok(Arc::new(PostgresStore(pool)))
@@ -116,7 +117,7 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .journal_mode(SqliteJournalMode::Wal)
                 // In WAL mode only FULL has a commit on disk before it is acknowledged.
                 .synchronous(SqliteSynchronous::Full)
-                // Events of very many clients touch pages all over the file: in a longer log, more of them meet.
+                // The sums of very many clients' uses touch pages all over the file: in a longer log, more of them meet.
                 .pragma("wal_autocheckpoint", "8000")
                 // All rows of a read of many clients: SQLite's thread need not wait for the reader in between.
                 .row_buffer_size(256);
@@ -162,19 +163,21 @@ async fn open_sqlite(
         include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
         include_str!("../../migrations/sqlite/0005_administration.sql"),
         include_str!("../../migrations/sqlite/0006_dialects.sql"),
+        include_str!("../../migrations/sqlite/0007_stretches.sql"),
     ];
     migrations(steps).run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "registry",
     "key rotation",
     "revocation",
     "opaque token",
     "administration",
     "dialects",
+    "stretches",
 ];
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod projects;
 mod records;
 mod registry;
 mod rows;
@@ -15,6 +16,7 @@ use m2m::verify::Algorithm;
 
 pub use audit::AuditStore;
 pub use connect::{DatabaseUrl, open};
+pub use projects::ProjectStore;
 pub use registry::RegistryStore;
 
 use crate::{
@@ -31,7 +33,7 @@ use crate::{
 /// What survives a restart. Each method is one atomic step: it has happened entirely or not at all, also
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
-pub trait Store: RegistryStore + AuditStore {
+pub trait Store: RegistryStore + ProjectStore + AuditStore {
     /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
     /// has is left out.
     async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;

@@ -14,6 +14,7 @@ use crate::{
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
+    projects::ManagedClient,
     registry::{
         Arrow, Client, CredentialInfo, Credentials, Ending, Profile, Resource, Usage, Version,
     },
@@ -147,6 +148,19 @@ pub(super) fn bearer(row: &impl Columns) -> Result<Bearer, StoreError> {
         credential: credential_id(&row.text("id")?)?,
         kind: credential_kind(row)?,
         expires_at: maybe_time(row, "expires_at")?,
+    })
+}
+
+pub(super) fn managed_client(row: &impl Columns) -> Result<ManagedClient, StoreError> {
+    Ok(ManagedClient {
+        id: client_id(row)?,
+        name: row.text("name")?,
+        description: row.text("description")?,
+        status: status_of(row)?,
+        scopes: scopes(row)?,
+        metadata: metadata(row)?,
+        last_four: row.maybe_text("last_four")?.unwrap_or_default(),
+        next_last_four: row.maybe_text("next_last_four")?,
     })
 }
 

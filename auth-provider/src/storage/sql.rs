@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use super::{
     SigningNeed, Store, StoreError,
     audit::{self, AuditStore, audit_store},
+    projects::{self, ProjectStore, project_store},
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
         Columns, algorithm_of, arrow, bearer, claims, client, client_id, credentials_of, ending,
-        hash, number, opaque_token, recorded, resource, revocation, stored_key, time, with_scopes,
+        hash, managed_client, number, opaque_token, recorded, resource, revocation, stored_key,
+        time, with_scopes,
     },
     steps::{Value, steps},
 };
@@ -26,6 +28,7 @@ use crate::{
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::Policy,
+    projects::{ManagedClient, Search},
     registry::{
         Arrow, Census, Client, ClientFilter, Credentials, Ending, GrantFilter, Graph, Resource,
         change::{Change, Committed},
@@ -291,6 +294,7 @@ macro_rules! whole_store {
      $numbered:literal) => {
         sql_store!($store, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
+        project_store!($store, $snapshot);
         audit_store!($store, $database, $begin, $order, $numbered);
     };
 }

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::{
     administrator::Administrator,
     process::{in_folder, terminate},
-    support::{Server, folder, secret_in},
+    support::{POLICY, Server, folder, secret_in},
 };
 
 /// What is looked for, in small letters: as it is, as hexadecimal digits, and in base64, wherever in its groups of three
@@ -107,11 +107,90 @@ const SURFACE: &[Place] = &[
     place("/auth/jwt/jwks.json", &[], &[], &[]),
     place("/auth/.well-known/jwks.json", &[], &[], &[]),
     place("/metrics", &[], &[], &[]),
+    place("/accesstoken", &["target"], &[], &["target"]),
     place("/clients/register", METADATA, METADATA, &[]),
     place("/clients/register/{client_id}", METADATA, METADATA, &[]),
+    place("/v1/m2m/clients", PROJECT, PROJECT, &[]),
+    place("/v1/m2m/clients/", PROJECT, PROJECT, &[]),
+    place(
+        "/v1/m2m/clients/search",
+        &["cursor", "limit", "query"],
+        &[],
+        &[],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}",
+        PROJECT,
+        PROJECT,
+        &["client_id"],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}/secrets/rotate",
+        PROJECT,
+        PROJECT,
+        &[],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}/secrets/rotate/start",
+        PROJECT,
+        PROJECT,
+        &[],
+    ),
+    place(
+        "/v1/m2m/clients/{client_id}/secrets/rotate/cancel",
+        PROJECT,
+        PROJECT,
+        &[],
+    ),
+    place("/v1/public/{project}/oauth2/token", OAUTH, &[], &[]),
+    place("/v1/sessions/jwks/{project}", &[], &[], &["project_id"]),
+    place("/v1/b2b/sessions/jwks/{project}", &[], &[], &[]),
+    place("/v1", &[], &[], &[]),
+    place("/recipe/jwt", RECIPE, &[], &[]),
+    place(
+        "/recipe/oauth/clients",
+        RECIPE,
+        &["clientId", "clientName"],
+        RECIPE,
+    ),
+    place(
+        "/recipe/oauth/clients/list",
+        &[],
+        &[],
+        &["pageSize", "pageToken", "clientName"],
+    ),
+    place("/recipe/oauth/clients/remove", RECIPE, &[], &[]),
+    place("/recipe/oauth/token", RECIPE, &[], &[]),
+    place("/recipe/oauth/token/revoke", RECIPE, &[], &[]),
+    place("/recipe/oauth/tokens/revoke", RECIPE, &[], &[]),
+    place("/recipe/oauth/introspect", RECIPE, &[], &[]),
+    place("/apiversion", &[], &[], &["apiDomain", "websiteDomain"]),
+    place("/hello", &[], &[], &[]),
     place("/health", &[], &[], &[]),
     place("/ready", &[], &[], &[]),
     place("/{nothing}", &[], &[], &[]),
+];
+
+/// Below `/recipe`.
+const RECIPE: &[&str] = &[
+    "payload",
+    "validity",
+    "algorithm",
+    "jwksDomain",
+    "useStaticSigningKey",
+    "clientId",
+    "clientName",
+    "clientSecret",
+    "scope",
+    "audience",
+    "grantTypes",
+    "metadata",
+    "redirectUris",
+    "inputBody",
+    "authorizationHeader",
+    "token",
+    "client_id",
+    "client_secret",
 ];
 
 const METADATA: &[&str] = &[
@@ -126,6 +205,16 @@ const METADATA: &[&str] = &[
     "jwks_uri",
     "client_id",
     "client_secret",
+];
+
+const PROJECT: &[&str] = &[
+    "client_id",
+    "client_secret",
+    "client_name",
+    "client_description",
+    "status",
+    "scopes",
+    "trusted_metadata",
 ];
 
 /// Below `/admin/v1`.
@@ -260,7 +349,14 @@ const ADMINISTRATION: &[Place] = &[
 ];
 
 /// Parts of paths that are no path by themselves.
-const PARTS: &[&str] = &["/", "/auth", "/admin/v1", "/<wbr>", "/admin/v1{path}"];
+const PARTS: &[&str] = &[
+    "/",
+    "/auth",
+    "/recipe",
+    "/admin/v1",
+    "/<wbr>",
+    "/admin/v1{path}",
+];
 
 /// Every text in the surface's code that looks like a path.
 fn paths_in_the_code(folder: &Path, found: &mut Vec<String>) {
@@ -297,13 +393,24 @@ fn every_route_is_among_the_places() {
     for path in found {
         let in_oauth = format!("/oauth{path}");
         let in_registration = format!("/clients/register{path}");
+        let in_recipe = format!("/recipe{path}");
         let is_known = known.contains(&path.as_str())
             || known.contains(&in_oauth.as_str())
             || known.contains(&in_registration.as_str())
+            || known.contains(&in_recipe.as_str())
             || PARTS.contains(&path.as_str());
         assert!(is_known, "{path} is new: add it to the places of this test");
     }
 }
+
+/// A client that administers clients of its own.
+const PROJECT_POLICY: &str = "
+    [resources.project]
+    owner = 'project'
+    token_profile = 'stytch'
+    signing_alg = 'RS256'
+    [clients.project]
+    ";
 
 /// The program with a log that is kept.
 struct Program {
@@ -316,6 +423,8 @@ struct Program {
 impl Program {
     fn start() -> Self {
         let folder = folder();
+        let policy = format!("{POLICY}{PROJECT_POLICY}");
+        fs::write(folder.path().join("policy.toml"), policy).unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = in_folder(folder.path())
             .args(["--dynamic-registration", "--rate-limit-failures=off"])
@@ -574,6 +683,9 @@ fn headers(program: &Program, path: &str, who: &Caller) -> Vec<(RequestBuilder, 
             "last-event-id",
             "x-request-id",
             "x-api-key",
+            "api-key",
+            "cdi-version",
+            "rid",
             "dpop",
             "proxy-authorization",
             "traceparent",
@@ -608,7 +720,7 @@ fn headers(program: &Program, path: &str, who: &Caller) -> Vec<(RequestBuilder, 
 enum Caller {
     Nobody,
     Client { id: &'static str, secret: String },
-    Administrator { token: String },
+    Administrator { token: String, key: String },
 }
 
 impl Caller {
@@ -623,8 +735,11 @@ impl Caller {
     fn signs(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::Nobody => request,
-            Self::Client { id, secret } => request.basic_auth(id, Some(secret)),
-            Self::Administrator { token } => request.bearer_auth(token),
+            Self::Client { id, secret } => {
+                let request = request.basic_auth(id, Some(secret));
+                request.header("api-key", secret)
+            }
+            Self::Administrator { token, key } => request.bearer_auth(token).header("api-key", key),
         }
     }
 
@@ -763,7 +878,7 @@ async fn what_nobody_may_see_again_is_not_seen_again() {
     let mut program = Program::start();
     let token = program.token("admin", "auth-provider").await;
     let mut watch = Watch::default();
-    for client in ["admin", "bot", "single", "courier", "root"] {
+    for client in ["admin", "bot", "single", "courier", "root", "project"] {
         watch.secrets.push(program.secret(client));
     }
     watch
@@ -773,25 +888,36 @@ async fn what_nobody_may_see_again_is_not_seen_again() {
 
     let admin = Caller::Administrator {
         token: token.clone(),
+        key: program.secret("admin"),
     };
     let bot = Caller::Client {
         id: "bot",
         secret: program.secret("bot"),
     };
+    let project = Caller::Client {
+        id: "project",
+        secret: program.secret("project"),
+    };
     let mut requests = vec![];
     for place in SURFACE {
-        for who in [&bot, &admin, &Caller::Nobody] {
-            let registers = place.path.starts_with("/clients/register");
-            if registers != (who.name() == "admin") {
-                continue;
-            }
+        // Those whom a place lets in: of a stranger it reads nothing, and who fails again and again waits for a second.
+        let callers = if place.path.starts_with("/clients/register") {
+            vec![&admin]
+        } else if place.path.starts_with("/v1/m2m") {
+            vec![&project]
+        } else {
+            vec![&bot, &Caller::Nobody]
+        };
+        for who in &callers {
             requests.extend(attacks(&program, place, "", who));
         }
-        requests.extend(headers(
-            &program,
-            place.path.trim_end_matches("/{nothing}"),
-            &bot,
-        ));
+        let who = if callers[0].name() == "admin" {
+            &bot
+        } else {
+            callers[0]
+        };
+        let path = place.path.trim_end_matches("/{nothing}");
+        requests.extend(headers(&program, path, who));
     }
     for place in ADMINISTRATION {
         requests.extend(attacks(&program, place, "/admin/v1", &admin));
@@ -815,8 +941,10 @@ async fn what_nobody_may_see_again_is_not_seen_again() {
     // A request that cannot be made is none.
     let built = requests.into_iter();
     let built = built.filter_map(|(request, place)| Some((request.build().ok()?, place)));
+    // Writing them all down takes a while, in which the server may close a connection that waits.
+    let http = m2m::http_client(Duration::from_secs(30));
     let answers = built.map(|(request, place)| {
-        let answer = program.http.execute(request);
+        let answer = http.execute(request);
         async move { (answer.await.unwrap(), place) }
     });
     let mut answers = stream::iter(answers).buffer_unordered(8);

@@ -35,6 +35,7 @@ async fn metadata_is_the_same_at_every_spelling_and_follows_the_url() {
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "introspection_endpoint": format!("{issuer}/oauth/introspect"),
             "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_introspection_endpoint": format!("{issuer}/oauth/introspect"),
             "revocation_endpoint": format!("{issuer}/oauth/revoke"),
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "urn:m2m:oauth:revocations_endpoint": format!("{issuer}/oauth/revocations"),

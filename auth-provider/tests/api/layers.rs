@@ -97,3 +97,25 @@ fn the_surface_decides_nothing() {
         );
     }
 }
+
+/// Another system's endpoints look different and are the same: they are decided where all are.
+#[test]
+fn a_dialect_translates_and_nothing_more() {
+    let words = [
+        "store",
+        "storage",
+        "sqlx",
+        ".keys",
+        "keys::",
+        "policy::",
+        "sign(",
+        "SecretHash",
+    ];
+    for word in words {
+        let found = mentioning(word);
+        assert!(
+            found.iter().all(|file| !file.starts_with("http/dialects/")),
+            "{word}: {found:?}"
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! The server as its callers see it: real servers on free ports, a clock that stands still.
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
+mod accesstoken;
 mod admin_clients;
 mod admin_concurrency;
 mod admin_credentials;
@@ -15,6 +16,7 @@ mod admin_safe_to_remove;
 mod administration;
 mod administrator;
 mod audit;
+mod bootstrap;
 mod canary;
 mod cli;
 mod discovery;
@@ -27,14 +29,20 @@ mod opaque;
 mod openapi;
 mod policy;
 mod process;
+mod profiles;
+mod projects;
 mod registration;
 mod rotation;
 mod startup;
 mod store_contract;
 mod store_contract_audit;
+mod store_contract_dialects;
 mod store_contract_graph;
 mod store_contract_migration;
+mod store_contract_projects;
 mod store_contract_registry;
+mod stytch;
+mod supertokens;
 mod support;
 mod token;
 mod token_refusals;

@@ -57,6 +57,7 @@ fn help_is_the_reference_of_the_configuration() {
         "RATE_LIMIT_ADMIN",
         "RATE_LIMIT_FAILURES",
         "DYNAMIC_REGISTRATION",
+        "MAX_JWT_VALIDITY",
         "CONFIG",
     ] {
         assert!(

@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 
 use auth_provider::{
-    client::{ClientId, ClientStatus, SecretHash},
+    client::{ClientId, ClientStatus, CredentialKind, SecretHash},
     registry::{ClientFilter, GrantFilter},
-    resource::{ResourceId, TokenFormat},
+    resource::{ResourceId, TokenFormat, TokenProfile},
     revocation::Revoked,
     storage::{self, DatabaseUrl, Store},
 };
 use m2m::verify::Algorithm;
+use serde_json::json;
 use sqlx::{
     AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::SqliteConnectOptions,
 };
+use tempfile::TempDir;
 
 use crate::{store_contract::fresh_postgres_url, support::NOW};
 
@@ -35,19 +37,96 @@ const ROWS: &str = "
     INSERT INTO opaque_token (hash, client_id, resource_id, scopes, jti, issued_at, expires_at)
     VALUES (BYTES, 'bot', 'notes', 'read', 'c100000000000000000000.1', 1700000004, 1900000000)";
 
-fn with_bytes(written: impl Fn(&str) -> String) -> String {
+fn with_bytes(rows: &str, written: impl Fn(&str) -> String) -> String {
     let bytes = written(&"07".repeat(32));
-    ROWS.replace("BYTES", &bytes)
+    rows.replace("BYTES", &bytes)
         .replace("OTHER", &written(&"08".repeat(32)))
 }
 
-fn steps(sql: [&'static str; 4]) -> Migrator {
-    let names = ["registry", "key rotation", "revocation", "opaque token"];
+/// As the version before the dialects of other systems left it.
+const ROWS_OF_FIVE: &str = r#"
+    INSERT INTO client (id, name, description, status, metadata, created_at, updated_at, version)
+    VALUES ('bot', 'The bot', 'asks', 'active', '{"team":"a \"b\" é"}', 1700000000, 1700000005, 'v1');
+    INSERT INTO credential (id, client_id, label, secret_hash, last_four, created_at, expires_at, replaces)
+    VALUES ('c100000000000000000000', 'bot', 'old', BYTES, 'abcd', 1700000000, NULL, NULL),
+           ('c200000000000000000000', 'bot', 'new', OTHER, 'wxyz', 1700000002, 1900000000,
+            'c100000000000000000000');
+    INSERT INTO resource (id, name, token_lifetime, signing_alg, owner, token_format, version)
+    VALUES ('notes', 'Notes', 60, 'RS256', 'bot', 'jwt', 'v2');
+    INSERT INTO client_grant (client_id, resource_id, scopes, reason, version)
+    VALUES ('bot', 'notes', '', 'asked', 'v3')"#;
+
+fn steps(sql: &[&'static str]) -> Migrator {
+    let names = [
+        "registry",
+        "key rotation",
+        "revocation",
+        "opaque token",
+        "administration",
+    ];
     let steps = (1..).zip(names).zip(sql).map(|((number, name), sql)| {
         let sql = sql.into_sql_str();
         Migration::new(number, name.into(), MigrationType::Simple, sql, false)
     });
     Migrator::with_migrations(steps.collect())
+}
+
+macro_rules! old {
+    ($database:literal) => {
+        [
+            include_str!(concat!(
+                "../../migrations/",
+                $database,
+                "/0001_registry.sql"
+            )),
+            include_str!(concat!(
+                "../../migrations/",
+                $database,
+                "/0002_key_rotation.sql"
+            )),
+            include_str!(concat!(
+                "../../migrations/",
+                $database,
+                "/0003_revocation.sql"
+            )),
+            include_str!(concat!(
+                "../../migrations/",
+                $database,
+                "/0004_opaque_token.sql"
+            )),
+            include_str!(concat!(
+                "../../migrations/",
+                $database,
+                "/0005_administration.sql"
+            )),
+        ]
+    };
+}
+
+/// Databases as a version of `steps` steps made them, with these rows. They are dropped with the folder.
+async fn databases(steps_taken: usize, rows: &str) -> (TempDir, Vec<DatabaseUrl>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .create_if_missing(true);
+    let mut sqlite = SqliteConnection::connect_with(&options).await.unwrap();
+    let old = steps(&old!("sqlite")[..steps_taken]);
+    old.run_direct(None, &mut sqlite, false).await.unwrap();
+    let rows_of = AssertSqlSafe(with_bytes(rows, |bytes| format!("x'{bytes}'")));
+    sqlite.execute(rows_of).await.unwrap();
+    sqlite.close().await.unwrap();
+    let mut databases = vec![DatabaseUrl::SqliteFile(file)];
+
+    if let Some(url) = fresh_postgres_url().await {
+        let mut postgres = PgConnection::connect(&url).await.unwrap();
+        let old = steps(&old!("postgres")[..steps_taken]);
+        old.run_direct(None, &mut postgres, false).await.unwrap();
+        let rows_of = AssertSqlSafe(with_bytes(rows, |bytes| format!("'\\x{bytes}'")));
+        postgres.execute(rows_of).await.unwrap();
+        databases.push(url.parse().unwrap());
+    }
+    (folder, databases)
 }
 
 async fn assert_all_is_there(store: &dyn Store) {
@@ -142,43 +221,47 @@ async fn assert_all_is_there(store: &dyn Store) {
 
 #[actix_web::test]
 async fn all_that_was_there_before_administration_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("old.db");
-    let options = SqliteConnectOptions::new()
-        .filename(&file)
-        .create_if_missing(true);
-    let mut sqlite = SqliteConnection::connect_with(&options).await.unwrap();
-    let old = steps([
-        include_str!("../../migrations/sqlite/0001_registry.sql"),
-        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
-        include_str!("../../migrations/sqlite/0003_revocation.sql"),
-        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
-    ]);
-    old.run_direct(None, &mut sqlite, false).await.unwrap();
-    let rows = AssertSqlSafe(with_bytes(|bytes| format!("x'{bytes}'")));
-    sqlite.execute(rows).await.unwrap();
-    sqlite.close().await.unwrap();
-    for _ in 0..2 {
-        let file = DatabaseUrl::SqliteFile(file.clone());
-        let store = storage::open(&file).await.unwrap();
-        assert_all_is_there(store.as_ref()).await;
+    let (_folder, databases) = databases(4, ROWS).await;
+    for database in &databases {
+        for _ in 0..2 {
+            let store = storage::open(database).await.unwrap();
+            assert_all_is_there(store.as_ref()).await;
+        }
     }
+}
 
-    let Some(url) = fresh_postgres_url().await else {
-        return;
-    };
-    let mut postgres = PgConnection::connect(&url).await.unwrap();
-    let old = steps([
-        include_str!("../../migrations/postgres/0001_registry.sql"),
-        include_str!("../../migrations/postgres/0002_key_rotation.sql"),
-        include_str!("../../migrations/postgres/0003_revocation.sql"),
-        include_str!("../../migrations/postgres/0004_opaque_token.sql"),
-    ]);
-    old.run_direct(None, &mut postgres, false).await.unwrap();
-    let rows = AssertSqlSafe(with_bytes(|bytes| format!("'\\x{bytes}'")));
-    postgres.execute(rows).await.unwrap();
-    for _ in 0..2 {
-        let store = storage::open(&url.parse().unwrap()).await.unwrap();
-        assert_all_is_there(store.as_ref()).await;
+#[actix_web::test]
+async fn all_that_was_there_before_the_dialects_goes_on() {
+    let (bot, notes) = (
+        ClientId::parse("bot").unwrap(),
+        ResourceId::parse("notes").unwrap(),
+    );
+    let (_folder, databases) = databases(5, ROWS_OF_FIVE).await;
+    for database in databases.iter().chain(&databases) {
+        let store = storage::open(database).await.unwrap();
+        let client = store.client(&bot).await.unwrap().unwrap();
+        assert_eq!(json!(client.profile.metadata), json!({"team": "a \"b\" é"}));
+        assert_eq!((client.managed_by, client.version.as_str()), (None, "v1"));
+        let resource = store.resource(&notes).await.unwrap().unwrap();
+        assert_eq!(resource.settings.token_profile, TokenProfile::Standard);
+        assert!(resource.settings.metadata_claims.is_empty());
+        assert_eq!(resource.version.as_str(), "v2");
+
+        let all = store.credentials(&bot).await.unwrap().all;
+        assert!(all.iter().all(|one| one.kind == CredentialKind::Secret));
+        assert_eq!((all.len(), all[1].replaces), (2, Some(all[0].id)));
+        for (byte, credential) in [(7, &all[0]), (8, &all[1])] {
+            let secret = SecretHash::from_stored(&[byte; 32]).unwrap();
+            let record = store.client_record(&bot).await.unwrap().unwrap();
+            assert_eq!(record.accepts(&secret, NOW).unwrap().id, credential.id);
+            let bearer = store.bearer(&secret).await.unwrap().unwrap();
+            assert_eq!(
+                (bearer.client, bearer.credential),
+                (bot.clone(), credential.id)
+            );
+        }
+        let record = store.client_record(&bot).await.unwrap().unwrap();
+        assert_eq!(record.grants[0].token_profile, TokenProfile::Standard);
+        assert!(!record.grants[0].has_metadata_claims);
     }
 }

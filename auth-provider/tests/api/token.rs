@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{NOW, Server, json};
 
 /// Checks a token's signature against the published key set and returns header and claims.
-async fn verified(server: &Server, token: &str) -> (Value, Value) {
+pub(crate) async fn verified(server: &Server, token: &str) -> (Value, Value) {
     let set: JwkSet = server
         .get("/auth/jwt/jwks.json")
         .send()

@@ -1,10 +1,11 @@
 //! What the programs do together: each journey starts a provider and the services it needs, in this
-//! process, on ports of their own, with the demo's policy.
+//! process, on ports of their own, with the demo's policy. Only the mesh runs as programs of their own.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod grants;
 mod leaks;
+mod mesh;
 mod new_keys;
 mod outages;
 mod revocations;

@@ -160,7 +160,7 @@ impl Provider {
 
 /// A port for a server that goes down and comes back. It lies below those that systems hand out on
 /// their own, so nobody takes it in the meantime.
-fn own_port() -> u16 {
+pub(crate) fn own_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);

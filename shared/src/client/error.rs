@@ -29,6 +29,9 @@ pub enum FetchError {
         /// What went wrong on the way.
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// The client does not know its own credentials: what is wrong with the clients file.
+    #[error("no credentials to ask the issuer with: {0}")]
+    NoCredentials(String),
     /// Something answered, but not as an issuer does.
     #[error("{url} did not answer as an issuer does: {reason}; is this the issuer's address?")]
     Unexpected {

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock, atomic::Ordering},
     time::Duration,
 };
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     Clock, ConfigError, ScopeSet,
-    credentials::Credentials,
+    credentials::{ClientsFile, CredentialSource, OwnCredentials},
     issuer::{self, Issuer},
     net::{self, FETCH_TIMEOUT, NetError},
     scope::InvalidScope,
@@ -41,7 +42,7 @@ struct Inner {
     token_endpoint: Option<Url>,
     /// From the issuer's metadata; asked anew after a failure.
     discovered: ArcSwapOption<Url>,
-    credentials: Credentials,
+    credentials: OwnCredentials,
     http: Client,
     timeout: Duration,
     clock: Clock,
@@ -70,14 +71,30 @@ impl TokenSource {
         client_id: impl Into<String>,
         secret: impl Into<SecretString>,
     ) -> TokenSourceBuilder {
-        TokenSourceBuilder {
-            issuer: issuer.into(),
-            client_id: client_id.into(),
-            secret: secret.into(),
-            token_endpoint: None,
-            clock: Clock::System,
-            timeout: FETCH_TIMEOUT,
-        }
+        TokenSourceBuilder::new(
+            issuer.into(),
+            CredentialSource::Given {
+                client_id: client_id.into(),
+                secret: secret.into(),
+            },
+        )
+    }
+
+    /// As [`Self::builder`], with the id and the secret from an entry of a clients file:
+    /// `{"<entry>": {"clientId": "…", "clientSecret": "…"}}`. The file need not be there yet. It is
+    /// read when the first token is needed, and again after the issuer called its secret wrong.
+    pub fn from_file(
+        issuer: impl Into<String>,
+        path: impl Into<PathBuf>,
+        entry: impl Into<String>,
+    ) -> TokenSourceBuilder {
+        TokenSourceBuilder::new(
+            issuer.into(),
+            CredentialSource::File(ClientsFile {
+                path: path.into(),
+                entry: entry.into(),
+            }),
+        )
     }
 
     /// A token for `resource` with `scopes`; without scopes, one with all that the client was
@@ -226,14 +243,20 @@ impl TokenSource {
         let inner = &self.0;
         let now = inner.clock.now_ms();
         let asked = async {
+            let credentials = inner.credentials.get().await;
+            let credentials = credentials.map_err(FetchError::NoCredentials)?;
             let endpoint = inner.endpoint().await?;
-            request::fetch(&inner.http, &endpoint, &inner.credentials, wish, now).await
+            request::fetch(&inner.http, &endpoint, &credentials, wish, now).await
         };
         let fetched = tokio::time::timeout(inner.timeout, asked)
             .await
             .unwrap_or_else(|late| Err(NetError::unreachable(inner.issuer.url(), late).into()));
-        if !matches!(fetched, Ok(_) | Err(FetchError::Refused { .. })) {
-            inner.discovered.store(None); // the endpoint may have moved
+        match &fetched {
+            Err(FetchError::Refused { error, .. }) if error == "invalid_client" => {
+                inner.credentials.refused(); // the file may have newer ones
+            }
+            Ok(_) | Err(FetchError::Refused { .. } | FetchError::NoCredentials(_)) => {}
+            Err(_) => inner.discovered.store(None), // the endpoint may have moved
         }
         fetched
     }
@@ -292,14 +315,23 @@ fn calls_token_invalid(response: &Response) -> bool {
 #[must_use]
 pub struct TokenSourceBuilder {
     issuer: String,
-    client_id: String,
-    secret: SecretString,
+    credentials: CredentialSource,
     token_endpoint: Option<String>,
     clock: Clock,
     timeout: Duration,
 }
 
 impl TokenSourceBuilder {
+    fn new(issuer: String, credentials: CredentialSource) -> Self {
+        Self {
+            issuer,
+            credentials,
+            token_endpoint: None,
+            clock: Clock::System,
+            timeout: FETCH_TIMEOUT,
+        }
+    }
+
     /// Where tokens are asked for, for an issuer without metadata. By default the metadata says it
     /// (RFC 8414).
     pub fn token_endpoint(mut self, url: impl Into<String>) -> Self {
@@ -332,7 +364,7 @@ impl TokenSourceBuilder {
             issuer: Issuer::new(self.issuer)?,
             token_endpoint,
             discovered: ArcSwapOption::empty(),
-            credentials: Credentials::new(self.client_id, &self.secret)?,
+            credentials: OwnCredentials::new(self.credentials)?,
             http: net::http_client(self.timeout),
             timeout: self.timeout,
             clock: self.clock,

@@ -76,10 +76,12 @@ pub fn redacted(text: &str) -> String {
     }
 }
 
-/// Letters and underscores, and not many: no secret of any kind looks like this.
+/// Letters and underscores, and not many, with a short number behind them at the most: no secret of any kind looks like
+/// this.
 pub(super) fn is_member_name(name: &str) -> bool {
+    let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let fits = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.len() <= 32 && name.bytes().all(fits)
+    name.len() <= 32 && name.len() - word.len() <= 3 && word.bytes().all(fits)
 }
 
 /// The members in the order in which they came; one that came twice is here twice, for `T` to

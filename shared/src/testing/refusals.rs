@@ -111,7 +111,7 @@ fn bad_tokens(issuer: &TestIssuer, audience: &str, scope: &str) -> Vec<(&'static
         ("exp is huge", token().claim("exp", 1e300).mint()),
         ("nbf is a string", token().claim("nbf", "0").mint()),
         ("for another audience", token().audience("another-service").mint()),
-        ("for an audience that begins like this one", token().audience(&audience[..4]).mint()),
+        ("for an audience that begins like this one", token().audience(&audience[..1]).mint()),
         ("for a number", token().claim("aud", 42).mint()),
         ("for nobody", token().without_claim("aud").mint()),
         ("from another issuer", token().claim("iss", "http://localhost:1/auth").mint()),

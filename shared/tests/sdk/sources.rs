@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{FutureExt, future::join_all};
 use m2m::{AccessToken, FetchError, ManualClock, TokenSource, testing::TestIssuer};
-use serde_json::json;
+use serde_json::{Value, json};
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
     matchers::{basic_auth, body_string, header, method, path},
@@ -55,6 +56,44 @@ async fn a_token_tells_what_it_is_for_and_hides_itself() {
         "{shown}"
     );
     assert_eq!(fetches(&issuer), 1);
+}
+
+#[tokio::test]
+async fn credentials_of_a_file_are_read_when_needed_and_again_when_refused() {
+    let issuer = TestIssuer::start().await;
+    let file = std::env::temp_dir().join(format!("m2m-source-{}.json", std::process::id()));
+    let tokens = TokenSource::from_file(issuer.url(), &file, "notes");
+    let tokens = tokens.build().unwrap();
+    let client = async |nth: usize| {
+        let resource = format!("resource-{nth}");
+        let token = tokens
+            .token(&[], &resource)
+            .await
+            .map_err(|e| e.to_string())?;
+        let claims = token.expose().split('.').nth(1).unwrap();
+        let claims: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        Ok::<_, String>(claims["client_id"].as_str().unwrap().to_owned())
+    };
+    let write = |client: &str| {
+        let entry = json!({"notes": {"clientId": client, "clientSecret": "secret"}});
+        std::fs::write(&file, entry.to_string()).unwrap();
+    };
+    let missing = client(0).await.unwrap_err();
+    assert!(missing.contains("there is no file"), "{missing}");
+    assert_eq!(fetches(&issuer), 0);
+
+    write("old");
+    assert_eq!(client(1).await, Ok("old".to_owned()));
+    write("new");
+    assert_eq!(client(2).await, Ok("old".to_owned()), "it was not refused");
+    let refusal = json!({"error": "invalid_client"});
+    issuer.fail_token_requests(Some((401, refusal)));
+    client(3).await.unwrap_err();
+    issuer.fail_token_requests(None);
+    assert_eq!(client(3).await, Ok("new".to_owned()));
+    assert!(!format!("{tokens:?}").contains("secret"));
+    std::fs::remove_file(file).unwrap();
 }
 
 #[tokio::test]

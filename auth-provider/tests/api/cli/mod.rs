@@ -136,6 +136,7 @@ async fn what_is_typed_wrongly_asks_nobody() {
         ),
         (&["client", "create", "m3"], "--secret-file"),
         (&["credential", "create", "m3"], "--print-secret"),
+        (&["client", "bootstrap", "m3"], "--secret-file"),
         (&["credential", "rotate", "m3"], "--secret-file"),
         (&["credential", "start", "m3"], "--secret-file"),
         (

@@ -61,6 +61,77 @@ async fn a_secret_is_handed_over_once_and_only_where_it_was_to_go() {
 }
 
 #[actix_web::test]
+async fn a_bootstrap_token_is_handed_over_like_a_secret_and_ends() {
+    let provider = Provider::start().await;
+    let mut answer = credential(
+        "new",
+        &json!({"kind": "bootstrap", "expires_at": 1_900_000_000}),
+    );
+    answer["bootstrap_token"] = SECRET.into();
+    let path = "/clients/m1/credentials";
+    provider.on("POST", path, 201, answer).await;
+    let bootstrap = |more: &[&str]| provider.run(&[&["client", "bootstrap", "m1"], more].concat());
+    let seconds = || i64::try_from(m2m::Clock::System.now()).unwrap();
+
+    let before = seconds();
+    let Ran { code, out, err } = bootstrap(&["--secret-file", "m1.bootstrap"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!out.contains(SECRET) && !err.contains(SECRET), "{out}{err}");
+    assert!(out.contains("Created bootstrap token new\n"), "{out}");
+    assert!(out.contains("bootstrap …abcd"), "{out}");
+    let file = provider.at("m1.bootstrap");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{SECRET}\n"));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let printed = bootstrap(&["--days=90", "--label=in Frankfurt", "--print-secret"]).done();
+    let line = format!("bootstrap_token  {SECRET}\n");
+    assert!(printed.contains(&line), "{printed}");
+    let after = seconds();
+    bootstrap(&["--until=2030-01-01", "--print-secret"]).done();
+
+    let changes = provider.changes().await;
+    let bodies: Vec<_> = changes.iter().map(body).collect();
+    for (body, days) in bodies.iter().zip([30, 90]) {
+        let end = body["expires_at"].as_i64().unwrap() - days * 86_400;
+        assert!((before..=after).contains(&end), "{body}");
+        assert_eq!(body["kind"], "bootstrap");
+    }
+    assert_eq!(bodies[1]["label"], "in Frankfurt");
+    let until = json!({"kind": "bootstrap", "expires_at": 1_893_456_000});
+    assert_eq!(bodies[2], until);
+}
+
+#[actix_web::test]
+async fn an_imported_token_is_told_by_its_hash_alone() {
+    let provider = Provider::start().await;
+    let imported = credential("new", &json!({"kind": "bootstrap", "last_four": ""}));
+    let path = "/clients/m1/credentials";
+    provider.on("POST", path, 201, imported).await;
+    let hash = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let import = |more: &[&str]| {
+        let arguments = ["client", "bootstrap", "m1", "--import-sha256", hash];
+        provider.run(&[&arguments, more].concat())
+    };
+    import(&[]).failed(2, "--days or --until");
+    for more in [
+        &["--days=30", "--secret-file=x"],
+        &["--days=30", "--until=2030-01-01"],
+        &["--days=366"][..],
+        &["--days=0"],
+    ] {
+        assert_eq!(import(more).code, Some(2), "{more:?}");
+    }
+    assert!(provider.changes().await.is_empty());
+    let told = import(&["--until=2030-01-01"]).done();
+    assert!(
+        told.contains("Accepts from now on, as credential new\n"),
+        "{told}"
+    );
+    let sent = body(&provider.changes().await[0]);
+    let expected = json!({"kind": "bootstrap", "expires_at": 1_893_456_000, "secret_sha256": hash});
+    assert_eq!(sent, expected);
+}
+
+#[actix_web::test]
 async fn what_is_created_is_asked_for_again_with_the_same_key() {
     let provider = Provider::start().await;
     let busy = ResponseTemplate::new(503).insert_header("Retry-After", "0");
