@@ -39,7 +39,7 @@ enum Runtime {
     Tokio,
 }
 
-static PROGRAMS: [Program; 5] = [
+static PROGRAMS: [Program; 6] = [
     Program {
         name: "auth-provider",
         about: "the authorization server, and the commands that administer it",
@@ -63,6 +63,12 @@ static PROGRAMS: [Program; 5] = [
         about: "a resource server with notes",
         on: Runtime::Actix,
         main: |arguments| Box::pin(note_service::program::main(arguments)),
+    },
+    Program {
+        name: "microservice",
+        about: "a service of a mesh, as m1, m2 or m3",
+        on: Runtime::Actix,
+        main: |arguments| Box::pin(microservice::program::main(arguments)),
     },
     Program {
         name: "assistant",
