@@ -38,6 +38,7 @@ COMMON = {"RUST_LOG", "LOG_FORMAT", "NO_COLOR", "SSL_CERT_FILE"}
 # Each program's sources of settings, and the prefix of its own credentials.
 SETTINGS = {
     "auth-provider": (["auth-provider/src/config.rs", "auth-provider/src/program.rs"], None),
+    "microservice": (["microservice/src/config.rs"], "MICROSERVICE"),
     "resource-server": (["resource-server/src/config.rs"], "OAUTH2"),
     "calendar-service": (["calendar-service/src/config.rs"], "CALENDAR_SERVICE"),
     "note-service": (["note-service/src/config.rs"], "NOTE_SERVICE"),
