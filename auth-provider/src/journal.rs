@@ -32,9 +32,12 @@ const BATCH: usize = 2048;
 /// How long a request waits until its event is taken, and, where it must be, written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often a step is made to sum up the uses of credentials, and after how long a silence all of them are. Under a load of
-/// thousands in a second the sums lag behind: who reads them adds what came after.
-const SUM_UP: Duration = Duration::from_millis(250);
+/// How often a step is made to sum up the uses of credentials while events come. Under a load of hundreds in a second the
+/// sums lag behind: who reads them adds what came after.
+const SUM_UP: Duration = Duration::from_secs(1);
+
+/// After how long a silence all of them are summed up.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// How long the writer waits before it tries again what the database did not take.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -194,7 +197,11 @@ impl Writer {
         let (mut batch, mut worked) = (Vec::new(), Duration::ZERO);
         loop {
             // It is quiet, and stays so when nothing is left to do.
-            let silence = if self.unsummed { SUM_UP } else { Duration::MAX };
+            let silence = if self.unsummed {
+                SILENCE
+            } else {
+                Duration::MAX
+            };
             let more = timeout(silence, self.entries.recv_many(&mut batch, BATCH)).await;
             match more {
                 Ok(0) => break, // nobody is left who could hand over an event

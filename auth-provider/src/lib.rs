@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod program;
 pub mod startup;
 
 pub mod http;
