@@ -21,7 +21,7 @@ use crate::client::{ClientId, ClientRecord, Grant, Grants};
 pub enum Freshness {
     /// This server hears of every change, because nobody else has the database.
     UntilForgotten,
-    /// Others may change it as well: what they did is seen within this time.
+    /// Others may change it as well, and tell. What they should have told and did not is seen within this time.
     For(Duration),
 }
 
@@ -71,8 +71,19 @@ impl KnownClients {
     }
 
     pub fn get(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
+        let (hash, mut shard) = self.place(id);
+        if let Freshness::For(time) = self.freshness
+            && shard.since.elapsed() >= time
+        {
+            shard.clear();
+        }
+        shard.find(hash, id)
+    }
+
+    /// The same, however old it is: for when there is no way to know better.
+    pub fn get_old(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
         let (hash, shard) = self.place(id);
-        shard.records.find(hash, |known| known.id == *id).cloned()
+        shard.find(hash, id)
     }
 
     /// Keeps a record in the place of an older one of the same client.
@@ -109,20 +120,19 @@ impl KnownClients {
         }
     }
 
-    /// The shard that a client belongs to, without what is too old to be believed.
+    /// Removes all.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            lock(shard).clear();
+        }
+    }
+
+    /// The shard that a client belongs to.
     fn place(&self, id: &ClientId) -> (u64, MutexGuard<'_, Shard>) {
         let hash = self.hasher.hash_one(id);
         // The table itself uses the lowest and the highest bits.
         let shard = usize::from((hash >> 32).to_le_bytes()[0]) % SHARDS;
-        let mut shard = lock(&self.shards[shard]);
-        if let Freshness::For(time) = self.freshness
-            && shard.since.elapsed() >= time
-        {
-            shard.records.clear();
-            shard.bytes = 0;
-            shard.since = Instant::now();
-        }
-        (hash, shard)
+        (hash, lock(&self.shards[shard]))
     }
 }
 
@@ -132,6 +142,16 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Shard {
+    fn find(&self, hash: u64, id: &ClientId) -> Option<Arc<ClientRecord>> {
+        self.records.find(hash, |known| known.id == *id).cloned()
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+        self.since = Instant::now();
+    }
+
     fn remove(&mut self, hash: u64, id: &ClientId) {
         if let Ok(found) = self.records.find_entry(hash, |known| known.id == *id) {
             let (record, _) = found.remove();

@@ -139,7 +139,7 @@ async fn health_and_readiness_are_told_apart() {
     assert_eq!(ready.status(), StatusCode::OK);
     assert_eq!(
         json(ready).await,
-        json!({"status": "ready", "checks": {"database": "ok"}})
+        json!({"status": "ready", "checks": {"database": "ok", "serving": "ok"}})
     );
 }
 
