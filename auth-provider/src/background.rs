@@ -30,9 +30,8 @@ const LOOK: Duration = Duration::from_hours(1);
 /// The database remembers for an hour what changed; who did not look for so long forgets all that it knew.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(10);
 
-/// Brings what other servers change into memory, for ever.
-pub async fn follow(server: Arc<AuthServer>, mut watcher: Watcher) {
-    let mut seen: Option<Marks> = None;
+/// Brings what other servers change into memory, for ever. `seen` was asked for before anything was read.
+pub async fn follow(server: Arc<AuthServer>, mut watcher: Watcher, mut seen: Marks) {
     let mut failing = false;
     loop {
         let marks = watcher.marks().await;
@@ -52,31 +51,21 @@ pub async fn follow(server: Arc<AuthServer>, mut watcher: Watcher) {
     }
 }
 
-async fn catch_up(
-    server: &AuthServer,
-    seen: &mut Option<Marks>,
-    marks: Marks,
-) -> Result<(), KeyError> {
+async fn catch_up(server: &AuthServer, seen: &mut Marks, marks: Marks) -> Result<(), KeyError> {
     let store = server.store.as_ref();
-    if seen.is_none_or(|seen| seen.revocations < marks.revocations) {
+    if seen.revocations < marks.revocations {
         server.revocations.catch_up(store).await?;
     }
-    match *seen {
-        Some(seen) if marks.at - seen.at < LONGEST_ABSENCE => {
-            if seen.registry < marks.registry {
-                let (changed, _) = store.changes_after(seen.registry).await?;
-                server.directory.forget_changed(&changed);
-            }
-        }
-        _ => server.directory.forget_everything(),
+    if marks.at - seen.at > LONGEST_ABSENCE {
+        server.directory.forget_everything();
+    } else if seen.registry < marks.registry {
+        let (changed, _) = store.changes_after(seen.registry).await?;
+        server.directory.forget_changed(&changed);
     }
-    let keys = seen.map(|seen| seen.keys);
-    let caught_up = keys == Some(marks.keys) || server.keys.catch_up().await?;
-    *seen = Some(Marks {
-        // Somebody here is about to change the keys: the next look will find out.
-        keys: if caught_up { marks.keys } else { !marks.keys },
-        ..marks
-    });
+    // When somebody here is about to change the keys, the next look finds out.
+    let caught_up = seen.keys == marks.keys || server.keys.catch_up().await?;
+    let keys = if caught_up { marks.keys } else { seen.keys };
+    *seen = Marks { keys, ..marks };
     Ok(())
 }
 

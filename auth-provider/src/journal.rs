@@ -144,6 +144,10 @@ impl Journal {
     /// # Errors
     /// When it cannot be taken in time: what it tells of should not happen then.
     pub async fn note(&self, event: Event) -> Result<(), Behind> {
+        let may_wait = self.durability == Durability::Batched && self.contact.has_grace();
+        if self.contact.is_away() && !may_wait {
+            return Err(Behind);
+        }
         match self.durability {
             Durability::Batched => {
                 in_time(async {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -57,6 +58,8 @@ pub struct Running {
     pub server: Data<AuthServer>,
     /// The issuer identifier that its tokens carry.
     pub issuer: String,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
     /// What goes on beside the requests, up to the last of them.
     _background: JoinSet<()>,
     /// Held as long as the server runs: a second one on the same database file is refused.
@@ -90,8 +93,13 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let Opened {
         store,
         contact,
-        watcher,
+        mut watcher,
     } = opened;
+    // Asked for before anything is read: what changes from now on is noticed.
+    let seen = match &mut watcher {
+        Some(watcher) => Some(watcher.marks().await),
+        None => None,
+    };
     let master = Arc::new(master_key(config, store.as_ref()).await?);
     let metrics = Arc::new(Metrics::default());
     let keys = SigningKeys::open(
@@ -158,8 +166,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     });
     let own = || Data::clone(&server).into_inner();
     let mut background = JoinSet::new();
-    if let Some(watcher) = watcher {
-        background.spawn(background::follow(own(), watcher));
+    if let Some((watcher, seen)) = watcher.zip(seen) {
+        background.spawn(background::follow(own(), watcher, seen));
     }
     background.spawn(background::keep_leases(own()));
     background.spawn(background::sweep(own()));
@@ -169,19 +177,19 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         Data::clone(&server),
         signal(SignalKind::terminate())?,
     ));
-    let addresses = listeners
-        .iter()
-        .map(|listener| listener.local_addr().map(|a| a.to_string()));
-    let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
     let state = Data::clone(&server);
     let web = service::serve(listeners, config.workers, move |cfg| {
         cfg.configure(http::routes(Data::clone(&state)));
     })?;
-    info!("listening on {addresses}, issuer {issuer}");
+    let shown: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    info!("listening on {}, issuer {issuer}", shown.join(" and "));
     Ok(Running {
         web,
         server,
         issuer,
+        addresses,
         _background: background,
         _lock: lock,
     })

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 
 /// A cluster in a temporary folder. It ends with the test.
 pub(crate) struct Cluster {
@@ -19,7 +20,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts one, where the tests run with a PostgreSQL at all.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         if std::env::var_os("TEST_POSTGRES_URL").is_none() {
             eprintln!("skipped: PostgreSQL (scripts/test starts one and sets TEST_POSTGRES_URL)");
             return None;
@@ -44,7 +45,7 @@ impl Cluster {
             .as_owner("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
             .args(["--no-locale", "--no-sync", "--pgdata", &data])));
-        cluster.up();
+        cluster.up().await;
         Some(cluster)
     }
 
@@ -54,7 +55,7 @@ impl Cluster {
     }
 
     /// Starts the server, which is the whole cluster.
-    pub(crate) fn up(&mut self) {
+    pub(crate) async fn up(&mut self) {
         let (data, folder) = (self.path("data"), self.path(""));
         let server = self
             .as_owner("postgres")
@@ -66,17 +67,25 @@ impl Cluster {
             .unwrap();
         self.server = Some(server);
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !run(self.as_owner("pg_isready").args(["--host", &folder])) {
+        loop {
+            let mut asking = self.as_owner("pg_isready");
+            asking.args(["--host", &folder]);
+            // Aside: the server under test goes on meanwhile.
+            if spawn_blocking(move || run(&mut asking)).await.unwrap() {
+                break;
+            }
             assert!(Instant::now() < deadline, "PostgreSQL does not start");
         }
     }
 
     /// Ends it as if its machine had failed: connections break off.
-    pub(crate) fn down(&mut self) {
-        self.resume();
+    pub(crate) async fn down(&mut self) {
         if let Some(mut server) = self.server.take() {
             signal("-QUIT", &[server.id()]);
-            server.wait().unwrap();
+            spawn_blocking(move || server.wait())
+                .await
+                .unwrap()
+                .unwrap();
         }
     }
 
@@ -105,7 +114,13 @@ impl Cluster {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "QUIT"]);
         if is_root() {
-            command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]);
+            command.args([
+                "--reuid",
+                "postgres",
+                "--regid",
+                "postgres",
+                "--clear-groups",
+            ]);
         }
         command
             .arg(self.programs.join(program))
@@ -116,7 +131,11 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.down();
+        self.resume();
+        if let Some(mut server) = self.server.take() {
+            signal("-QUIT", &[server.id()]);
+            server.wait().unwrap();
+        }
     }
 }
 
@@ -139,7 +158,10 @@ fn is_root() -> bool {
 fn children(parent: u32) -> Vec<u32> {
     let tasks = format!("/proc/{parent}/task/{parent}/children");
     let children = fs::read_to_string(tasks).unwrap();
-    children.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    children
+        .split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect()
 }
 
 fn signal(name: &str, processes: &[u32]) {
