@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use m2m::Clock;
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Interval, interval},
 };
 use tracing::{debug, warn};
@@ -30,8 +31,21 @@ const LOOK: Duration = Duration::from_hours(1);
 /// The database remembers for an hour what changed; who did not look for so long forgets all that it knew.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(10);
 
+/// Begins all of it. It ends with what is returned, or, but for the watch, when the server stops.
+pub fn begin(server: &Arc<AuthServer>, watch: Option<(Watcher, Marks)>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    if let Some((watcher, seen)) = watch {
+        tasks.spawn(follow(Arc::clone(server), watcher, seen));
+    }
+    tasks.spawn(keep_leases(Arc::clone(server)));
+    tasks.spawn(sweep(Arc::clone(server)));
+    tasks.spawn(tend_keys(Arc::clone(server)));
+    tasks.spawn(warn_of_endings(Arc::clone(server)));
+    tasks
+}
+
 /// Brings what other servers change into memory, for ever. `seen` was asked for before anything was read.
-pub async fn follow(server: Arc<AuthServer>, mut watcher: Watcher, mut seen: Marks) {
+async fn follow(server: Arc<AuthServer>, mut watcher: Watcher, mut seen: Marks) {
     let mut failing = false;
     loop {
         let marks = watcher.marks().await;
@@ -70,7 +84,7 @@ async fn catch_up(server: &AuthServer, seen: &mut Marks, marks: Marks) -> Result
 }
 
 /// Keeps the leases of this server until it stops.
-pub async fn keep_leases(server: Arc<AuthServer>) {
+async fn keep_leases(server: Arc<AuthServer>) {
     let mut stopping = server.stopping.subscribe();
     let mut ticks = interval(KEPT_EVERY);
     while next(&mut ticks, &mut stopping).await {
@@ -81,7 +95,7 @@ pub async fn keep_leases(server: Arc<AuthServer>) {
 }
 
 /// Forgets what no longer counts, until the server stops.
-pub async fn sweep(server: Arc<AuthServer>) {
+async fn sweep(server: Arc<AuthServer>) {
     let mut stopping = server.stopping.subscribe();
     let mut ticks = interval(STEP);
     let mut swept_at = server.clock.now();
@@ -119,7 +133,7 @@ async fn sweep_store(server: &AuthServer, now: u64) -> Result<(), StoreError> {
 
 /// Does what is due to the signing keys, until the server stops. A clock that is moved by hand wakes nobody: who
 /// moves it tends the keys.
-pub async fn tend_keys(server: Arc<AuthServer>) {
+async fn tend_keys(server: Arc<AuthServer>) {
     let Clock::System = server.clock else {
         return;
     };
@@ -132,7 +146,7 @@ pub async fn tend_keys(server: Arc<AuthServer>) {
 
 /// Tells of credentials that end soon, at the start and each hour. A clock that is moved by hand wakes nobody: who moves
 /// it looks.
-pub async fn warn_of_endings(server: Arc<AuthServer>) {
+async fn warn_of_endings(server: Arc<AuthServer>) {
     let Clock::System = server.clock else {
         return;
     };

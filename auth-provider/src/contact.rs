@@ -51,7 +51,7 @@ impl Contact {
     /// The database answers.
     pub fn found(&self) {
         if let Some(server) = &self.server {
-            server.away.send_if_modified(|away| std::mem::take(away));
+            server.away.send_if_modified(std::mem::take);
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_grace_begins_with_the_last_look_and_ends() {
-        let contact = Contact::with_server(Duration::from_secs(60));
+        let contact = Contact::with_server(Duration::from_mins(1));
         assert!(contact.is_in_step());
         last_seen(&contact, 2);
         assert!(!contact.is_in_step() && contact.goes_on());

@@ -49,7 +49,7 @@ use crate::{
 const MAX_FOLLOWERS: usize = 1000;
 
 /// How long a client's record is believed of which nobody says that it changed: somebody may have changed it by hand.
-const LONGEST_BELIEF: Duration = Duration::from_mins(1);
+const LONGEST_BELIEF: Duration = Duration::from_hours(1);
 
 /// A server that listens.
 pub struct Running {
@@ -79,13 +79,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     make_folder(&config.data_dir)?;
     let lock = lock(&config.database_url)?;
     let listeners = config.listen.bind()?;
-    let public_url = match &config.public_url {
-        Some(url) => url.clone(),
-        None => Url::parse(&format!(
-            "http://localhost:{}",
-            listeners[0].local_addr()?.port()
-        ))?,
-    };
+    let public_url = public_url(config, &listeners)?;
 
     let opened = storage::open_with(&config.database_url, config.database)
         .await
@@ -119,11 +113,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
 
-    let (freshness, leases) = if watcher.is_some() {
-        (Freshness::For(LONGEST_BELIEF), Leases::shared())
-    } else {
-        (Freshness::UntilForgotten, Leases::alone())
-    };
+    let (freshness, leases) = terms(watcher.is_some());
     leases.keep(store.as_ref()).await?;
     let leases = Arc::new(leases);
     let ground = Ground {
@@ -134,17 +124,14 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     };
     let journal = Journal::open(ground, config.audit_durability);
 
+    let directory = Directory::new(Arc::clone(&store), freshness, Arc::clone(&contact));
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
         metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
         stytch: config.stytch_issuer.clone(),
         clock,
-        directory: Arc::new(Directory::new(
-            Arc::clone(&store),
-            freshness,
-            Arc::clone(&contact),
-        )),
+        directory: Arc::new(directory),
         store,
         noted: Noted::default(),
         limits: Limits::new(config.rate_limits, &metrics),
@@ -164,15 +151,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         contact,
         leases,
     });
-    let own = || Data::clone(&server).into_inner();
-    let mut background = JoinSet::new();
-    if let Some((watcher, seen)) = watcher.zip(seen) {
-        background.spawn(background::follow(own(), watcher, seen));
-    }
-    background.spawn(background::keep_leases(own()));
-    background.spawn(background::sweep(own()));
-    background.spawn(background::tend_keys(own()));
-    background.spawn(background::warn_of_endings(own()));
+    let background = background::begin(&Data::clone(&server).into_inner(), watcher.zip(seen));
     tokio::spawn(heed_sigterm(
         Data::clone(&server),
         signal(SignalKind::terminate())?,
@@ -193,6 +172,23 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         _background: background,
         _lock: lock,
     })
+}
+
+/// On which terms a server works that shares its database, or does not.
+fn terms(shared: bool) -> (Freshness, Leases) {
+    if shared {
+        (Freshness::For(LONGEST_BELIEF), Leases::shared())
+    } else {
+        (Freshness::UntilForgotten, Leases::alone())
+    }
+}
+
+fn public_url(config: &Config, listeners: &[TcpListener]) -> anyhow::Result<Url> {
+    if let Some(url) = &config.public_url {
+        return Ok(url.clone());
+    }
+    let port = listeners[0].local_addr()?.port();
+    Ok(Url::parse(&format!("http://localhost:{port}"))?)
 }
 
 /// The web server hears SIGTERM by itself; this ends what would go on for ever.

@@ -228,16 +228,6 @@ fn warn_of_plain_text(options: &PgConnectOptions) {
 async fn bring_up_to_date(options: &PgConnectOptions) -> Result<(), StoreError> {
     /// Of advisory locks, the one that belongs to this. They are numbers, each database has its own.
     const LOCK: &str = "7310575223184024173";
-    let steps = [
-        include_str!("../../migrations/postgres/0001_registry.sql"),
-        include_str!("../../migrations/postgres/0002_key_rotation.sql"),
-        include_str!("../../migrations/postgres/0003_revocation.sql"),
-        include_str!("../../migrations/postgres/0004_opaque_token.sql"),
-        include_str!("../../migrations/postgres/0005_administration.sql"),
-        include_str!("../../migrations/postgres/0006_dialects.sql"),
-        include_str!("../../migrations/postgres/0007_stretches.sql"),
-        include_str!("../../migrations/postgres/0008_replicas.sql"),
-    ];
     // The pool would try for seconds, and then say only that it took too long.
     let mut gate = options.connect().await.map_err(StoreError::of_connecting)?;
     // A lock that belongs to a transaction goes with it, whatever becomes of this server or of a pooler in between.
@@ -253,7 +243,7 @@ async fn bring_up_to_date(options: &PgConnectOptions) -> Result<(), StoreError> 
         turn.execute(wait).await?;
     }
     let mut connection = options.connect().await?;
-    let mut migrations = migrations(steps);
+    let mut migrations = postgres_migrations();
     migrations.set_locking(false); // sqlx's lock belongs to a session, which a pooler may hand to others
     migrations.run_direct(None, &mut connection, false).await?;
     connection.close().await?;
@@ -288,17 +278,7 @@ async fn open_sqlite(
         .test_before_acquire(false)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    let steps = [
-        include_str!("../../migrations/sqlite/0001_registry.sql"),
-        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
-        include_str!("../../migrations/sqlite/0003_revocation.sql"),
-        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
-        include_str!("../../migrations/sqlite/0005_administration.sql"),
-        include_str!("../../migrations/sqlite/0006_dialects.sql"),
-        include_str!("../../migrations/sqlite/0007_stretches.sql"),
-        include_str!("../../migrations/sqlite/0008_replicas.sql"),
-    ];
-    migrations(steps).run(&pool).await?;
+    sqlite_migrations().run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
@@ -313,6 +293,32 @@ const STEPS: [&str; 8] = [
     "stretches",
     "replicas",
 ];
+
+pub(super) fn postgres_migrations() -> Migrator {
+    migrations([
+        include_str!("../../migrations/postgres/0001_registry.sql"),
+        include_str!("../../migrations/postgres/0002_key_rotation.sql"),
+        include_str!("../../migrations/postgres/0003_revocation.sql"),
+        include_str!("../../migrations/postgres/0004_opaque_token.sql"),
+        include_str!("../../migrations/postgres/0005_administration.sql"),
+        include_str!("../../migrations/postgres/0006_dialects.sql"),
+        include_str!("../../migrations/postgres/0007_stretches.sql"),
+        include_str!("../../migrations/postgres/0008_replicas.sql"),
+    ])
+}
+
+pub(super) fn sqlite_migrations() -> Migrator {
+    migrations([
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
+        include_str!("../../migrations/sqlite/0005_administration.sql"),
+        include_str!("../../migrations/sqlite/0006_dialects.sql"),
+        include_str!("../../migrations/sqlite/0007_stretches.sql"),
+        include_str!("../../migrations/sqlite/0008_replicas.sql"),
+    ])
+}
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
     let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {

@@ -66,7 +66,7 @@ impl Cluster {
             .spawn()
             .unwrap();
         self.server = Some(server);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let mut asking = self.as_owner("pg_isready");
             asking.args(["--host", &folder]);

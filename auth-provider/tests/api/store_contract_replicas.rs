@@ -107,7 +107,7 @@ async fn a_lease_has_one_holder_at_a_time() {
         async move {
             let holder = n.to_string();
             store
-                .take_lease("race", &holder, Duration::from_secs(60))
+                .take_lease("race", &holder, Duration::from_mins(1))
                 .await
                 .unwrap()
         }
