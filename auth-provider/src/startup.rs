@@ -89,11 +89,6 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         contact,
         mut watcher,
     } = opened;
-    // Asked for before anything is read: what changes from now on is noticed.
-    let seen = match &mut watcher {
-        Some(watcher) => Some(watcher.marks().await),
-        None => None,
-    };
     let master = Arc::new(master_key(config, store.as_ref()).await?);
     let metrics = Arc::new(Metrics::default());
     let keys = SigningKeys::open(
@@ -109,6 +104,11 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     for need in store.signing_needs().await? {
         schedule.allows_tokens_of(need.longest_token)?;
     }
+    // Asked for before what memory holds is read: what changes from now on is noticed.
+    let seen = match &mut watcher {
+        Some(watcher) => Some(watcher.marks().await),
+        None => None,
+    };
     keys.tend().await?;
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
