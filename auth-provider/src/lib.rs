@@ -22,9 +22,13 @@ pub mod tokens;
 
 pub mod administration;
 pub mod audit;
+pub mod background;
+pub mod contact;
 pub mod expiry;
+
 pub mod introspection;
 pub mod journal;
+pub mod leases;
 pub mod metrics;
 pub mod own_token;
 pub mod projects;

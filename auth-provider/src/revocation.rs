@@ -239,12 +239,10 @@ impl Revocations {
         Ok(())
     }
 
-    /// Forgets what no token can be concerned by any more, here and in the store.
-    pub async fn sweep(&self, store: &dyn Store, now: u64) -> Result<(), StoreError> {
-        store.forget_revocations(now).await?;
+    /// Forgets what no token can be concerned by any more. The store forgets it by itself.
+    pub fn sweep(&self, now: u64) {
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         memory.forget(now);
-        Ok(())
     }
 
     /// Whether a token that this server issued was taken back.

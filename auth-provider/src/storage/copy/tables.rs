@@ -35,6 +35,11 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
         "sqlite_sequence",
         "SQLite's own; the last numbers are copied with their tables",
     ),
+    (
+        "registry_change",
+        "what the servers that run now still have to hear of",
+    ),
+    ("lease", "which of the servers that run now does a job"),
 ];
 
 /// All rows but the one that a new database has from the start.
