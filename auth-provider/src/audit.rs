@@ -5,7 +5,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
-    client::{ClientId, CredentialId, random_id},
+    client::{ClientId, CredentialId, request_id},
     resource::ResourceId,
 };
 
@@ -60,6 +60,7 @@ actions! {
     KeyRotated = "key.rotated",
     KeyCompromised = "key.compromised",
     PolicyApplied = "policy.applied",
+    DatabaseRestored = "database.restored",
 }
 
 impl Action {
@@ -114,7 +115,7 @@ impl Origin {
         Self {
             actor,
             address,
-            request_id: random_id(),
+            request_id: request_id(),
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing::{debug, error, info};
 use crate::{
     administration,
     audit::{Action, Event, Origin},
-    client::{ClientId, random_id},
+    client::{ClientId, request_id},
     directory::ReadError,
     journal::Behind,
     keys::KeyError,
@@ -103,7 +103,7 @@ impl OAuthError {
             code,
             status: code.status(),
             description: description.into(),
-            request_id: random_id(),
+            request_id: request_id(),
             client: None,
             why: None,
             source: None,

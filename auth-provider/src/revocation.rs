@@ -90,9 +90,14 @@ impl Revoked {
         Change::Revoke {
             revoked: self,
             at: now,
-            until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+            until: known_until(now),
         }
     }
+}
+
+/// Until when it has to be known that all that was issued until `now` is taken back: none of it lives longer.
+pub fn known_until(now: u64) -> u64 {
+    now + MAX_TOKEN_LIFETIME + LEEWAY
 }
 
 /// Takes back all that was issued for `resource` until `now`, to clients that still hold a grant for it: with a grant,
@@ -101,7 +106,7 @@ pub fn revoked_all_of(resource: ResourceId, now: u64) -> Change {
     Change::RevokeAllOf {
         resource,
         at: now,
-        until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+        until: known_until(now),
     }
 }
 
@@ -234,12 +239,10 @@ impl Revocations {
         Ok(())
     }
 
-    /// Forgets what no token can be concerned by any more, here and in the store.
-    pub async fn sweep(&self, store: &dyn Store, now: u64) -> Result<(), StoreError> {
-        store.forget_revocations(now).await?;
+    /// Forgets what no token can be concerned by any more. The store forgets it by itself.
+    pub fn sweep(&self, now: u64) {
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         memory.forget(now);
-        Ok(())
     }
 
     /// Whether a token that this server issued was taken back.

@@ -317,6 +317,14 @@ impl Setting {
         self.place(self.load_core)
     }
 
+    /// Where a server runs that has a folder of its own.
+    pub(crate) fn server_in<'a>(&self, folder: &'a Path) -> Place<'a> {
+        Place {
+            core: self.server_core,
+            folder,
+        }
+    }
+
     fn place(&self, core: u32) -> Place<'_> {
         Place {
             core,

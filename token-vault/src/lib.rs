@@ -51,6 +51,8 @@ mod config;
 
 pub mod startup;
 
+pub mod program;
+
 mod random;
 
 pub use config::Config;

@@ -210,6 +210,7 @@ macro_rules! sql_store {
                     sqlx::query($order).execute(&mut *tx).await?;
                     Self::insert_events(&mut tx, events).await?;
                 }
+                Self::tell_of_keys(&mut tx).await?;
                 tx.commit().await?;
                 Ok(true)
             }

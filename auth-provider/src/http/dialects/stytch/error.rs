@@ -15,7 +15,7 @@ use tracing::error;
 
 use super::with_the_two;
 use crate::{
-    client::random_id,
+    client::request_id,
     error::{OAuthError, Told},
     registry::commit,
 };
@@ -46,7 +46,7 @@ impl Refused {
             status,
             error_type,
             message: message.into(),
-            request_id: random_id(),
+            request_id: request_id(),
             headers: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use super::{answer, error::Refused};
-use crate::{client::random_id, projects, server::AuthServer};
+use crate::{client::request_id, projects, server::AuthServer};
 
 /// `GET /v1/sessions/jwks/{project}` and `GET /v1/b2b/sessions/jwks/{project}`
 pub(super) async fn show(
@@ -18,7 +18,7 @@ pub(super) async fn show(
     let found = projects::key_set(&server, &project).await;
     let (keys, max_age) = found.ok_or_else(Refused::no_such_project)?;
     let keys: Vec<Value> = keys.into_iter().map(with_all_members).collect();
-    let mut answer = answer(&random_id(), json!({"keys": keys}));
+    let mut answer = answer(&request_id(), json!({"keys": keys}));
     let cached = format!("public, max-age={max_age}")
         .parse()
         .expect("a number is ASCII");
