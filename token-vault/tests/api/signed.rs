@@ -7,9 +7,14 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use m2m::testing::{Change, meddled};
 use reqwest::Response;
 use serde_json::{Value, json};
-use token_vault::provider::Dialect;
+use token_vault::{
+    connection::{Application, Service},
+    provider::Dialect,
+    signed::{Expected, Signers},
+};
 
 use crate::{
     support::NOW,
@@ -107,6 +112,31 @@ impl Signing {
             .await
             .unwrap()
     }
+}
+
+#[test]
+fn fuzz_a_signed_request_that_was_meddled_with_is_not_taken() {
+    let pair = Pair::ec();
+    let keys = format!("[bot]\nkeys = [{}]", pair.toml("ec"));
+    let signers = Signers::new(toml::from_str(&keys).unwrap()).unwrap();
+    let expected = Expected {
+        application: &Application::parse("bot").unwrap(),
+        audiences: &["token-vault"],
+        service: &Service::parse("hub").unwrap(),
+        now: NOW,
+    };
+    let good = pair.sign(
+        &json!({"alg": "ES256", "kid": "ec"}),
+        &claims("1").to_string(),
+    );
+    assert!(signers.verify(good.as_bytes(), &expected).is_ok());
+    bolero::check!()
+        .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
+        .for_each(|changes| {
+            let text = meddled(good.as_bytes(), changes);
+            let taken = signers.verify(&text, &expected).is_ok();
+            assert_eq!(taken, text == good.as_bytes());
+        });
 }
 
 /// Good claims with this id.
