@@ -589,6 +589,7 @@ async fn every_change_leaves_its_event_and_what_changes_nothing_leaves_none() {
         Action::CredentialUsed,
         Action::AdminRefused,
         Action::ClientRegistered,
+        Action::DatabaseRestored,
         Action::PolicyApplied,
     ];
     for action in Action::ALL {
