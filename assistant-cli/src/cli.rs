@@ -33,7 +33,7 @@ unreachable or not_found (the exit codes 1 to 5).";
 /// Each command asks the auth-provider for a token for one service with the one scope it needs,
 /// and sends it along.
 #[derive(Debug, Parser)]
-#[command(name = "assistant", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "assistant", version = m2m::build_version(), after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

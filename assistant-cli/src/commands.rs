@@ -1,8 +1,8 @@
 //! Carries out what was typed: each command is a few lines over [`Api`].
 
-use std::{env, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use jiff::{Zoned, tz::TimeZone};
 use m2m::Clock;
 
@@ -20,6 +20,14 @@ use crate::{
     ui,
     when::{self, WhenError},
 };
+
+/// The program: what was typed, the program's name first, is carried out or explained.
+pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => run(cli).await,
+        Err(e) => explain(&e),
+    }
+}
 
 /// Runs one command, prints what it has to say, and answers with its exit code.
 pub async fn run(cli: Cli) -> ExitCode {

@@ -1,14 +1,8 @@
-//! `assistant`: reads the command line and hands it on.
+//! `assistant`: hands its command line on.
 
 use std::process::ExitCode;
 
-use assistant_cli::{cli::Cli, commands};
-use clap::Parser;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::try_parse() {
-        Ok(cli) => commands::run(cli).await,
-        Err(e) => commands::explain(&e),
-    }
+    assistant_cli::commands::main(std::env::args_os()).await
 }

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod program;
 pub mod startup;
 
 pub mod http;

@@ -7,6 +7,7 @@
 mod config;
 pub mod event;
 pub mod http;
+pub mod program;
 pub mod store;
 
 use actix_web::web;

@@ -19,7 +19,7 @@ use crate::services::{ServiceName, Services};
 /// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a
 /// line.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version = m2m::build_version())]
 pub struct Config {
     /// Which service it is: its name at the issuer, as client and as the audience that a token must
     /// have.

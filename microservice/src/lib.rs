@@ -10,6 +10,7 @@ mod config;
 pub mod http;
 pub mod local;
 pub mod mesh;
+pub mod program;
 pub mod query;
 pub mod services;
 

@@ -16,7 +16,7 @@ use m2m::{
 /// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a
 /// line.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version = m2m::build_version())]
 pub struct Config {
     /// Where to listen: `localhost:PORT` (127.0.0.1 and `::1`) or `IP:PORT`.
     #[arg(long, env = "NOTE_SERVICE_LISTEN", default_value = "localhost:3012")]

@@ -7,6 +7,7 @@
 mod config;
 pub mod http;
 pub mod note;
+pub mod program;
 pub mod store;
 
 use actix_web::web;

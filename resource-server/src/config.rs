@@ -19,7 +19,7 @@ use m2m::{
 /// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a
 /// line.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version = m2m::build_version())]
 pub struct Config {
     /// The port of localhost (127.0.0.1 and `::1`) on which to listen.
     #[arg(long, value_name = "NUMBER", env = "PORT", default_value_t = 8081)]

@@ -10,6 +10,7 @@ mod config;
 pub mod guard;
 pub mod http;
 pub mod metrics;
+pub mod program;
 pub mod refusal;
 
 use std::time::Duration;

@@ -108,9 +108,12 @@ mod net;
 
 mod time;
 
+mod version;
+
 pub use client::{AccessToken, FetchError, SendError, TokenSource};
 pub use issuer::ConfigError;
 pub use net::{http_client, is_loopback_host};
 pub use scope::{AnyScope, Scope, ScopeSet};
 pub use time::{Clock, ManualClock};
 pub use verify::{Revocation, TokenError, VerifiedToken, Verifier, WhenStale};
+pub use version::build_version;
