@@ -175,9 +175,11 @@ pub(crate) async fn find(
     if let Some(known) = server.directory.known(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
+        server.metrics.found_in_memory();
         return Ok(authenticated);
     }
-    let Some(fresh) = server.directory.read(&id).await? else {
+    let reading = server.directory.read(&id);
+    let Some(fresh) = server.metrics.read_client(reading).await? else {
         return Err(unknown());
     };
     let Some(authenticated) = Authenticated::by(&fresh.record, &presented, now) else {
@@ -210,9 +212,12 @@ async fn find_bearer(
     let refused = |why, sentence| refused(why, sentence).of_client(client);
     // A bootstrap token is in no record; that its client is there and active, the record says.
     let record = if let Some(known) = server.directory.known(client) {
+        server.metrics.found_in_memory();
         known
     } else {
-        let fresh = server.directory.read(client).await?.ok_or_else(unknown)?;
+        let reading = server.directory.read(client);
+        let fresh = server.metrics.read_client(reading).await?;
+        let fresh = fresh.ok_or_else(unknown)?;
         server.directory.remember(&fresh);
         fresh.record
     };

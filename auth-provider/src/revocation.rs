@@ -7,10 +7,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     slice::from_ref,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use serde::Serialize;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 
 use crate::{
     audit::Event,
@@ -179,6 +183,8 @@ pub struct Revocations {
     in_order: Mutex<()>,
     /// The last number, for those who wait for the next.
     last: watch::Sender<u64>,
+    /// When everything that the store had was in memory.
+    in_step_at: RwLock<Instant>,
 }
 
 #[derive(Default)]
@@ -197,6 +203,7 @@ impl Default for Revocations {
             memory: RwLock::default(),
             in_order: Mutex::default(),
             last: watch::Sender::new(0),
+            in_step_at: RwLock::new(Instant::now()),
         }
     }
 }
@@ -220,10 +227,20 @@ impl Revocations {
     /// Brings what is new in the store into memory: what this server wrote and what other replicas did.
     pub async fn catch_up(&self, store: &dyn Store) -> Result<(), StoreError> {
         let _one_at_a_time = self.in_order.lock().await;
-        let known = *self.last.borrow();
+        let (known, asked_at) = (*self.last.borrow(), Instant::now());
         let new = store.revocations_after(known).await?;
+        self.learn(new);
+        let mut in_step_at = self
+            .in_step_at
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *in_step_at = asked_at;
+        Ok(())
+    }
+
+    fn learn(&self, new: Vec<Revocation>) {
         let Some(last) = new.last().map(|entry| entry.number) else {
-            return Ok(());
+            return;
         };
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         for entry in new {
@@ -231,7 +248,15 @@ impl Revocations {
         }
         drop(memory);
         self.last.send_replace(last);
-        Ok(())
+    }
+
+    /// How long ago everything that the store had was in memory: what others revoked since, nobody here knows.
+    pub fn lag(&self) -> Duration {
+        let in_step_at = self
+            .in_step_at
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        in_step_at.elapsed()
     }
 
     /// Forgets what no token can be concerned by any more, here and in the store.

@@ -33,7 +33,7 @@ use crate::{
     known_clients::Freshness,
     limits::Limits,
     master_key::MasterKey,
-    metrics::Metrics,
+    metrics::{Metrics, Operation},
     policy_file::Policy,
     registry::policy::apply_at_start,
     resource::TokenFormat,
@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// How many may follow the revocations at once; each costs a connection and a little memory.
-const MAX_FOLLOWERS: usize = 1000;
+pub const MAX_FOLLOWERS: usize = 1000;
 
 /// How often the store is asked what other replicas revoked.
 const STEP: Duration = Duration::from_millis(500);
@@ -159,7 +159,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .map(|listener| listener.local_addr().map(|a| a.to_string()));
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
     let state = Data::clone(&server);
-    let web = service::serve(listeners, config.workers, move |cfg| {
+    let http = &server.metrics.http;
+    let web = service::serve(listeners, config.workers, http, move |cfg| {
         cfg.configure(http::routes(Data::clone(&state)));
     })?;
     info!("listening on {addresses}, issuer {issuer}");
@@ -182,7 +183,8 @@ async fn keep_in_step(server: Data<AuthServer>) {
             _ = stopping.changed() => return,
         }
         let (store, now) = (server.store.as_ref(), server.clock.now());
-        let mut outcome = server.revocations.catch_up(store).await;
+        let catching_up = server.revocations.catch_up(store);
+        let mut outcome = server.metrics.timed(Operation::Poll, catching_up).await;
         if now >= swept_at + SWEEP_SECONDS {
             swept_at = now;
             outcome = outcome.and(server.revocations.sweep(store, now).await);

@@ -81,7 +81,7 @@ impl Export {
     ///
     /// # Errors
     /// When the configuration is unsafe or means something else than HTTP with protobuf.
-    pub fn start(service: &'static str) -> Result<Self, OtlpError> {
+    pub fn start(service: &str) -> Result<Self, OtlpError> {
         let disabled =
             set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let Some((name, endpoint)) = first(&ENDPOINTS).filter(|_| !disabled) else {
@@ -156,13 +156,14 @@ fn client() -> io::Result<reqwest::blocking::Client> {
 }
 
 /// As the environment describes this program; what it leaves out is said by the program itself.
-fn resource(service: &'static str) -> Resource {
+fn resource(service: &str) -> Resource {
     let described = Resource::builder().build();
     let name = described.get(&opentelemetry::Key::from_static_str("service.name"));
     let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     if is_named {
         return described;
     }
+    let service = service.to_owned();
     Resource::builder().with_service_name(service).build()
 }
 

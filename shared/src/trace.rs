@@ -219,17 +219,18 @@ fn random<const N: usize>() -> [u8; N] {
 /// Runs `future` in a trace: in the one that its caller is in, or in a new one, which is told to the
 /// collector under `name` if one is configured. `name` says in a few constant words what is done.
 pub async fn traced<F: Future>(name: &'static str, future: F) -> F::Output {
-    if Work::current().is_some() {
-        return future.await;
-    }
+    let current = Work::current();
     #[cfg(feature = "otlp")]
-    if let Some((span, trace)) = crate::otlp::begin(name) {
-        let output = Work::of(Some(trace)).scope(future).await;
-        drop(span);
-        return output;
-    }
+    let (_span, current) = match current {
+        Some(work) => (None, Some(work)),
+        None => match crate::otlp::begin(name) {
+            Some((span, trace)) => (Some(span), Some(Work::of(Some(trace)))),
+            None => (None, None),
+        },
+    };
+    #[cfg(not(feature = "otlp"))]
     let _: &str = name; // only a collector is told
-    Work::default().scope(future).await
+    current.unwrap_or_default().scope(future).await
 }
 
 /// The same future for another task: what it does still belongs to the request that spawns it.

@@ -91,6 +91,17 @@ pub trait Store: RegistryStore + ProjectStore + AuditStore {
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// The connections to the database as they are now.
+    fn connections(&self) -> Connections;
+}
+
+/// How many connections to the database there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that somebody uses.
+    pub busy: u32,
+    pub idle: u32,
 }
 
 /// An algorithm that resources use.

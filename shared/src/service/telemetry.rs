@@ -1,10 +1,8 @@
-//! Logs: to standard error, so that standard output stays a program's own. And, where a collector is
-//! configured, spans.
+//! Logs: to standard error, so that standard output stays a program's own.
 
 use std::{
     fmt,
     io::{self, IsTerminal},
-    process::ExitCode,
 };
 
 use tracing::{Event, Subscriber};
@@ -44,23 +42,6 @@ pub fn init() {
     };
     // A second call, as tests make it, leaves the first log in place.
     drop(started);
-}
-
-/// A program that exports its spans, if that is configured: see [`Export`](crate::Export). What goes
-/// wrong is said on standard error, as a program says why it ends.
-#[cfg(feature = "otlp")]
-pub async fn exporting(program: &'static str, run: impl Future<Output = ExitCode>) -> ExitCode {
-    match crate::Export::start(program) {
-        Ok(export) => {
-            let code = run.await;
-            export.end().await;
-            code
-        }
-        Err(error) => {
-            eprintln!("{program}: {error}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// A format of lines that also names the request.
