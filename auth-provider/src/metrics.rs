@@ -224,7 +224,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "next_key_rotation_timestamp",
-            "When the next key of an algorithm shall sign, since the Unix epoch; in the past when it is overdue",
+            "When the next key of an algorithm shall sign, since the Unix epoch, in the past when it is overdue",
             Unit::Seconds,
             self.next_rotation.clone(),
         );

@@ -131,7 +131,7 @@ fn first(names: &[&'static str]) -> Option<(&'static str, String)> {
     names.iter().find_map(|name| Some((*name, set(name)?)))
 }
 
-/// The host that the spans go to, for the log: a path may be a key.
+/// The host that the spans go to, for the log.
 fn check(name: &'static str, endpoint: &str) -> Result<String, OtlpError> {
     let url = Url::parse(endpoint).ok().filter(|url| {
         let scheme = url.scheme() == "https" || url.scheme() == "http" && is_loopback_host(url);

@@ -185,11 +185,7 @@ async fn the_levels_of_keys_feed_memory_and_database_are_told() {
     let token = server.token("bot", "notes").await;
     server.token("bot", "notes").await;
     for text in [token.as_str(), "no token"] {
-        let form = [("token", text)];
-        let asked = server.post("/oauth/introspect").form(&form);
-        let secret = server.secret("bot");
-        let asked = asked.basic_auth("bot", Some(secret)).send().await.unwrap();
-        assert_eq!(asked.status(), 200);
+        server.introspect("bot", text).await;
     }
     server.auth.journal.settle().await.unwrap();
     let text = metrics(&server).await;
