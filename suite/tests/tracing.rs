@@ -8,6 +8,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -230,6 +231,27 @@ async fn a_trace_goes_through_client_provider_and_service() {
         }
         assert!(!request.headers.contains_key("authorization"));
     }
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_is_told_in_the_log_and_holds_nothing_up() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let world = World::new().await;
+    let mut service = world.program(&["note-service", "--listen=127.0.0.1:0"]);
+    service
+        .env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("http://{}", nobody.unwrap()),
+        )
+        .env("OTEL_BSP_SCHEDULE_DELAY", "20");
+    let service = Program::start(&mut service);
+    let health = format!("{}/health", service.says("listens on "));
+    let http = m2m::http_client(Duration::from_secs(10));
+    assert_eq!(http.get(&health).send().await.unwrap().status(), 200);
+    assert_eq!(service.says("BatchSpanProcessor."), "ExportError");
+    assert_eq!(http.get(&health).send().await.unwrap().status(), 200);
+    service.stop();
+    assert_eq!(world.collected().await, []);
 }
 
 #[test]
