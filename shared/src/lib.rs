@@ -81,7 +81,7 @@
 //! # Features
 //!
 //! - `actix`: extractors for actix-web handlers, and what a small server needs around them.
-//! - `otlp`: spans of requests for a collector of OpenTelemetry ([`Export`](crate::Export)).
+//! - `otlp`: spans of requests for a collector of OpenTelemetry (`Export`).
 //! - `testing`: an issuer inside the test process, which signs any token you ask for.
 
 #![warn(missing_docs)]

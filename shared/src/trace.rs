@@ -156,6 +156,7 @@ tokio::task_local! {
 
 impl Work {
     /// Work that goes on with a trace, or, with `None`, may begin one.
+    #[cfg(any(feature = "actix", feature = "otlp", test))]
     pub(crate) fn of(trace: Option<TraceContext>) -> Self {
         let work = Self::default();
         if let Some(trace) = trace {
