@@ -62,6 +62,7 @@ actions! {
     KeyRotated = "key.rotated",
     KeyCompromised = "key.compromised",
     PolicyApplied = "policy.applied",
+    DatabaseRestored = "database.restored",
 }
 
 impl Action {

@@ -179,8 +179,14 @@ pub(crate) async fn find(
         return Ok(authenticated);
     }
     let reading = server.directory.read(&id);
-    let Some(fresh) = server.metrics.read_client(reading).await? else {
-        return Err(unknown());
+    let fresh = match server.metrics.read_client(reading).await {
+        Ok(Some(fresh)) => fresh,
+        Ok(None) => return Err(unknown()),
+        Err(error) => {
+            let kept = server.directory.kept(&id);
+            let known = kept.and_then(|kept| Authenticated::by(&kept, &presented, now));
+            return known.ok_or_else(|| error.into());
+        }
     };
     let Some(authenticated) = Authenticated::by(&fresh.record, &presented, now) else {
         let (reason, why) = fresh.record.refuses(&presented);

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -17,7 +18,7 @@ use crate::{
     limits::{self, RateLimit, Rates},
     own_token::StytchIssuer,
     policy_file::{MAX_TOKEN_LIFETIME, line_of},
-    storage::DatabaseUrl,
+    storage::{DatabaseUrl, Tuning},
 };
 
 /// Read at start when it is there and no `--config` names another.
@@ -70,6 +71,34 @@ pub struct Settings {
         global = true
     )]
     database_url: Option<String>,
+
+    /// PostgreSQL: how many connections requests may use; one more watches over the database [default: 10]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_DATABASE_MAX_CONNECTIONS",
+        value_name = "NUMBER",
+        global = true
+    )]
+    database_max_connections: Option<u32>,
+
+    /// PostgreSQL: how long one statement may take, from 1s to 10m; it waits for locks for half as long [default: 5s]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_DATABASE_STATEMENT_TIMEOUT",
+        value_name = "TIME",
+        global = true
+    )]
+    database_statement_timeout: Option<Period>,
+
+    /// PostgreSQL: how long tokens are issued from memory when the database is away, 1h at most; 0s never does
+    /// [default: 60s]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_DATABASE_GRACE",
+        value_name = "TIME",
+        global = true
+    )]
+    database_grace: Option<Period>,
 
     /// Where the database and the master key are kept [default: data]
     #[arg(
@@ -273,6 +302,8 @@ pub struct Config {
     /// `None`: `http://localhost` and the port that was bound.
     pub public_url: Option<Url>,
     pub database_url: DatabaseUrl,
+    /// How a database server is used.
+    pub database: Tuning,
     pub data_dir: PathBuf,
     pub policy: Option<PathBuf>,
     pub clients_file: PathBuf,
@@ -327,6 +358,13 @@ impl Settings {
             listen: self.listen.or(other.listen),
             public_url: self.public_url.or(other.public_url),
             database_url: self.database_url.or(other.database_url),
+            database_max_connections: self
+                .database_max_connections
+                .or(other.database_max_connections),
+            database_statement_timeout: self
+                .database_statement_timeout
+                .or(other.database_statement_timeout),
+            database_grace: self.database_grace.or(other.database_grace),
             data_dir: self.data_dir.or(other.data_dir),
             policy: self.policy.or(other.policy),
             clients_file: self.clients_file.or(other.clients_file),
@@ -357,6 +395,11 @@ impl Settings {
             Some(url) => url.parse().context("database_url")?,
             None => DatabaseUrl::SqliteFile(data_dir.join("auth-provider.db")),
         };
+        let database = tuning(
+            self.database_max_connections,
+            self.database_statement_timeout,
+            self.database_grace,
+        )?;
         let listen = self.listen.as_deref().unwrap_or("localhost:3001");
         let config = Config {
             listen: listen
@@ -365,6 +408,7 @@ impl Settings {
                 .context("listen")?,
             public_url: self.public_url.as_deref().map(public_url).transpose()?,
             database_url,
+            database,
             data_dir,
             policy: self
                 .policy
@@ -454,6 +498,21 @@ impl Config {
             );
         }
         table.insert("database_url".into(), self.database_url.to_string().into());
+        if let DatabaseUrl::Postgres(_) = self.database_url {
+            let Tuning {
+                max_connections,
+                statement_timeout,
+                grace,
+            } = self.database;
+            let period = |time: Duration| Period::from(time.as_secs()).to_string().into();
+            let connections = i64::from(max_connections).into();
+            table.insert("database_max_connections".into(), connections);
+            table.insert(
+                "database_statement_timeout".into(),
+                period(statement_timeout),
+            );
+            table.insert("database_grace".into(), period(grace));
+        }
         table.insert("data_dir".into(), path(&self.data_dir));
         if let Some(policy) = &self.policy {
             table.insert("policy".into(), path(policy));
@@ -495,6 +554,35 @@ impl Config {
         }
         table.to_string()
     }
+}
+
+fn tuning(
+    connections: Option<u32>,
+    timeout: Option<Period>,
+    grace: Option<Period>,
+) -> anyhow::Result<Tuning> {
+    let default = Tuning::default();
+    let time = |wished: Option<Period>, default| {
+        wished.map_or(default, |time| Duration::from_secs(time.seconds()))
+    };
+    let tuning = Tuning {
+        max_connections: connections.unwrap_or(default.max_connections),
+        statement_timeout: time(timeout, default.statement_timeout),
+        grace: time(grace, default.grace),
+    };
+    ensure!(
+        (2..=1000).contains(&tuning.max_connections),
+        "database_max_connections: write a number from 2 to 1000, so that no one statement holds up all others"
+    );
+    ensure!(
+        (1..=600).contains(&tuning.statement_timeout.as_secs()),
+        "database_statement_timeout: write a time from 1s to 10m"
+    );
+    ensure!(
+        tuning.grace <= Duration::from_hours(1),
+        "database_grace: write a time up to 1h: for so long nobody learns what was taken back meanwhile"
+    );
+    Ok(tuning)
 }
 
 /// Verifiers compare it as a text, and some fetch its keys: it must be a place where nobody else can be.
@@ -612,6 +700,9 @@ mod tests {
             ("listen = 'nonsense'", "is no address"),
             ("database_url = 'mysql://a'", "database_url"),
             ("workers = 0", "at least one"),
+            ("database_max_connections = 1", "from 2 to 1000"),
+            ("database_statement_timeout = '0s'", "from 1s to 10m"),
+            ("database_grace = '2h'", "up to 1h"),
             ("max_jwt_validity = '25h'", "from 1s to 24h"),
             ("max_jwt_validity = '0s'", "from 1s to 24h"),
             ("rate_limit_client = '100'", "a limit is written as `100/s`"),

@@ -15,9 +15,10 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     client::{ClientId, ClientRecord},
+    contact::Contact,
     known_clients::{BUDGET, Freshness, KnownClients, SharedGrants},
     resource::ResourceId,
-    storage::{Store, StoreError},
+    storage::{Changed, Store, StoreError},
 };
 
 /// How many clients are read in one step. It is a bound of the statement, and of how long the first one waits.
@@ -36,6 +37,7 @@ pub struct Directory {
     /// How often something was forgotten. Held while `known` takes a record, never across an await.
     forgotten: Mutex<u64>,
     queue: Arc<Queue>,
+    contact: Arc<Contact>,
 }
 
 /// A record that was just read.
@@ -81,8 +83,8 @@ struct Question {
 type Answer = Result<Option<Arc<ClientRecord>>, ReadError>;
 
 impl Directory {
-    pub fn new(store: Arc<dyn Store>, freshness: Freshness) -> Self {
-        Self::reading(freshness, move |ids| {
+    pub fn new(store: Arc<dyn Store>, freshness: Freshness, contact: Arc<Contact>) -> Self {
+        Self::reading(freshness, contact, move |ids| {
             let store = Arc::clone(&store);
             Box::pin(async move { store.client_records(&ids).await })
         })
@@ -90,6 +92,7 @@ impl Directory {
 
     fn reading(
         freshness: Freshness,
+        contact: Arc<Contact>,
         read: impl Fn(Vec<ClientId>) -> Reading + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -100,13 +103,29 @@ impl Directory {
                 waiting: Mutex::default(),
                 grants: Mutex::default(),
             }),
+            contact,
         }
     }
 
-    /// The record that is in memory. It may be as old as its [`Freshness`]; what this server changed itself shows at
-    /// once.
+    /// The record that is in memory, if it may be believed: this server is in step with the database, or the database is
+    /// away and the grace is not over. What this server changed itself shows at once.
     pub fn known(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
-        self.known.get(id)
+        if self.contact.is_in_step() {
+            self.known.get(id)
+        } else if self.contact.is_away() {
+            self.kept(id)
+        } else {
+            None
+        }
+    }
+
+    /// The record that is in memory, for when a read has failed: nobody can have changed it where the database was away
+    /// for everybody. Nothing once the grace is over.
+    pub fn kept(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
+        self.contact
+            .has_grace()
+            .then(|| self.known.get_old(id))
+            .flatten()
     }
 
     /// Reads the record. The read begins after this call, so that it sees every change that was committed before.
@@ -143,6 +162,27 @@ impl Directory {
             granted.any(|id| resources.contains(&id))
                 || record.owns.iter().any(|id| resources.contains(&id))
         });
+    }
+
+    /// Forgets what other servers changed.
+    pub fn forget_changed(&self, changed: &[Changed]) {
+        let mut resources = Vec::new();
+        for what in changed {
+            match what {
+                Changed::Client(id) => self.forget(id),
+                Changed::Resource(id) => resources.push(id),
+                Changed::Everything => return self.forget_everything(),
+            }
+        }
+        if !resources.is_empty() {
+            self.forget_resources(&resources);
+        }
+    }
+
+    /// Forgets all that it knows.
+    pub fn forget_everything(&self) {
+        *self.lock() += 1;
+        self.known.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
@@ -317,11 +357,15 @@ mod tests {
     /// A directory over a store whose reads begin and end as the test says.
     fn directory() -> (Arc<Directory>, UnboundedReceiver<Begun>) {
         let (reads, begun) = mpsc::unbounded_channel();
-        let directory = Directory::reading(Freshness::UntilForgotten, move |ids| {
-            let (end, ended) = oneshot::channel();
-            reads.send(Begun { ids, end }).unwrap();
-            Box::pin(async move { ended.await.expect("the test lets the read panic") })
-        });
+        let directory = Directory::reading(
+            Freshness::UntilForgotten,
+            Arc::new(Contact::embedded()),
+            move |ids| {
+                let (end, ended) = oneshot::channel();
+                reads.send(Begun { ids, end }).unwrap();
+                Box::pin(async move { ended.await.expect("the test lets the read panic") })
+            },
+        );
         (Arc::new(directory), begun)
     }
 

@@ -84,8 +84,8 @@ impl Watch {
 pub async fn look(server: &AuthServer) -> Result<Told, StoreError> {
     let (watch, now) = (&server.endings, server.clock.now());
     let mut told = watch.told.lock().await;
+    count(server).await?;
     let soon = now.saturating_add(watch.warning);
-    server.metrics.found(&server.store.census(now, soon).await?);
     let ended = now.saturating_sub(NEWS) + 1..now + 1;
     let ending = now + 1..soon.saturating_add(1);
     let mut found = server.store.ending_credentials(ending, READ).await?;
@@ -125,6 +125,17 @@ pub async fn look(server: &AuthServer) -> Result<Told, StoreError> {
         );
     }
     Ok(Told { warnings, untold })
+}
+
+/// Takes the census for the metrics, where another server tells of what ends.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn count(server: &AuthServer) -> Result<(), StoreError> {
+    let now = server.clock.now();
+    let soon = now.saturating_add(server.endings.warning);
+    server.metrics.found(&server.store.census(now, soon).await?);
+    Ok(())
 }
 
 impl Warning {

@@ -11,6 +11,7 @@ use crate::{
     own_token::{self, OwnToken},
     revocation::Revoked,
     server::AuthServer,
+    storage::StoreError,
 };
 
 /// What `caller` may know about a token (RFC 7662 section 2.2): all of it, when the token is alive and was issued
@@ -18,7 +19,8 @@ use crate::{
 /// any other case, so that nobody learns whether a token that is none of their business exists.
 ///
 /// # Errors
-/// When the store cannot say what an opaque token stands for.
+/// When the store cannot say what an opaque token stands for, or has been away for so long that nobody knows what was
+/// revoked.
 pub async fn introspect(
     server: &AuthServer,
     caller: &ClientRecord,
@@ -36,6 +38,9 @@ async fn ask(
     origin: &Origin,
     token: &str,
 ) -> Result<Option<OwnToken>, OAuthError> {
+    if !server.contact.goes_on() {
+        return Err(StoreError::Away.into());
+    }
     let Some(token) = own_token::read(server, token).await? else {
         return Ok(None);
     };

@@ -2,18 +2,25 @@
 //!
 //! They wait in a bounded queue. A crash loses those of the last moment, less than 100 ms; with [`Durability::Strict`] a
 //! request waits until its event is on disk. When the database does not keep up or does not answer, requests wait for a
-//! while and are then refused: no token without its event.
+//! while and are then refused: no token without its event. When a database server is away and there is a grace, the
+//! events wait in its place, as many as fit into the queue, and a crash then loses them.
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{error, info, warn};
 
-use crate::{audit::Event, metrics::Metrics, storage::AuditStore};
+use crate::{
+    audit::Event,
+    contact::Contact,
+    leases::{Job, Leases},
+    metrics::Metrics,
+    storage::AuditStore,
+};
 
 /// How long events are gathered before they are written together.
 const GATHERING: Duration = Duration::from_millis(25);
@@ -23,8 +30,12 @@ const GATHERING: Duration = Duration::from_millis(25);
 /// [`GATHERING`], and either is less than 100 ms.
 const LONGEST_WORK: Duration = Duration::from_millis(45);
 
-/// How many events may wait.
-const QUEUE: usize = 16_384;
+/// How many events may wait: those of a minute in which a thousand come each second. It is reached only when the database
+/// is away and there is a grace.
+const QUEUE: usize = 65_536;
+
+/// A write that takes so long is not slow, the database is away. Until that is known, requests wait.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How many events are written in one step.
 const BATCH: usize = 2048;
@@ -41,6 +52,9 @@ const SILENCE: Duration = Duration::from_millis(250);
 
 /// How long the writer waits before it tries again what the database did not take.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long the end of the server waits for its last events to be written.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// When a request is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -81,11 +95,27 @@ pub struct Journal {
     /// Since when the writer is at work.
     at_work: watch::Receiver<Option<Instant>>,
     metrics: Arc<Metrics>,
+    contact: Arc<Contact>,
+}
+
+/// What the journal stands on.
+pub struct Ground {
+    pub store: Arc<dyn AuditStore>,
+    pub contact: Arc<Contact>,
+    /// Whose turn it is to sum up.
+    pub leases: Arc<Leases>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Journal {
     /// Starts the writer. It ends when the last [`Journal`] is gone and everything is written.
-    pub fn open(store: Arc<dyn AuditStore>, durability: Durability, metrics: Arc<Metrics>) -> Self {
+    pub fn open(ground: Ground, durability: Durability) -> Self {
+        let Ground {
+            store,
+            contact,
+            leases,
+            metrics,
+        } = ground;
         let (queue, entries) = mpsc::channel(QUEUE);
         let gathering = match durability {
             Durability::Batched => GATHERING,
@@ -98,6 +128,7 @@ impl Journal {
             gathering,
             working,
             metrics: Arc::clone(&metrics),
+            leases,
             summed_up: Instant::now(),
             unsummed: true, // what an earlier run left
         };
@@ -107,6 +138,7 @@ impl Journal {
             durability,
             at_work,
             metrics,
+            contact,
         }
     }
 
@@ -115,6 +147,10 @@ impl Journal {
     /// # Errors
     /// When it cannot be taken in time: what it tells of should not happen then.
     pub async fn note(&self, event: Event) -> Result<(), Behind> {
+        let may_wait = self.durability == Durability::Batched && self.contact.has_grace();
+        if self.contact.is_away() && !may_wait {
+            return Err(Behind);
+        }
         match self.durability {
             Durability::Batched => {
                 in_time(async {
@@ -144,13 +180,23 @@ impl Journal {
     /// # Errors
     /// When that takes too long.
     pub async fn settle(&self) -> Result<(), Behind> {
+        in_time(self.settled()).await
+    }
+
+    /// The same for the last events of this server, which are worth waiting for.
+    ///
+    /// # Errors
+    /// When that takes too long all the same.
+    pub async fn settle_at_the_end(&self) -> Result<(), Behind> {
+        let settled = timeout(LAST_PATIENCE, self.settled()).await;
+        settled.unwrap_or(Err(Behind))
+    }
+
+    async fn settled(&self) -> Result<(), Behind> {
         let (settled, wait) = oneshot::channel();
-        in_time(async {
-            let entry = Entry::Settle(settled);
-            self.queue.send(entry).await.map_err(|_| Behind)?;
-            wait.await.map_err(|_| Behind)
-        })
-        .await
+        let entry = Entry::Settle(settled);
+        self.queue.send(entry).await.map_err(|_| Behind)?;
+        wait.await.map_err(|_| Behind)
     }
 
     async fn hand_over(
@@ -158,21 +204,36 @@ impl Journal {
         event: Event,
         written: Option<oneshot::Sender<()>>,
     ) -> Result<(), Behind> {
-        let place = self.queue.reserve().await.map_err(|_| Behind)?;
+        let place = match self.queue.try_reserve() {
+            Ok(place) => place,
+            // A full queue empties when the database is back, which is not worth waiting for.
+            Err(_) if self.contact.is_away() => return Err(Behind),
+            Err(_) => self.queue.reserve().await.map_err(|_| Behind)?,
+        };
         self.metrics.count(from_ref(&event));
         place.send(Entry::Event(Box::new(event), written));
         Ok(())
     }
 
-    /// Waits while the writer is held up: what is handed over meanwhile would be lost in a crash.
+    /// Waits while the writer is held up: what is handed over meanwhile would be lost in a crash. When the database is away
+    /// and there is a grace, that is the lesser evil.
     async fn keep_pace(&self) -> Result<(), Behind> {
         let keeps_up =
             |since: &Option<Instant>| since.is_none_or(|since| since.elapsed() < LONGEST_WORK);
-        if keeps_up(&self.at_work.borrow()) {
+        let begun = *self.at_work.borrow();
+        let Some(begun) = begun.filter(|begun| !keeps_up(&Some(*begun))) else {
             return Ok(());
+        };
+        let mut at_work = self.at_work.clone();
+        if !self.contact.has_grace() {
+            let done = at_work.wait_for(keeps_up).await.map(drop);
+            return done.map_err(|_| Behind);
         }
-        let done = self.at_work.clone().wait_for(keeps_up).await.map(drop);
-        done.map_err(|_| Behind)
+        tokio::select! {
+            done = at_work.wait_for(keeps_up) => done.map(drop).map_err(|_| Behind),
+            () = self.contact.until_lost() => Ok(()),
+            () = sleep_until(begun + SLOW) => Ok(()),
+        }
     }
 }
 
@@ -187,6 +248,7 @@ struct Writer {
     gathering: Duration,
     working: watch::Sender<Option<Instant>>,
     metrics: Arc<Metrics>,
+    leases: Arc<Leases>,
     /// When a step of the summing up was made, and whether there are events that it left.
     summed_up: Instant,
     unsummed: bool,
@@ -256,7 +318,8 @@ impl Writer {
     /// Writes events, however long the database takes: they are the only trace of what has happened.
     async fn insist(&self, events: &[Event]) {
         let (mut failures, mut begun) = (0_u32, Instant::now());
-        while let Err(failure) = self.store.add_events(events).await {
+        let mut outcome = self.store.add_events(events).await;
+        while let Err(failure) = outcome {
             failures += 1;
             self.metrics.failed_to_write();
             if failures == 1 {
@@ -267,6 +330,8 @@ impl Writer {
             }
             sleep(PAUSE).await;
             begun = Instant::now();
+            // The connection may have broken after they were written.
+            outcome = self.store.add_missing_events(events).await;
         }
         self.metrics.wrote(events.len(), begun.elapsed());
         if failures > 0 {
@@ -277,6 +342,9 @@ impl Writer {
     /// Does a step. True when there is more to do.
     async fn sum_up(&mut self) -> bool {
         self.summed_up = Instant::now();
+        if !self.leases.holds(Job::SumUp) {
+            return false; // another server does
+        }
         match self.store.sum_up_uses().await {
             Ok(true) => true,
             Ok(false) => {
@@ -345,8 +413,17 @@ mod tests {
         }
 
         fn journal(self: &Arc<Self>, durability: Durability) -> Journal {
-            let store: Arc<dyn AuditStore> = self.clone();
-            Journal::open(store, durability, Arc::default())
+            self.journal_with(durability, Contact::embedded())
+        }
+
+        fn journal_with(self: &Arc<Self>, durability: Durability, contact: Contact) -> Journal {
+            let ground = Ground {
+                store: self.clone(),
+                contact: Arc::new(contact),
+                leases: Arc::new(Leases::alone()),
+                metrics: Arc::default(),
+            };
+            Journal::open(ground, durability)
         }
     }
 
@@ -360,6 +437,10 @@ mod tests {
             }
             self.written.lock().unwrap().extend_from_slice(events);
             Ok(())
+        }
+
+        async fn add_missing_events(&self, events: &[Event]) -> Result<(), StoreError> {
+            self.add_events(events).await
         }
 
         async fn events(&self, _: &Filter, _: u64, _: usize) -> Result<Vec<Recorded>, StoreError> {
@@ -449,6 +530,51 @@ mod tests {
             let written = store.written();
             assert!(taken.iter().all(|at| written.contains(at)));
             assert_eq!(written.last(), Some(&u64::MAX));
+        }
+    }
+
+    #[actix_web::test]
+    async fn while_a_database_server_is_away_events_wait_for_it_as_many_as_fit() {
+        let store = Fake::new(0);
+        let contact = Contact::with_server(Duration::from_hours(1));
+        let journal = store.journal_with(Durability::Batched, contact);
+        journal.note(event(0)).await.unwrap();
+        until(|| store.writes.load(Ordering::SeqCst) == 1).await;
+        journal.contact.lost();
+        let mut taken = 1;
+        loop {
+            let begun = Instant::now();
+            let outcome = journal.note(event(taken)).await;
+            assert!(begun.elapsed() < PATIENCE, "nobody waits");
+            if outcome.is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        assert!(taken > QUEUE as u64, "{taken}");
+
+        store.allowed.add_permits(Semaphore::MAX_PERMITS);
+        journal.contact.found();
+        journal.settle().await.unwrap();
+        assert_eq!(store.written(), (0..taken).collect::<Vec<_>>());
+    }
+
+    #[actix_web::test]
+    async fn without_a_grace_and_where_it_is_strict_no_event_waits_for_a_database_that_is_away() {
+        for (durability, grace) in [
+            (Durability::Batched, Duration::ZERO),
+            (Durability::Strict, Duration::from_hours(1)),
+        ] {
+            let store = Fake::new(0);
+            let journal = store.journal_with(durability, Contact::with_server(grace));
+            journal.contact.lost();
+            let mut taken = 0;
+            while journal.note(event(taken)).await.is_ok() {
+                taken += 1;
+                assert!(durability == Durability::Batched);
+                until(|| store.writes.load(Ordering::SeqCst) == 1).await;
+            }
+            store.allowed.add_permits(Semaphore::MAX_PERMITS);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::client::{ClientId, ClientRecord, Grant, Grants};
 pub enum Freshness {
     /// This server hears of every change, because nobody else has the database.
     UntilForgotten,
-    /// Others may change it as well: what they did is seen within this time.
+    /// Others may change it as well, and tell. What they should have told and did not is seen within this time.
     For(Duration),
 }
 
@@ -45,10 +45,13 @@ pub struct KnownClients {
 
 struct Shard {
     records: HashTable<Arc<ClientRecord>>,
+    /// Those that were believed for long enough and have not been asked for since. They are the first to go.
+    aside: HashTable<Arc<ClientRecord>>,
+    /// Of both.
     bytes: usize,
     /// Where in the table the next one is looked for that has to go. It goes round, so that each has its turn.
     hand: usize,
-    /// When the shard was empty for the last time.
+    /// When the shard had no record for the last time, but for those aside.
     since: Instant,
 }
 
@@ -57,6 +60,7 @@ impl KnownClients {
         let shard = |_| {
             Mutex::new(Shard {
                 records: HashTable::new(),
+                aside: HashTable::new(),
                 bytes: 0,
                 hand: 0,
                 since: Instant::now(),
@@ -71,8 +75,19 @@ impl KnownClients {
     }
 
     pub fn get(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
+        let (hash, mut shard) = self.place(id);
+        if let Freshness::For(time) = self.freshness
+            && shard.since.elapsed() >= time
+        {
+            shard.put_aside();
+        }
+        find(&shard.records, hash, id)
+    }
+
+    /// The same, or what would have to be read again: for when there is no way to know better.
+    pub fn get_old(&self, id: &ClientId) -> Option<Arc<ClientRecord>> {
         let (hash, shard) = self.place(id);
-        shard.records.find(hash, |known| known.id == *id).cloned()
+        find(&shard.records, hash, id).or_else(|| find(&shard.aside, hash, id))
     }
 
     /// Keeps a record in the place of an older one of the same client.
@@ -99,31 +114,44 @@ impl KnownClients {
     pub fn remove_where(&self, concerned: impl Fn(&ClientRecord) -> bool) {
         for shard in &self.shards {
             let shard = &mut *lock(shard);
-            shard.records.retain(|known| {
-                let stays = !concerned(known);
-                if !stays {
-                    shard.bytes -= weight(known);
-                }
-                stays
-            });
+            for records in [&mut shard.records, &mut shard.aside] {
+                records.retain(|known| {
+                    let stays = !concerned(known);
+                    if !stays {
+                        shard.bytes -= weight(known);
+                    }
+                    stays
+                });
+            }
         }
     }
 
-    /// The shard that a client belongs to, without what is too old to be believed.
+    /// Removes all.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let shard = &mut *lock(shard);
+            shard.records.clear();
+            shard.aside.clear();
+            shard.bytes = 0;
+            shard.since = Instant::now();
+        }
+    }
+
+    /// The shard that a client belongs to.
     fn place(&self, id: &ClientId) -> (u64, MutexGuard<'_, Shard>) {
         let hash = self.hasher.hash_one(id);
         // The table itself uses the lowest and the highest bits.
         let shard = usize::from((hash >> 32).to_le_bytes()[0]) % SHARDS;
-        let mut shard = lock(&self.shards[shard]);
-        if let Freshness::For(time) = self.freshness
-            && shard.since.elapsed() >= time
-        {
-            shard.records.clear();
-            shard.bytes = 0;
-            shard.since = Instant::now();
-        }
-        (hash, shard)
+        (hash, lock(&self.shards[shard]))
     }
+}
+
+fn find(
+    records: &HashTable<Arc<ClientRecord>>,
+    hash: u64,
+    id: &ClientId,
+) -> Option<Arc<ClientRecord>> {
+    records.find(hash, |known| known.id == *id).cloned()
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
@@ -132,15 +160,33 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Shard {
+    /// Has all of them read again, and keeps them for when they cannot be. What was put aside before goes.
+    fn put_aside(&mut self) {
+        self.drop_aside();
+        self.aside = mem::take(&mut self.records);
+        self.since = Instant::now();
+    }
+
+    fn drop_aside(&mut self) {
+        let aside = mem::take(&mut self.aside);
+        self.bytes -= aside.iter().map(|known| weight(known)).sum::<usize>();
+    }
+
     fn remove(&mut self, hash: u64, id: &ClientId) {
-        if let Ok(found) = self.records.find_entry(hash, |known| known.id == *id) {
-            let (record, _) = found.remove();
-            self.bytes -= weight(&record);
+        for records in [&mut self.records, &mut self.aside] {
+            if let Ok(found) = records.find_entry(hash, |known| known.id == *id) {
+                let (record, _) = found.remove();
+                self.bytes -= weight(&record);
+            }
         }
     }
 
     /// Drops one record. False when there is none.
     fn make_room(&mut self) -> bool {
+        if !self.aside.is_empty() {
+            self.drop_aside();
+            return true;
+        }
         if self.records.is_empty() {
             return false;
         }
@@ -352,6 +398,28 @@ mod tests {
             known.insert(record(1, &grants("a")));
             assert_eq!(known.get(&id(1)).is_some(), believed);
         }
+    }
+
+    #[test]
+    fn what_is_not_believed_any_more_is_kept_for_a_while_and_counted() {
+        let grants = grants("a");
+        let one = weight(&record(0, &grants));
+        let known = KnownClients::new(Freshness::For(Duration::ZERO), 100 * SHARDS * one);
+        for number in 0..100 {
+            known.insert(record(number, &grants));
+        }
+        assert!((0..100).all(|number| known.get_old(&id(number)).is_some()));
+        assert!(known.get(&id(7)).is_none(), "it is to be read again");
+        assert!(known.get_old(&id(7)).is_some());
+        known.remove(&id(7));
+        assert!(known.get_old(&id(7)).is_none());
+        known.insert(record(8, &grants));
+        let aside = |shard| lock(shard).aside.iter().map(|r| weight(r)).sum::<usize>();
+        let all = counted(&known) + known.shards.iter().map(aside).sum::<usize>();
+        assert_eq!(bytes(&known), all);
+        known.clear();
+        assert_eq!(bytes(&known), 0);
+        assert!(known.get_old(&id(8)).is_none());
     }
 
     #[test]

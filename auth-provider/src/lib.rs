@@ -3,6 +3,7 @@
 //! Every way to ask for a token runs through the same three steps: *authenticate* ([`clients`]), *authorize*
 //! ([`policy`]), *mint* ([`tokens`], with the [`keys`]). The modules stand here in reading order.
 
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod program;
@@ -21,9 +22,13 @@ pub mod tokens;
 
 pub mod administration;
 pub mod audit;
+pub mod background;
+pub mod contact;
 pub mod expiry;
+
 pub mod introspection;
 pub mod journal;
+pub mod leases;
 pub mod metrics;
 pub mod own_token;
 pub mod projects;

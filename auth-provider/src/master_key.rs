@@ -47,6 +47,14 @@ impl MasterKey {
 
     /// Reads the key file. `None` when there is none.
     pub fn read(path: &Path) -> Result<Option<Self>, MasterKeyError> {
+        let Some(text) = Self::read_text(path)? else {
+            return Ok(None);
+        };
+        Self::decode(&text, || path.display().to_string()).map(Some)
+    }
+
+    /// What stands in the key file: for backups, which hold the key. `None` when there is no file.
+    pub fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, MasterKeyError> {
         let io_error = |error| MasterKeyError::Io(path.to_owned(), error);
         let mode = match fs::metadata(path) {
             Ok(metadata) => metadata.permissions().mode(),
@@ -56,28 +64,35 @@ impl MasterKey {
         if mode & 0o077 != 0 {
             return Err(MasterKeyError::Exposed(path.to_owned()));
         }
-        let text = Zeroizing::new(fs::read(path).map_err(io_error)?);
-        let text = str::from_utf8(&text).unwrap_or_default();
-        Self::decode(text, || path.display().to_string()).map(Some)
+        let text = fs::read(path).map_err(io_error)?;
+        // What is no text is no key either.
+        Ok(Some(Zeroizing::new(
+            String::from_utf8(text).unwrap_or_default(),
+        )))
     }
 
-    /// Makes a new key and writes it to a file that only its owner can read: beside its place first, so that a full
-    /// disk or a crash leaves no half of a key.
+    /// Makes a new key and writes it to a file.
     pub fn create(path: &Path) -> Result<Self, MasterKeyError> {
         let bytes = Zeroizing::new(random_bytes::<KEY_LEN>());
         let text = Zeroizing::new(STANDARD.encode(bytes.as_slice()));
+        Self::write(path, &text)?;
+        Ok(Self::from_bytes(bytes.as_slice()))
+    }
+
+    /// Writes the text of a key to a new file that only its owner can read: beside its place first, so that a full
+    /// disk or a crash leaves no half of a key.
+    pub fn write(path: &Path, text: &str) -> Result<(), MasterKeyError> {
         let write = || {
             let folder = path.parent().unwrap_or(Path::new("."));
             let mut file = tempfile::Builder::new()
                 .prefix(".master")
                 .tempfile_in(folder)?; // mode 0600
-            writeln!(file, "{}", text.as_str())?;
+            writeln!(file, "{text}")?;
             file.as_file().sync_all()?;
             file.persist_noclobber(path)?;
             File::open(folder)?.sync_all()
         };
-        write().map_err(|error| MasterKeyError::Io(path.to_owned(), error))?;
-        Ok(Self::from_bytes(bytes.as_slice()))
+        write().map_err(|error| MasterKeyError::Io(path.to_owned(), error))
     }
 
     fn decode(text: &str, name: impl Fn() -> String) -> Result<Self, MasterKeyError> {

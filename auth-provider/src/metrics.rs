@@ -37,7 +37,7 @@ pub enum Operation {
     Change,
     /// Writing to the audit log.
     Audit,
-    /// Looking for what other replicas revoked, twice a second.
+    /// Bringing what other replicas changed into memory.
     Poll,
 }
 
@@ -213,7 +213,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "feed_lag",
-            "Time since all revocations in the database were known here, and told to those who follow",
+            "Time since all that other replicas did was known here, and told to those who follow",
             Unit::Seconds,
             self.lag.clone(),
         );
@@ -346,7 +346,8 @@ impl Metrics {
         metrics.waiting.set(level(server.journal.waiting() as u64));
         let revocations = server.revocations.len();
         metrics.revocations.set(level(revocations as u64));
-        metrics.lag.set(server.revocations.lag().as_secs_f64());
+        let behind = server.contact.behind().unwrap_or_default();
+        metrics.lag.set(behind.as_secs_f64());
         let followers = MAX_FOLLOWERS - server.followers.available_permits();
         metrics.followers.set(level(followers as u64));
         let connections = server.store.connections();

@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use m2m::{Clock, Export, service::telemetry};
 
 use crate::{
+    backup::{self, DataCommand},
     cli::{self, AdminCommand},
     config::{Config, Settings},
     startup,
@@ -54,6 +55,8 @@ enum Command {
     Config,
     #[command(flatten)]
     Admin(Box<AdminCommand>),
+    #[command(flatten)]
+    Data(DataCommand),
     /// Print a completion script for a shell and stop
     Completions { shell: clap_complete::Shell },
 }
@@ -77,7 +80,7 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn program() -> clap::Command {
-    cli::with_help(Cli::command())
+    backup::with_help(cli::with_help(Cli::command()))
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -92,6 +95,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Admin(command)) => {
             let exit = cli::run(*command, &config).await?;
             return Ok(exit.code().into());
+        }
+        Some(Command::Data(command)) => {
+            backup::run(command, &config, &Clock::System).await?;
+            return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Completions { .. }) | None => {}
     }

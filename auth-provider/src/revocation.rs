@@ -7,14 +7,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     slice::from_ref,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use serde::Serialize;
-use tokio::{
-    sync::{Mutex, watch},
-    time::Instant,
-};
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     audit::Event,
@@ -94,9 +90,14 @@ impl Revoked {
         Change::Revoke {
             revoked: self,
             at: now,
-            until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+            until: known_until(now),
         }
     }
+}
+
+/// Until when it has to be known that all that was issued until `now` is taken back: none of it lives longer.
+pub fn known_until(now: u64) -> u64 {
+    now + MAX_TOKEN_LIFETIME + LEEWAY
 }
 
 /// Takes back all that was issued for `resource` until `now`, to clients that still hold a grant for it: with a grant,
@@ -105,7 +106,7 @@ pub fn revoked_all_of(resource: ResourceId, now: u64) -> Change {
     Change::RevokeAllOf {
         resource,
         at: now,
-        until: now + MAX_TOKEN_LIFETIME + LEEWAY,
+        until: known_until(now),
     }
 }
 
@@ -183,8 +184,6 @@ pub struct Revocations {
     in_order: Mutex<()>,
     /// The last number, for those who wait for the next.
     last: watch::Sender<u64>,
-    /// When everything that the store had was in memory.
-    in_step_at: RwLock<Instant>,
 }
 
 #[derive(Default)]
@@ -203,7 +202,6 @@ impl Default for Revocations {
             memory: RwLock::default(),
             in_order: Mutex::default(),
             last: watch::Sender::new(0),
-            in_step_at: RwLock::new(Instant::now()),
         }
     }
 }
@@ -227,20 +225,10 @@ impl Revocations {
     /// Brings what is new in the store into memory: what this server wrote and what other replicas did.
     pub async fn catch_up(&self, store: &dyn Store) -> Result<(), StoreError> {
         let _one_at_a_time = self.in_order.lock().await;
-        let (known, asked_at) = (*self.last.borrow(), Instant::now());
+        let known = *self.last.borrow();
         let new = store.revocations_after(known).await?;
-        self.learn(new);
-        let mut in_step_at = self
-            .in_step_at
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *in_step_at = asked_at;
-        Ok(())
-    }
-
-    fn learn(&self, new: Vec<Revocation>) {
         let Some(last) = new.last().map(|entry| entry.number) else {
-            return;
+            return Ok(());
         };
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         for entry in new {
@@ -248,23 +236,13 @@ impl Revocations {
         }
         drop(memory);
         self.last.send_replace(last);
+        Ok(())
     }
 
-    /// How long ago everything that the store had was in memory: what others revoked since, nobody here knows.
-    pub fn lag(&self) -> Duration {
-        let in_step_at = self
-            .in_step_at
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        in_step_at.elapsed()
-    }
-
-    /// Forgets what no token can be concerned by any more, here and in the store.
-    pub async fn sweep(&self, store: &dyn Store, now: u64) -> Result<(), StoreError> {
-        store.forget_revocations(now).await?;
+    /// Forgets what no token can be concerned by any more. The store forgets it by itself.
+    pub fn sweep(&self, now: u64) {
         let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
         memory.forget(now);
-        Ok(())
     }
 
     /// Whether a token that this server issued was taken back.

@@ -6,9 +6,9 @@ use m2m::Clock;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
-    clients::Noted, directory::Directory, document::Document, expiry::Watch, journal::Journal,
-    keys::SigningKeys, limits::Limits, master_key::MasterKey, metrics::Metrics,
-    own_token::StytchIssuer, revocation::Revocations, storage::Store,
+    clients::Noted, contact::Contact, directory::Directory, document::Document, expiry::Watch,
+    journal::Journal, keys::SigningKeys, leases::Leases, limits::Limits, master_key::MasterKey,
+    metrics::Metrics, own_token::StytchIssuer, revocation::Revocations, storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -46,4 +46,8 @@ pub struct AuthServer {
     /// How long the audit log is kept, in seconds.
     pub audit_retention: u64,
     pub metadata: Document,
+    /// Whether the database answers.
+    pub contact: Arc<Contact>,
+    /// What this server does for all that share its database.
+    pub leases: Arc<Leases>,
 }

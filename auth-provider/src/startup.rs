@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,45 +18,38 @@ use m2m::{Clock, service};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Mutex, Semaphore, watch},
+    task::JoinSet,
 };
 use tracing::{info, warn};
 use url::Url;
 
 use crate::{
-    built_in,
+    background, built_in,
     clients::Noted,
     clients_file,
     config::Config,
     directory::Directory,
     expiry, http,
-    journal::Journal,
+    journal::{Ground, Journal},
     keys::{Schedule, SigningKeys},
     known_clients::Freshness,
+    leases::Leases,
     limits::Limits,
     master_key::MasterKey,
-    metrics::{Metrics, Operation},
+    metrics::Metrics,
     policy_file::Policy,
     registry::policy::apply_at_start,
     resource::TokenFormat,
     revocation::Revocations,
     server::AuthServer,
-    storage::{self, DatabaseUrl, Store, StoreError},
+    storage::{self, DatabaseUrl, Opened, Store},
 };
 
 /// How many may follow the revocations at once; each costs a connection and a little memory.
 pub const MAX_FOLLOWERS: usize = 1000;
 
-/// How often the store is asked what other replicas revoked.
-const STEP: Duration = Duration::from_millis(500);
-
-/// How soon a change of a client is seen that another replica made.
-const SEEN_WITHIN: Duration = Duration::from_secs(1);
-
-/// How often what no longer counts is forgotten.
-const SWEEP_SECONDS: u64 = 60;
-
-/// How often it is looked for credentials that end soon.
-const LOOK: Duration = Duration::from_hours(1);
+/// How long a client's record is believed of which nobody says that it changed: somebody may have changed it by hand.
+const LONGEST_BELIEF: Duration = Duration::from_hours(1);
 
 /// A server that listens.
 pub struct Running {
@@ -64,6 +58,10 @@ pub struct Running {
     pub server: Data<AuthServer>,
     /// The issuer identifier that its tokens carry.
     pub issuer: String,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// What goes on beside the requests, up to the last of them.
+    _background: JoinSet<()>,
     /// Held as long as the server runs: a second one on the same database file is refused.
     _lock: Option<File>,
 }
@@ -81,17 +79,16 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     make_folder(&config.data_dir)?;
     let lock = lock(&config.database_url)?;
     let listeners = config.listen.bind()?;
-    let public_url = match &config.public_url {
-        Some(url) => url.clone(),
-        None => Url::parse(&format!(
-            "http://localhost:{}",
-            listeners[0].local_addr()?.port()
-        ))?,
-    };
+    let public_url = public_url(config, &listeners)?;
 
-    let store = storage::open(&config.database_url)
+    let opened = storage::open_with(&config.database_url, config.database)
         .await
         .with_context(|| format!("cannot open the database {}", config.database_url))?;
+    let Opened {
+        store,
+        contact,
+        mut watcher,
+    } = opened;
     let master = Arc::new(master_key(config, store.as_ref()).await?);
     let metrics = Arc::new(Metrics::default());
     let keys = SigningKeys::open(
@@ -107,29 +104,34 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     for need in store.signing_needs().await? {
         schedule.allows_tokens_of(need.longest_token)?;
     }
+    // Asked for before what memory holds is read: what changes from now on is noticed.
+    let seen = match &mut watcher {
+        Some(watcher) => Some(watcher.marks().await),
+        None => None,
+    };
     keys.tend().await?;
     let revocations = Revocations::default();
     revocations.catch_up(store.as_ref()).await?;
 
-    let shared = matches!(config.database_url, DatabaseUrl::Postgres(_));
-    let freshness = if shared {
-        Freshness::For(SEEN_WITHIN)
-    } else {
-        Freshness::UntilForgotten
+    let (freshness, leases) = terms(watcher.is_some());
+    leases.keep(store.as_ref()).await?;
+    let leases = Arc::new(leases);
+    let ground = Ground {
+        store: Arc::<dyn Store>::clone(&store),
+        contact: Arc::clone(&contact),
+        leases: Arc::clone(&leases),
+        metrics: Arc::clone(&metrics),
     };
-    let journal = Journal::open(
-        Arc::<dyn Store>::clone(&store),
-        config.audit_durability,
-        Arc::clone(&metrics),
-    );
+    let journal = Journal::open(ground, config.audit_durability);
 
+    let directory = Directory::new(Arc::clone(&store), freshness, Arc::clone(&contact));
     let issuer = http::below_issuer(&public_url, "");
     let server = Data::new(AuthServer {
         metadata: http::metadata(&public_url, config.dynamic_registration),
         issuer: issuer.clone(),
         stytch: config.stytch_issuer.clone(),
         clock,
-        directory: Arc::new(Directory::new(Arc::clone(&store), freshness)),
+        directory: Arc::new(directory),
         store,
         noted: Noted::default(),
         limits: Limits::new(config.rate_limits, &metrics),
@@ -146,73 +148,48 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         stopping: watch::Sender::new(false),
         audit_retention: config.audit_retention,
+        contact,
+        leases,
     });
-    tokio::spawn(keep_in_step(Data::clone(&server)));
-    tokio::spawn(tend_keys(Data::clone(&server), shared));
-    tokio::spawn(warn_of_endings(Data::clone(&server)));
+    let background = background::begin(&Data::clone(&server).into_inner(), watcher.zip(seen));
     tokio::spawn(heed_sigterm(
         Data::clone(&server),
         signal(SignalKind::terminate())?,
     ));
-    let addresses = listeners
-        .iter()
-        .map(|listener| listener.local_addr().map(|a| a.to_string()));
-    let addresses = addresses.collect::<Result<Vec<_>, _>>()?.join(" and ");
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
     let state = Data::clone(&server);
     let http = &server.metrics.http;
     let web = service::serve(listeners, config.workers, http, move |cfg| {
         cfg.configure(http::routes(Data::clone(&state)));
     })?;
-    info!("listening on {addresses}, issuer {issuer}");
+    let shown: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    info!("listening on {}, issuer {issuer}", shown.join(" and "));
     Ok(Running {
         web,
         server,
         issuer,
+        addresses,
+        _background: background,
         _lock: lock,
     })
 }
 
-/// Brings what other replicas revoked into memory, and forgets what no longer counts, until the server stops.
-async fn keep_in_step(server: Data<AuthServer>) {
-    let mut stopping = server.stopping.subscribe();
-    let mut ticks = tokio::time::interval(STEP);
-    let mut swept_at = server.clock.now();
-    while !*stopping.borrow() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stopping.changed() => return,
-        }
-        let (store, now) = (server.store.as_ref(), server.clock.now());
-        let catching_up = server.revocations.catch_up(store);
-        let mut outcome = server.metrics.timed(Operation::Poll, catching_up).await;
-        if now >= swept_at + SWEEP_SECONDS {
-            swept_at = now;
-            outcome = outcome.and(server.revocations.sweep(store, now).await);
-            outcome = outcome.and(forget_opaque_tokens(store, now).await);
-            outcome = outcome.and(store.forget_answers(now).await);
-            let kept_from = now.saturating_sub(server.audit_retention);
-            outcome = outcome.and(forget_events(store, kept_from).await);
-        }
-        if let Err(error) = outcome {
-            warn!("cannot keep in step with the database: {error}");
-        }
+/// On which terms a server works that shares its database, or does not.
+fn terms(shared: bool) -> (Freshness, Leases) {
+    if shared {
+        (Freshness::For(LONGEST_BELIEF), Leases::shared())
+    } else {
+        (Freshness::UntilForgotten, Leases::alone())
     }
 }
 
-/// In small steps, between which others can write.
-async fn forget_opaque_tokens(store: &dyn Store, now: u64) -> Result<(), StoreError> {
-    while store.forget_opaque_tokens(now).await? {
-        tokio::task::yield_now().await;
+fn public_url(config: &Config, listeners: &[TcpListener]) -> anyhow::Result<Url> {
+    if let Some(url) = &config.public_url {
+        return Ok(url.clone());
     }
-    Ok(())
-}
-
-/// As [`forget_opaque_tokens`].
-async fn forget_events(store: &dyn Store, kept_from: u64) -> Result<(), StoreError> {
-    while store.forget_events(kept_from).await? {
-        tokio::task::yield_now().await;
-    }
-    Ok(())
+    let port = listeners[0].local_addr()?.port();
+    Ok(Url::parse(&format!("http://localhost:{port}"))?)
 }
 
 /// The web server hears SIGTERM by itself; this ends what would go on for ever.
@@ -221,38 +198,6 @@ async fn heed_sigterm(server: Data<AuthServer>, mut sigterm: Signal) {
     tokio::select! {
         _ = sigterm.recv() => drop(server.stopping.send_replace(true)),
         _ = stopping.changed() => {}
-    }
-}
-
-/// Does what is due to the signing keys, until the server stops. A clock that is moved by hand wakes nobody: who
-/// moves it tends the keys.
-async fn tend_keys(server: Data<AuthServer>, shared: bool) {
-    let Clock::System = server.clock else {
-        return;
-    };
-    let mut stopping = server.stopping.subscribe();
-    tokio::select! {
-        () = server.keys.run(shared) => {}
-        _ = stopping.changed() => {}
-    }
-}
-
-/// Tells of credentials that end soon, at the start and each hour. A clock that is moved by hand wakes nobody: who moves
-/// it looks.
-async fn warn_of_endings(server: Data<AuthServer>) {
-    let Clock::System = server.clock else {
-        return;
-    };
-    let mut stopping = server.stopping.subscribe();
-    let mut looks = tokio::time::interval(LOOK);
-    while !*stopping.borrow() {
-        tokio::select! {
-            _ = looks.tick() => {}
-            _ = stopping.changed() => return,
-        }
-        if let Err(error) = expiry::look(&server).await {
-            warn!("cannot look for credentials that end soon: {error}");
-        }
     }
 }
 
@@ -279,7 +224,7 @@ fn read_policy(path: Option<&Path>, schedule: &Schedule) -> anyhow::Result<Polic
     Ok(policy)
 }
 
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -288,7 +233,7 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// SQLite lets several processes write to one file, but each would believe in its own memory.
-fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
+pub(crate) fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
     let DatabaseUrl::SqliteFile(database) = database else {
         return Ok(None);
     };
@@ -348,8 +293,12 @@ impl Running {
     /// When the web server fails.
     pub async fn run(self) -> std::io::Result<()> {
         let outcome = self.web.await;
-        if let Err(error) = self.server.journal.settle().await {
+        if let Err(error) = self.server.journal.settle_at_the_end().await {
             warn!("the last audit events may be lost: {error}");
+        }
+        let store = self.server.store.as_ref();
+        if let Err(error) = self.server.leases.give_back(store).await {
+            warn!("another server does its background jobs a moment later: {error}");
         }
         outcome
     }

@@ -190,11 +190,11 @@ async fn sample(
 }
 
 /// Waits until the server has nothing to do. Returns the processor time that it has used so far.
-async fn at_rest(provider: &Server) -> anyhow::Result<f64> {
-    let mut used = provider.processor_seconds()?;
+pub(crate) async fn at_rest(server: &Server) -> anyhow::Result<f64> {
+    let mut used = server.processor_seconds()?;
     loop {
         sleep(REST).await;
-        let before = std::mem::replace(&mut used, provider.processor_seconds()?);
+        let before = std::mem::replace(&mut used, server.processor_seconds()?);
         if used - before < AT_REST {
             return Ok(used);
         }

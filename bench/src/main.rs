@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::{bail, ensure};
 use bench::{
-    clients, floor, revoke,
+    clients, floor, replicas, revoke,
     run::{self, Plan},
+    vault,
 };
 use clap::{Parser, Subcommand};
 use m2m::service::Listen;
@@ -52,6 +53,25 @@ enum Command {
         #[arg(long, default_value = "demo/policy.toml")]
         policy: PathBuf,
     },
+    /// Run three providers on one PostgreSQL: measure how soon each honours what was revoked on another, and restart them
+    /// in turn under load. Goals that are missed are an error.
+    Replicas {
+        /// An empty database.
+        #[arg(long, env = "TEST_POSTGRES_URL", hide_env_values = true)]
+        database_url: String,
+        /// How many tokens are revoked, one after the other.
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// How many requests are sent during the restart.
+        #[arg(long, default_value_t = 20_000)]
+        requests: u64,
+        /// Print JSON instead of words.
+        #[arg(long)]
+        json: bool,
+        /// The policy that the providers start with.
+        #[arg(long, default_value = "demo/policy.toml")]
+        policy: PathBuf,
+    },
     /// Measure what a million clients cost. Goals that are missed are an error.
     Clients {
         /// How many clients the database has.
@@ -66,6 +86,18 @@ enum Command {
         /// The policy that auth-provider starts with.
         #[arg(long, default_value = "demo/policy.toml")]
         policy: PathBuf,
+    },
+    /// Measure what a token out of the vault costs. Goals that are missed are an error.
+    Vault {
+        /// How many connections the database has. Default: a million, and 100,000 with `--quick`.
+        #[arg(long)]
+        connections: Option<u32>,
+        /// Fewer and shorter rounds.
+        #[arg(long)]
+        quick: bool,
+        /// Print JSON instead of the table.
+        #[arg(long)]
+        json: bool,
     },
     /// Be the floor server (`run` starts one itself).
     Floor {
@@ -103,6 +135,29 @@ async fn obey(command: Command) -> anyhow::Result<()> {
             policy,
         } => {
             let work = clients::run(clients, plan(quick), &policy);
+            let report = unless_interrupted(work).await?;
+            print(&report, json)?;
+            ensure!(report.is_good(), "a goal was missed");
+        }
+        Command::Vault {
+            connections,
+            quick,
+            json,
+        } => {
+            let connections = connections.unwrap_or(if quick { 100_000 } else { 1_000_000 });
+            let work = vault::run(connections, plan(quick));
+            let report = unless_interrupted(work).await?;
+            print(&report, json)?;
+            ensure!(report.is_good(), "a goal was missed");
+        }
+        Command::Replicas {
+            database_url,
+            rounds,
+            requests,
+            json,
+            policy,
+        } => {
+            let work = replicas::run(&database_url, rounds, requests, &policy);
             let report = unless_interrupted(work).await?;
             print(&report, json)?;
             ensure!(report.is_good(), "a goal was missed");

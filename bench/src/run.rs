@@ -127,7 +127,7 @@ impl Servers {
     /// Starts the programs that were built beside this one, each with one worker.
     pub(crate) async fn start(setting: &Setting, policy: &Path) -> anyhow::Result<Self> {
         let this = std::env::current_exe()?;
-        let place = setting.place(setting.server_core);
+        let place = setting.served();
         let mut provider = provider(setting, policy)?;
         let issuer = provider.url("/auth");
         let mut calendar = Server::start(
@@ -141,9 +141,7 @@ impl Servers {
                     .args(["--workers", "1"])
             },
         )?;
-        let mut floor = Server::start("floor", &this, place, |command, address| {
-            command.args(["floor", "--listen", &address.to_string()])
-        })?;
+        let mut floor = floor(setting)?;
 
         for server in [&mut provider, &mut calendar, &mut floor] {
             server.ready(&setting.http).await?;
@@ -223,7 +221,7 @@ pub(crate) fn provider(setting: &Setting, policy: &Path) -> anyhow::Result<Serve
     Server::start(
         "auth-provider",
         &std::env::current_exe()?.with_file_name("auth-provider"),
-        setting.place(setting.server_core),
+        setting.served(),
         |command, address| {
             command
                 .env("AUTH_PROVIDER_LISTEN", address.to_string())
@@ -232,6 +230,14 @@ pub(crate) fn provider(setting: &Setting, policy: &Path) -> anyhow::Result<Serve
                 .env("AUTH_PROVIDER_WORKERS", "1")
         },
     )
+}
+
+/// Starts the floor server: this program itself.
+pub(crate) fn floor(setting: &Setting) -> anyhow::Result<Server> {
+    let this = std::env::current_exe()?;
+    Server::start("floor", &this, setting.served(), |command, address| {
+        command.args(["floor", "--listen", &address.to_string()])
+    })
 }
 
 /// The credentials of the demo's client.
@@ -301,9 +307,22 @@ impl Setting {
         self.folder.path()
     }
 
+    /// Where servers run.
+    pub(crate) fn served(&self) -> Place<'_> {
+        self.place(self.server_core)
+    }
+
     /// Where the load is made.
     pub(crate) fn load(&self) -> Place<'_> {
         self.place(self.load_core)
+    }
+
+    /// Where a server runs that has a folder of its own.
+    pub(crate) fn server_in<'a>(&self, folder: &'a Path) -> Place<'a> {
+        Place {
+            core: self.server_core,
+            folder,
+        }
     }
 
     fn place(&self, core: u32) -> Place<'_> {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::time::{Instant, sleep};
 
 use crate::machine::{self, Memory};
@@ -86,6 +86,30 @@ impl Server {
         }
         let name = self.name;
         bail!("{name} was not ready in time:\n{}", self.last_words());
+    }
+
+    /// Asks the server to end, as whoever runs it would, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end well, or in time.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let process = self.process.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &process]).status()?;
+        ensure!(told.success(), "cannot signal {}", self.name);
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.process.try_wait()? {
+                ensure!(
+                    status.success(),
+                    "{} ended with {status}:\n{}",
+                    self.name,
+                    self.last_words()
+                );
+                return Ok(());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        bail!("{} did not end in time:\n{}", self.name, self.last_words());
     }
 
     /// The processor time that the server has used so far.

@@ -7,7 +7,7 @@ use actix_web::{
     middleware::DefaultHeaders,
     web::{self, Data, Json, ServiceConfig},
 };
-use m2m::VerifiedToken;
+use m2m::{VerifiedToken, service::metrics_resource};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                     .route(web::head().to(protected))
                     .default_service(web::to(another_method)),
             )
+            .service(metrics_resource())
             .default_service(web::to(nothing))
             .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))),
     );

@@ -40,7 +40,9 @@ COMMON |= {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
 # Each program's sources of settings, and the prefix of its own credentials.
 SETTINGS = {
     "auth-provider": (["auth-provider/src/config.rs", "auth-provider/src/program.rs"], None),
+    "microservice": (["microservice/src/config.rs"], "MICROSERVICE"),
     "resource-server": (["resource-server/src/config.rs"], "OAUTH2"),
+    "token-vault": (["token-vault/src/config.rs"], "TOKEN_VAULT"),
     "calendar-service": (["calendar-service/src/config.rs"], "CALENDAR_SERVICE"),
     "note-service": (["note-service/src/config.rs"], "NOTE_SERVICE"),
     "microservice": (["microservice/src/config.rs"], "MICROSERVICE"),

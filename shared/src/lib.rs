@@ -118,7 +118,7 @@ mod version;
 
 pub use client::{AccessToken, FetchError, SendError, TokenSource};
 pub use issuer::ConfigError;
-pub use net::{http_client, is_loopback_host};
+pub use net::{http_client, http_client_trusting, is_loopback_host};
 #[cfg(feature = "otlp")]
 pub use otlp::{Export, OtlpError};
 pub use scope::{AnyScope, Scope, ScopeSet};

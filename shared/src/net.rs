@@ -38,6 +38,17 @@ pub fn http_client(timeout: Duration) -> reqwest::Client {
         .expect("the TLS provider is installed")
 }
 
+/// As [`http_client`], for a server whose certificate is signed by one of these authorities and no others: PEM, any number of
+/// certificates. `None` when the text holds no certificate.
+pub fn http_client_trusting(timeout: Duration, authorities: &[u8]) -> Option<reqwest::Client> {
+    let authorities = reqwest::Certificate::from_pem_bundle(authorities).ok()?;
+    if authorities.is_empty() {
+        return None;
+    }
+    let client = client_builder(timeout).timeout(timeout);
+    client.tls_certs_only(authorities).build().ok()
+}
+
 /// As [`http_client`], for an answer without an end: only the pauses in it are bounded.
 pub(crate) fn stream_client(longest_pause: Duration) -> reqwest::Client {
     client_builder(FETCH_TIMEOUT)

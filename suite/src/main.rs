@@ -39,7 +39,7 @@ enum Runtime {
     Tokio,
 }
 
-static PROGRAMS: [Program; 6] = [
+static PROGRAMS: [Program; 7] = [
     Program {
         name: "auth-provider",
         about: "the authorization server, and the commands that administer it",
@@ -69,6 +69,12 @@ static PROGRAMS: [Program; 6] = [
         about: "a service of a mesh, as m1, m2 or m3",
         on: Runtime::Actix,
         main: |arguments| Box::pin(microservice::program::main(arguments)),
+    },
+    Program {
+        name: "token-vault",
+        about: "custody of users' tokens for other services",
+        on: Runtime::Actix,
+        main: |arguments| Box::pin(token_vault::program::main(arguments)),
     },
     Program {
         name: "assistant",

@@ -11,7 +11,7 @@ mod explain;
 mod failure;
 mod grants;
 mod keys;
-mod output;
+pub(crate) mod output;
 mod policy;
 mod resources;
 mod rotations;

@@ -87,7 +87,7 @@ impl Output {
 }
 
 /// Writes a text to stdout as a whole.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
@@ -120,7 +120,7 @@ pub(super) fn tidied(value: &Value) -> Value {
 }
 
 /// JSON on several lines or on one. What [`visible`] hides is escaped, so that the value is still the same.
-pub(super) fn json_text(value: &Value, pretty: bool) -> String {
+pub(crate) fn json_text(value: &Value, pretty: bool) -> String {
     let text = if pretty {
         format!("{value:#}")
     } else {
@@ -139,7 +139,7 @@ pub(super) fn json_text(value: &Value, pretty: bool) -> String {
 }
 
 /// A table without lines, as wide as the terminal at most; in a file, as wide as its content.
-pub(super) fn table<const N: usize>(
+pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
@@ -197,7 +197,7 @@ pub(super) fn is_colored() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
-pub(super) fn rfc_3339(at: i64) -> String {
+pub(crate) fn rfc_3339(at: i64) -> String {
     Timestamp::from_second(at).map_or_else(|_| at.to_string(), |time| time.to_string())
 }
 

@@ -40,6 +40,10 @@ pub(super) async fn revocations(
     request: HttpRequest,
 ) -> Result<HttpResponse, OAuthError> {
     let client = client_auth::client_of(&server, &request).await?;
+    if !server.contact.goes_on() {
+        let reason = "the list of revocations may be out of date: try again in a moment";
+        return Err(OAuthError::new(ErrorCode::TemporarilyUnavailable, reason));
+    }
     if client.owns.is_empty() {
         let reason = "this client owns no resource: name it as owner of one in the policy";
         let error = OAuthError::new(ErrorCode::UnauthorizedClient, reason).of_client(&client.id);
@@ -159,6 +163,8 @@ impl Follower {
                 news = timeout_at(heartbeat, self.last.changed()) => match news {
                     Ok(Ok(())) => self.collect(),
                     Ok(Err(_)) => return None,
+                    // A heartbeat says that all is told: who cannot know must not say so.
+                    Err(_) if !self.server.contact.goes_on() => return None,
                     Err(_) => return Some("event: heartbeat\ndata: {}\n\n".to_owned()),
                 },
                 _ = self.stopping.changed() => return None,

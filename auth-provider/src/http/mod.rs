@@ -72,13 +72,32 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);
         cfg.configure(dialects::routes);
-        let store = server.clone();
-        let readiness = Readiness::default().check("database", move || {
-            let server = store.clone();
-            async move { server.store.ping().await.map_err(|error| error.to_string()) }
-        });
-        cfg.configure(health_routes(readiness)).app_data(server);
+        cfg.configure(health_routes(readiness(&server)))
+            .app_data(server);
     }
+}
+
+/// Ready is who can do the work that is left when the database is away. Who stops asks to be left out at once.
+fn readiness(server: &Data<AuthServer>) -> Readiness {
+    let (database, serving) = (server.clone(), server.clone());
+    Readiness::default()
+        .report("database", move || {
+            let server = database.clone();
+            async move {
+                match server.store.ping().await {
+                    Err(error) if !server.contact.is_away() => Err(error.to_string()),
+                    _ => server.contact.state(),
+                }
+            }
+        })
+        .check("serving", move || {
+            let stopping = *serving.stopping.borrow();
+            std::future::ready(if stopping {
+                Err("the server is stopping".to_owned())
+            } else {
+                Ok(())
+            })
+        })
 }
 
 /// The endpoints of the protocol, below `/oauth`.

@@ -204,6 +204,7 @@ impl<'de> Deserialize<'de> for Params {
 
 #[cfg(test)]
 mod tests {
+    use m2m::testing::{Change, meddled};
     use proptest::prelude::*;
 
     use super::*;
@@ -281,13 +282,59 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Params::from_form(&body);
-            let _ = Params::from_json(&body);
-        }
+    #[test]
+    fn fuzz_a_form_that_is_taken_says_what_another_parser_reads() {
+        let good = b"grant_type=client_credentials&resource=a&resource=b+c&scope=note.read+x%3Ay&client_id=%E2%82%AC";
+        bolero::check!()
+            .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
+            .for_each(|changes| {
+                let body = meddled(good, changes);
+                let Ok(Params(params)) = Params::from_form(&body) else {
+                    return;
+                };
+                let mut theirs = BTreeMap::<_, Vec<_>>::new();
+                for (name, value) in url::form_urlencoded::parse(&body) {
+                    theirs
+                        .entry(name.into_owned())
+                        .or_default()
+                        .push(value.into_owned());
+                }
+                let ours = params.into_iter().map(|(name, value)| match value {
+                    Value::Array(values) => (
+                        name,
+                        values
+                            .iter()
+                            .map(|value| value.as_str().unwrap().to_owned())
+                            .collect(),
+                    ),
+                    value => (name, vec![value.as_str().unwrap().to_owned()]),
+                });
+                assert_eq!(ours.collect::<BTreeMap<_, _>>(), theirs);
+            });
+    }
 
+    #[test]
+    fn fuzz_an_object_that_is_taken_has_no_name_twice() {
+        let good = br#"{"grant_type": "client_credentials", "scope": ["a", "b"], "n": null, "\u0061": {"x": [1.5]}}"#;
+        bolero::check!()
+            .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
+            .for_each(|changes| {
+                let body = meddled(good, changes);
+                let Ok(Params(params)) = Params::from_json(&body) else {
+                    return;
+                };
+                let theirs: BTreeMap<String, Value> = serde_json::from_slice(&body).unwrap();
+                assert_eq!(params, theirs);
+                let members = str::from_utf8(&body).unwrap().trim_start();
+                for name in params.keys() {
+                    let name = serde_json::to_string(name).unwrap();
+                    let twice = format!("{{{name}: null, {}", &members[1..]);
+                    assert!(Params::from_json(twice.as_bytes()).is_err(), "{twice}");
+                }
+            });
+    }
+
+    proptest! {
         #[test]
         fn what_a_client_encodes_is_what_the_server_reads(value in "\\PC{1,40}") {
             let body = url::form_urlencoded::Serializer::new(String::new())

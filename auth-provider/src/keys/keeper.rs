@@ -15,15 +15,23 @@ use super::{
     KeyChange, KeyError, KeyRecord, KeyRing, KeyState, Schedule, Signer, SigningKey, StoredKey,
     TokenType,
     life::{self, NewKey, Plan},
-    schedule::KNOWN_WITHIN,
 };
-use crate::{audit::Event, master_key::MasterKey, metrics::Metrics, storage::Store};
+use crate::{
+    audit::Event,
+    leases::{Job, KEPT_EVERY, Leases},
+    master_key::MasterKey,
+    metrics::Metrics,
+    storage::Store,
+};
 
 /// What resources use whose policy names no algorithm, this server's own among them.
 pub const DEFAULT_ALGORITHM: Algorithm = Algorithm::ES256;
 
 /// How long the keeper sleeps at the most: the machine's clock may have been set in the meantime.
 const LONGEST_NAP: Duration = Duration::from_mins(1);
+
+/// The pause after a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 const JOINS: &str = "making and using keys does not panic";
 
@@ -198,22 +206,35 @@ impl SigningKeys {
         }
     }
 
-    /// Tends the keys for ever: when something is due, and, where other servers share the store, as often as
-    /// it takes to hear of their changes in time.
-    pub async fn run(&self, shared: bool) {
-        let longest = if shared {
-            KNOWN_WITHIN / 2
-        } else {
-            LONGEST_NAP
+    /// Takes over what other servers changed. False when somebody here is about to change the keys: then it is to be done
+    /// again.
+    ///
+    /// # Errors
+    /// As [`tend`](Self::tend).
+    pub async fn catch_up(&self) -> Result<bool, KeyError> {
+        // Making a key takes a moment, for which revocations must not wait.
+        let Ok(_one) = self.changing.try_lock() else {
+            return Ok(false);
         };
+        self.take_over(self.store.signing_keys().await?)?;
+        Ok(true)
+    }
+
+    /// Tends the keys for ever, when something is due and it is this server's turn.
+    pub async fn run(&self, leases: &Leases) {
         let mut failing = false;
         loop {
             let nap = if failing {
-                KNOWN_WITHIN
+                AFTER_FAILURE
+            } else if leases.holds(Job::RotateKeys) {
+                leases.longest_nap(LONGEST_NAP).min(self.until_due())
             } else {
-                longest.min(self.until_due())
+                KEPT_EVERY
             };
             tokio::time::sleep(nap).await;
+            if !leases.holds(Job::RotateKeys) {
+                continue;
+            }
             match self.tend().await {
                 Ok(()) => failing = false,
                 Err(error) if failing => tracing::debug!("still cannot tend the keys: {error}"),

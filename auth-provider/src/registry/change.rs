@@ -103,6 +103,44 @@ impl Change {
     }
 }
 
+/// Whose records are other ones after a change: what memory has of them is out of date, in every server.
+#[derive(Debug, Default)]
+pub struct Concerned<'a> {
+    pub clients: Vec<&'a ClientId>,
+    /// These show in the records of all that may call them or own them.
+    pub resources: Vec<&'a ResourceId>,
+}
+
+/// Whose records these steps change.
+pub fn concerned(changes: &[Change]) -> Concerned<'_> {
+    let mut concerned = Concerned::default();
+    for change in changes {
+        match change {
+            Change::ChangeClient { id, .. } | Change::RemoveClient { id, .. } => {
+                concerned.clients.push(id);
+            }
+            Change::AddCredential(new) => concerned.clients.push(&new.client),
+            Change::ChangeCredential { client, .. }
+            | Change::RemoveCredential { client, .. }
+            | Change::PutGrant { client, .. }
+            | Change::RemoveGrant { client, .. } => concerned.clients.push(client),
+            Change::PutResource { id, settings, .. } => {
+                concerned.resources.push(id);
+                // Its record does not name the resource yet.
+                concerned.clients.extend(&settings.owner);
+            }
+            Change::RemoveResource { id, .. } => concerned.resources.push(id),
+            Change::Graph { .. }
+            | Change::AddClient { .. }
+            | Change::Revoke { .. }
+            | Change::RevokeAllOf { .. }
+            | Change::Remember(_)
+            | Change::Register { .. } => {}
+        }
+    }
+    concerned
+}
+
 /// What can change of a credential. It has no version: this is little enough to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialTerms {

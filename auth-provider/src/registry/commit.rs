@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Version,
-    change::{Change, Committed, Remembered},
+    change::{Change, Committed, Concerned, Remembered, concerned},
 };
 use crate::{
     audit::{Action, Event, Origin},
@@ -253,31 +253,9 @@ async fn commit(
 
 /// Forgets every client whose record changes.
 fn forget(directory: &Directory, changes: &[Change]) {
-    let mut resources = Vec::new();
-    for change in changes {
-        match change {
-            Change::ChangeClient { id, .. } | Change::RemoveClient { id, .. } => {
-                directory.forget(id);
-            }
-            Change::AddCredential(new) => directory.forget(&new.client),
-            Change::ChangeCredential { client, .. }
-            | Change::RemoveCredential { client, .. }
-            | Change::PutGrant { client, .. }
-            | Change::RemoveGrant { client, .. } => directory.forget(client),
-            Change::PutResource { id, settings, .. } => {
-                resources.push(id);
-                if let Some(owner) = &settings.owner {
-                    directory.forget(owner); // its record does not name the resource yet
-                }
-            }
-            Change::RemoveResource { id, .. } => resources.push(id),
-            Change::Graph { .. }
-            | Change::AddClient { .. }
-            | Change::Revoke { .. }
-            | Change::RevokeAllOf { .. }
-            | Change::Remember(_)
-            | Change::Register { .. } => {}
-        }
+    let Concerned { clients, resources } = concerned(changes);
+    for client in clients {
+        directory.forget(client);
     }
     if !resources.is_empty() {
         directory.forget_resources(&resources);

@@ -11,6 +11,9 @@ pub trait AuditStore: Send + Sync {
     /// Adds events, in their order.
     async fn add_events(&self, events: &[Event]) -> Result<(), StoreError>;
 
+    /// The same after an attempt of which nobody knows how it ended: adds them unless they are there already.
+    async fn add_missing_events(&self, events: &[Event]) -> Result<(), StoreError>;
+
     /// At most `limit` events with numbers below `before`, the last one first.
     async fn events(
         &self,
@@ -102,6 +105,14 @@ pub(super) const EVENTS_OF_CLIENT: &str = concat!(
     "FROM stretch CROSS JOIN audit_event
     WHERE number / 4096 = nr AND client_id = $6 AND number < $1 AND at >= $2 AND at <= $3 "
 );
+
+// A batch is written as a whole: where its last event is, all of them are. Each has a name of its own, the token's or the
+// request's.
+pub(super) const HAS_EVENT: &str = "
+    SELECT number FROM audit_event
+    WHERE at = $1 AND action = $2 AND jti IS NOT DISTINCT FROM $3
+      AND request_id IS NOT DISTINCT FROM $4
+    LIMIT 1";
 
 /// How many numbers are one stretch of the log. The events of one client are looked up stretch by stretch: the index of the
 /// latest one is small, and writing an event touches nothing else, however many clients there are. The SQL and the
@@ -303,6 +314,27 @@ macro_rules! audit_store {
                 let mut tx = self.0.begin_with($begin).await?;
                 sqlx::query($order).execute(&mut *tx).await?;
                 Self::insert_events(&mut tx, events).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+
+            async fn add_missing_events(&self, events: &[Event]) -> Result<(), StoreError> {
+                let Some(last) = events.last() else {
+                    return Ok(());
+                };
+                let mut tx = self.0.begin_with($begin).await?;
+                // Whoever tried before has ended, one way or the other, once this is had.
+                sqlx::query($order).execute(&mut *tx).await?;
+                let there = sqlx::query(audit::HAS_EVENT)
+                    .bind(number(last.at))
+                    .bind(last.action.as_str())
+                    .bind(last.jti.as_deref())
+                    .bind(last.request_id.as_deref())
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                if there.is_none() {
+                    Self::insert_events(&mut tx, events).await?;
+                }
                 tx.commit().await?;
                 Ok(())
             }

@@ -12,17 +12,21 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqlSafeStr,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tracing::{info, warn};
 use url::Url;
 
 use super::{
     Store, StoreError,
+    guarded::Guarded,
     sql::{PostgresStore, SqliteStore},
+    watcher::Watcher,
 };
+use crate::contact::Contact;
 
 /// How long a request waits for a database connection before it is told to come back later.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,33 +86,52 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
+/// How a database server is used. SQLite needs none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Connections for requests; one more watches over the database.
+    pub max_connections: u32,
+    /// How long one statement may take; it waits for locks for half as long.
+    pub statement_timeout: Duration,
+    /// How long the server goes on with what it has in memory when the database is away.
+    pub grace: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            max_connections: 10,
+            statement_timeout: Duration::from_secs(5),
+            grace: Duration::from_mins(1),
+        }
+    }
+}
+
+/// A database that was opened.
+pub struct Opened {
+    pub store: Arc<dyn Store>,
+    /// Whether it answers.
+    pub contact: Arc<Contact>,
+    /// Who notices that it does not, and what other servers changed; `None` where nobody else has it. Nothing is noticed
+    /// unless it runs.
+    pub watcher: Option<Watcher>,
+}
+
 /// Opens the database and brings its tables to this program's version.
 ///
 /// # Errors
 /// When it cannot be reached, or was made by a newer program.
 pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
-    match url {
-        DatabaseUrl::Postgres(url) => {
-            let options = PgConnectOptions::from_str(url.as_str())?;
-            // The pool would try for seconds, and then say only that it took too long.
-            options.connect().await?.close().await?;
-            let pool = PgPoolOptions::new()
-                .max_connections(10)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .connect_with(options)
-                .await?;
-            let steps = [
-                include_str!("../../migrations/postgres/0001_registry.sql"),
-                include_str!("../../migrations/postgres/0002_key_rotation.sql"),
-                include_str!("../../migrations/postgres/0003_revocation.sql"),
-                include_str!("../../migrations/postgres/0004_opaque_token.sql"),
-                include_str!("../../migrations/postgres/0005_administration.sql"),
-                include_str!("../../migrations/postgres/0006_dialects.sql"),
-                include_str!("../../migrations/postgres/0007_stretches.sql"),
-            ];
-            migrations(steps).run(&pool).await?;
-            Ok(Arc::new(PostgresStore(pool)))
-        }
+    Ok(open_with(url, Tuning::default()).await?.store)
+}
+
+/// The same for a server that runs for long and is not alone.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(url: &DatabaseUrl, tuning: Tuning) -> Result<Opened, StoreError> {
+    let store = match url {
+        DatabaseUrl::Postgres(url) => return open_postgres(url, tuning).await,
         DatabaseUrl::SqliteFile(path) => {
             make_private(path).map_err(sqlx::Error::Io)?;
             let options = SqliteConnectOptions::new()
@@ -121,13 +144,112 @@ pub async fn open(url: &DatabaseUrl) -> Result<Arc<dyn Store>, StoreError> {
                 .pragma("wal_autocheckpoint", "8000")
                 // All rows of a read of many clients: SQLite's thread need not wait for the reader in between.
                 .row_buffer_size(256);
-            open_sqlite(options, 4).await
+            open_sqlite(options, 4).await?
         }
         // Each connection to `:memory:` is a database of its own: there may be only one.
         DatabaseUrl::SqliteMemory => {
-            open_sqlite(SqliteConnectOptions::new().in_memory(true), 1).await
+            open_sqlite(SqliteConnectOptions::new().in_memory(true), 1).await?
         }
+    };
+    Ok(Opened {
+        store,
+        contact: Arc::new(Contact::embedded()),
+        watcher: None,
+    })
+}
+
+async fn open_postgres(url: &Url, tuning: Tuning) -> Result<Opened, StoreError> {
+    let mut options = PgConnectOptions::from_str(url.as_str())?;
+    if options.get_application_name().is_none() {
+        options = options.application_name("auth-provider");
     }
+    warn_of_plain_text(&options);
+    bring_up_to_date(&options).await?;
+
+    let contact = Arc::new(Contact::with_server(tuning.grace));
+    let millis = tuning.statement_timeout.as_millis();
+    // Not as parameters of the connection, which some poolers refuse. A server that stops within a transaction must not
+    // hold up the others with its locks.
+    let settings = format!(
+        "SET statement_timeout = {millis}; SET lock_timeout = {}; \
+         SET idle_in_transaction_session_timeout = {millis}",
+        (millis / 2).max(1)
+    );
+    let settings = AssertSqlSafe(settings).into_sql_str();
+    let away = Arc::clone(&contact);
+    let pool = PgPoolOptions::new()
+        .max_connections(tuning.max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move { connection.execute(settings).await.map(drop) })
+        })
+        // What comes back from a database that is away may hang for as long as the network keeps quiet: it must not
+        // keep its place until then.
+        .after_release(move |_, _| {
+            let lost = away.is_away().then_some(sqlx::Error::PoolTimedOut);
+            Box::pin(std::future::ready(lost.map_or(Ok(true), Err)))
+        })
+        .connect_with(options.clone())
+        .await?;
+    let store = Guarded::new(
+        PostgresStore(pool),
+        Arc::clone(&contact),
+        tuning.statement_timeout + ACQUIRE_TIMEOUT,
+    );
+    Ok(Opened {
+        store: Arc::new(store),
+        watcher: Some(Watcher::new(options, Arc::clone(&contact))),
+        contact,
+    })
+}
+
+/// `prefer`, which is PostgreSQL's own default, believes whoever says that there is no TLS.
+fn warn_of_plain_text(options: &PgConnectOptions) {
+    let host = options.get_host();
+    let is_local = options.get_socket().is_some()
+        || host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    let is_open = matches!(
+        options.get_ssl_mode(),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
+    );
+    if is_open && !is_local {
+        warn!(
+            "the connection to the database at {host} may be in the clear: add sslmode=verify-full to database_url, and \
+             sslrootcert=FILE where the certificate is not signed by a public authority"
+        );
+    }
+}
+
+/// Servers that start at the same time take turns: the first does the work, the others find it done.
+async fn bring_up_to_date(options: &PgConnectOptions) -> Result<(), StoreError> {
+    /// Of advisory locks, the one that belongs to this. They are numbers, each database has its own.
+    const LOCK: &str = "7310575223184024173";
+    // The pool would try for seconds, and then say only that it took too long.
+    let mut gate = options.connect().await.map_err(StoreError::of_connecting)?;
+    // A lock that belongs to a transaction goes with it, whatever becomes of this server or of a pooler in between.
+    let mut turn = gate.begin().await?;
+    let patient = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+                   SET LOCAL idle_in_transaction_session_timeout = 0";
+    turn.execute(patient).await?;
+    let first = AssertSqlSafe(format!("SELECT pg_try_advisory_xact_lock({LOCK})"));
+    let first: bool = sqlx::query_scalar(first).fetch_one(&mut *turn).await?;
+    if !first {
+        info!("waits for another server that looks after the tables");
+        let wait = AssertSqlSafe(format!("SELECT pg_advisory_xact_lock({LOCK})"));
+        turn.execute(wait).await?;
+    }
+    let mut connection = options.connect().await?;
+    let mut migrations = postgres_migrations();
+    migrations.set_locking(false); // sqlx's lock belongs to a session, which a pooler may hand to others
+    migrations.run_direct(None, &mut connection, false).await?;
+    connection.close().await?;
+    turn.commit().await?;
+    gate.close().await?;
+    Ok(())
 }
 
 /// Makes the file before SQLite does, so that nobody else can read it, whatever folder it lies in. SQLite gives its
@@ -156,21 +278,12 @@ async fn open_sqlite(
         .test_before_acquire(false)
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
         .await?;
-    let steps = [
-        include_str!("../../migrations/sqlite/0001_registry.sql"),
-        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
-        include_str!("../../migrations/sqlite/0003_revocation.sql"),
-        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
-        include_str!("../../migrations/sqlite/0005_administration.sql"),
-        include_str!("../../migrations/sqlite/0006_dialects.sql"),
-        include_str!("../../migrations/sqlite/0007_stretches.sql"),
-    ];
-    migrations(steps).run(&pool).await?;
+    sqlite_migrations().run(&pool).await?;
     Ok(Arc::new(SqliteStore(pool)))
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     "registry",
     "key rotation",
     "revocation",
@@ -178,7 +291,37 @@ const STEPS: [&str; 7] = [
     "administration",
     "dialects",
     "stretches",
+    "replicas",
 ];
+
+/// The version of the tables that this program works with.
+pub const VERSION: i64 = STEPS.len().cast_signed() as i64;
+
+pub(super) fn postgres_migrations() -> Migrator {
+    migrations([
+        include_str!("../../migrations/postgres/0001_registry.sql"),
+        include_str!("../../migrations/postgres/0002_key_rotation.sql"),
+        include_str!("../../migrations/postgres/0003_revocation.sql"),
+        include_str!("../../migrations/postgres/0004_opaque_token.sql"),
+        include_str!("../../migrations/postgres/0005_administration.sql"),
+        include_str!("../../migrations/postgres/0006_dialects.sql"),
+        include_str!("../../migrations/postgres/0007_stretches.sql"),
+        include_str!("../../migrations/postgres/0008_replicas.sql"),
+    ])
+}
+
+pub(super) fn sqlite_migrations() -> Migrator {
+    migrations([
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_key_rotation.sql"),
+        include_str!("../../migrations/sqlite/0003_revocation.sql"),
+        include_str!("../../migrations/sqlite/0004_opaque_token.sql"),
+        include_str!("../../migrations/sqlite/0005_administration.sql"),
+        include_str!("../../migrations/sqlite/0006_dialects.sql"),
+        include_str!("../../migrations/sqlite/0007_stretches.sql"),
+        include_str!("../../migrations/sqlite/0008_replicas.sql"),
+    ])
+}
 
 fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
     let steps = (1..).zip(STEPS).zip(steps).map(|((number, name), sql)| {

@@ -2,12 +2,17 @@
 
 mod audit;
 mod connect;
+pub mod copy;
+mod guarded;
+mod pool;
 mod projects;
 mod records;
 mod registry;
+mod replicas;
 mod rows;
 mod sql;
 mod steps;
+mod watcher;
 
 use std::slice::from_ref;
 
@@ -15,9 +20,12 @@ use async_trait::async_trait;
 use m2m::verify::Algorithm;
 
 pub use audit::AuditStore;
-pub use connect::{DatabaseUrl, open};
+pub use connect::{DatabaseUrl, Opened, Tuning, VERSION, open, open_with};
+pub use pool::{Connections, Pooled};
 pub use projects::ProjectStore;
 pub use registry::RegistryStore;
+pub use replicas::{Changed, ReplicaStore};
+pub use watcher::{Marks, Watcher};
 
 use crate::{
     audit::Event,
@@ -33,7 +41,7 @@ use crate::{
 /// What survives a restart. Each method is one atomic step: it has happened entirely or not at all, also
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
-pub trait Store: RegistryStore + ProjectStore + AuditStore {
+pub trait Store: RegistryStore + ProjectStore + AuditStore + ReplicaStore + Pooled {
     /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
     /// has is left out.
     async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;
@@ -91,17 +99,6 @@ pub trait Store: RegistryStore + ProjectStore + AuditStore {
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
-
-    /// The connections to the database as they are now.
-    fn connections(&self) -> Connections;
-}
-
-/// How many connections to the database there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connections {
-    /// Those that somebody uses.
-    pub busy: u32,
-    pub idle: u32,
 }
 
 /// An algorithm that resources use.
@@ -117,8 +114,28 @@ pub struct SigningNeed {
 pub enum StoreError {
     #[error("the database did not answer as it should")]
     Unavailable(#[from] sqlx::Error),
+    #[error(
+        "the connection to the database cannot be as secure as sslmode in its URL demands: switch TLS on at the database, \
+         and name in sslrootcert who signed its certificate"
+    )]
+    Tls(#[source] sqlx::Error),
     #[error("the database cannot be brought to this program's version")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// It was not asked, or not for long: others found out.
+    #[error("the database is away")]
+    Away,
+    #[error("the database did not answer in time")]
+    NoAnswer,
     #[error("the database holds a damaged {what}")]
     Corrupt { what: &'static str },
+}
+
+impl StoreError {
+    /// Why there is no connection.
+    fn of_connecting(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Tls(_) => Self::Tls(error),
+            error => Self::Unavailable(error),
+        }
+    }
 }

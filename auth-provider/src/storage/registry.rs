@@ -181,6 +181,7 @@ macro_rules! registry_store {
                     }
                 }
                 Self::insert_events(&mut *tx, events).await?;
+                Self::tell(&mut *tx, changes).await?;
                 tx.commit().await?;
                 Ok(Committed::Done)
             }

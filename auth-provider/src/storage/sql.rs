@@ -8,7 +8,7 @@ use std::{fmt::Write, ops::Range};
 use async_trait::async_trait;
 
 use super::{
-    Connections, SigningNeed, Store, StoreError,
+    SigningNeed, Store, StoreError,
     audit::{self, AuditStore, audit_store},
     projects::{self, ProjectStore, project_store},
     records,
@@ -210,6 +210,7 @@ macro_rules! sql_store {
                     sqlx::query($order).execute(&mut *tx).await?;
                     Self::insert_events(&mut tx, events).await?;
                 }
+                Self::tell_of_keys(&mut tx).await?;
                 tx.commit().await?;
                 Ok(true)
             }
@@ -282,12 +283,6 @@ macro_rules! sql_store {
             async fn ping(&self) -> Result<(), StoreError> {
                 sqlx::query("SELECT 1").execute(&self.0).await?;
                 Ok(())
-            }
-
-            fn connections(&self) -> Connections {
-                let idle = u32::try_from(self.0.num_idle()).unwrap_or(u32::MAX);
-                let busy = self.0.size().saturating_sub(idle);
-                Connections { busy, idle }
             }
         }
     };

@@ -469,6 +469,33 @@ impl Program {
         secret_in(&self.folder.path().join("clients.json"), client)
     }
 
+    /// A backup of the running server, and what must not stand in it: the secrets that are in it encrypted.
+    fn backup(&self) -> (Vec<u8>, Vec<String>) {
+        let run = |arguments: &[&str]| {
+            let mut command = crate::process::program();
+            let output = command
+                .current_dir(self.folder.path())
+                .args(arguments)
+                .output();
+            assert!(output.unwrap().status.success(), "{arguments:?}");
+        };
+        run(&["backup", "new-key", "backup.key"]);
+        run(&["backup", "made.backup", "--key-file=backup.key"]);
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap();
+        let mut secrets = vec![read("backup.key"), read("data/master.key")];
+        let entries: Value = serde_json::from_str(&read("clients.json")).unwrap();
+        for entry in entries.as_object().unwrap().values() {
+            secrets.push(entry["clientSecret"].as_str().unwrap().to_owned());
+        }
+        for secret in &mut secrets {
+            *secret = secret.trim().to_owned();
+        }
+        (
+            fs::read(self.folder.path().join("made.backup")).unwrap(),
+            secrets,
+        )
+    }
+
     fn request(&self, method: &Method, path: &str) -> RequestBuilder {
         self.http
             .request(method.clone(), format!("{}{path}", self.url))
@@ -1001,6 +1028,13 @@ async fn what_nobody_may_see_again_is_not_seen_again() {
     for (path, bytes) in program.files() {
         watch.look(&bytes, &format!("{} of the running server", path.display()));
     }
+    let (backup, secrets) = program.backup();
+    let found = secrets.iter().find(|secret| {
+        let is_there = |part: &[u8]| part == secret.as_bytes();
+        backup.windows(secret.len()).any(is_there)
+    });
+    assert!(found.is_none(), "a secret stands in the backup");
+    watch.look(&backup, "the backup");
     terminate(&program.child);
     assert!(program.child.wait().unwrap().success());
     for (path, bytes) in program.files() {

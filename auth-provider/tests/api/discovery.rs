@@ -139,7 +139,7 @@ async fn health_and_readiness_are_told_apart() {
     assert_eq!(ready.status(), StatusCode::OK);
     assert_eq!(
         json(ready).await,
-        json!({"status": "ready", "checks": {"database": "ok"}})
+        json!({"status": "ready", "checks": {"database": "ok", "serving": "ok"}})
     );
 }
 
@@ -158,4 +158,23 @@ async fn an_unknown_path_is_a_clean_404() {
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
     }
+}
+
+/// Whatever stands in front of it sends nobody here any more, while those who are here are still answered.
+#[actix_web::test]
+async fn who_stops_is_not_ready_and_still_answers() {
+    let server = Server::start().await;
+    server.auth.stopping.send_replace(true);
+    let ready = server.get("/ready").send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let checks = json(ready).await["checks"].clone();
+    assert_eq!(
+        checks,
+        json!({"database": "ok", "serving": "the server is stopping"})
+    );
+    let token = server.token("bot", "notes").await;
+    assert_eq!(
+        server.introspect("notes-server", &token).await["active"],
+        true
+    );
 }

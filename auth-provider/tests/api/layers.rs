@@ -77,6 +77,26 @@ fn the_command_line_is_a_client_of_the_api_like_others() {
     }
 }
 
+/// Backups and migrations are the server's own work, like its start: they read its configuration and its database, and
+/// ask nobody. SQL is none of their business either.
+#[test]
+fn what_opens_a_database_is_the_server_or_its_backup() {
+    for word in ["storage::open", "Snapshot::open", "Filling::begin"] {
+        let found = mentioning(word);
+        let outside = found.iter().filter(|file| {
+            !file.starts_with("storage/") && !file.starts_with("backup/") && *file != "startup.rs"
+        });
+        assert_eq!(outside.count(), 0, "{word}: {found:?}");
+    }
+    for word in ["AuthServer", "reqwest", "SELECT", "INSERT"] {
+        let found = mentioning(word);
+        assert!(
+            found.iter().all(|file| !file.starts_with("backup/")),
+            "{word}: {found:?}"
+        );
+    }
+}
+
 #[test]
 fn randomness_has_one_source() {
     assert_eq!(mentioning("rand::fill"), ["client.rs"]);

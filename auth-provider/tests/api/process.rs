@@ -38,6 +38,9 @@ fn help_is_the_reference_of_the_configuration() {
         "LISTEN",
         "PUBLIC_URL",
         "DATABASE_URL",
+        "DATABASE_MAX_CONNECTIONS",
+        "DATABASE_STATEMENT_TIMEOUT",
+        "DATABASE_GRACE",
         "DATA_DIR",
         "POLICY",
         "CLIENTS_FILE",
@@ -83,6 +86,9 @@ fn config_prints_what_is_in_force_with_secrets_masked() {
         table["database_url"].as_str(),
         Some("postgres://bob:***@db/auth")
     );
+    assert_eq!(table["database_max_connections"].as_integer(), Some(10));
+    assert_eq!(table["database_statement_timeout"].as_str(), Some("5s"));
+    assert_eq!(table["database_grace"].as_str(), Some("1m"));
     assert_eq!(table["listen"].as_str(), Some("127.0.0.1:0"));
     assert_eq!(table["dynamic_registration"].as_bool(), Some(true));
     assert!(!printed.contains("hunter"), "{printed}");

@@ -123,15 +123,30 @@ impl Server {
         Self::start_as(folder, ManualClock::at(NOW), more).await
     }
 
+    /// One of several servers on a PostgreSQL, which all go by one name.
+    pub(crate) async fn start_replica(database: &str, more: &str) -> Self {
+        let more = format!(
+            "public_url = 'http://localhost:9'\ndatabase_url = '{database}'\nmaster_key = '{}='\n{more}",
+            "A".repeat(43)
+        );
+        Self::start_as(folder(), ManualClock::at(NOW), &more).await
+    }
+
     async fn start_as(folder: TempDir, clock: ManualClock, more: &str) -> Self {
         let config = config(folder.path(), more);
         let running = startup::start(&config, clock.clock()).await.unwrap();
-        let Running { issuer, server, .. } = &running;
+        let Running {
+            issuer,
+            server,
+            addresses,
+            ..
+        } = &running;
+        let url = format!("http://localhost:{}", addresses[0].port());
         let (issuer, auth) = (issuer.clone(), Data::clone(server));
         let handle = running.handle();
         let ended = Some(actix_web::rt::spawn(running.run()));
         Self {
-            url: issuer.trim_end_matches("/auth").to_owned(),
+            url,
             issuer,
             http: m2m::http_client(Duration::from_secs(10)),
             folder,

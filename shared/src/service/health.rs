@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::method_not_allowed;
 
-type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>> + Send + Sync>;
+type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>>>> + Send + Sync>;
 
 /// The named checks behind `/ready`. Without any, a server that is alive is ready.
 #[derive(Clone, Default)]
@@ -16,10 +16,23 @@ pub struct Readiness(Vec<(&'static str, Check)>);
 impl Readiness {
     /// Adds a check: `Err` says in a few words why the dependency is not there.
     #[must_use]
-    pub fn check<F, R>(mut self, name: &'static str, check: F) -> Self
+    pub fn check<F, R>(self, name: &'static str, check: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), String>> + 'static,
+    {
+        self.report(name, move || {
+            let outcome = check();
+            async move { outcome.await.map(|()| "ok".to_owned()) }
+        })
+    }
+
+    /// The same for a dependency that can be there and not be well: `Ok` says in a few words how it is.
+    #[must_use]
+    pub fn report<F, R>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<String, String>> + 'static,
     {
         self.0.push((name, Arc::new(move || Box::pin(check()))));
         self
@@ -58,7 +71,7 @@ async fn ready(readiness: web::Data<Readiness>) -> HttpResponse {
     for (name, check) in &readiness.0 {
         let outcome = check().await;
         all_well &= outcome.is_ok();
-        checks.insert(*name, outcome.err().unwrap_or_else(|| "ok".to_owned()));
+        checks.insert(*name, outcome.unwrap_or_else(|reason| reason));
     }
     let (mut answer, status) = if all_well {
         (HttpResponse::Ok(), "ready")

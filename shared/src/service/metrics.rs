@@ -2,9 +2,9 @@
 //! and how its verifier fares. Counts and levels, never names: a value of a label is a text of the
 //! program.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpResponse, Resource, http::header, web};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -77,17 +77,13 @@ pub fn register_verifier(registry: &mut Registry, verifier: Verifier) {
     registry.register_collector(Box::new(OfVerifier(verifier)));
 }
 
-/// Adds `GET /metrics`, which tells what is in the registry. It is open, as `/health` is: a proxy in
-/// front decides who sees it.
-pub fn metrics_routes(registry: Arc<Registry>) -> impl FnOnce(&mut web::ServiceConfig) {
-    move |cfg| {
-        cfg.app_data(web::Data::from(registry)).service(
-            web::resource("/metrics")
-                .get(tell)
-                .route(web::head().to(tell))
-                .default_service(method_not_allowed("GET, HEAD")),
-        );
-    }
+/// `GET /metrics`, which tells what is in the [`Registry`] among the application's data. It is open,
+/// as `/health` is: a proxy in front decides who sees it.
+pub fn metrics_resource() -> Resource {
+    web::resource("/metrics")
+        .get(tell)
+        .route(web::head().to(tell))
+        .default_service(method_not_allowed("GET, HEAD"))
 }
 
 async fn tell(registry: web::Data<Registry>) -> HttpResponse {

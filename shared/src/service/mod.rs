@@ -20,7 +20,7 @@ pub use authorized::Authorized;
 pub use body::{BodyError, JsonBody, MAX_BODY, media_type, read_body, read_body_of};
 pub use health::{Readiness, health_routes};
 pub use listen::{Listen, ListenError};
-pub use metrics::{HttpMetrics, metrics_routes, open_metrics, register_verifier};
+pub use metrics::{HttpMetrics, metrics_resource, open_metrics, register_verifier};
 pub use object::{read_object, redacted};
 pub use own_client::{OnlyOne, OwnClient, RevocationMode};
 pub use page::{Listing, Page};

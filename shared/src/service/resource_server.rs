@@ -12,8 +12,8 @@ use actix_web::{dev::Server, web};
 use prometheus_client::registry::Registry;
 
 use super::{
-    HttpMetrics, Listen, ListenError, Readiness, health_routes, metrics_routes, register_verifier,
-    serve,
+    HttpMetrics, Listen, ListenError, Readiness, health_routes, metrics_resource,
+    register_verifier, serve,
 };
 use crate::verify::Verifier;
 
@@ -59,9 +59,23 @@ impl ResourceServer {
     /// are fetched behind the callers, and until they are held, `/ready` and every check of a token
     /// answer 503. Must run inside a tokio runtime.
     ///
+    /// Who has more to tell than every server has a route `/metrics` of its own, and finds what all
+    /// tell in a [`Registry`] among the application's data.
+    ///
     /// # Errors
     /// When the address is unsafe, taken, or cannot be used.
     pub fn start<F>(self, routes: F) -> Result<Running, StartError>
+    where
+        F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    {
+        self.start_with(Readiness::default(), routes)
+    }
+
+    /// The same for a server that depends on more than its issuer: `/ready` makes these checks as well.
+    ///
+    /// # Errors
+    /// When the address is unsafe, taken, or cannot be used.
+    pub fn start_with<F>(self, readiness: Readiness, routes: F) -> Result<Running, StartError>
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
@@ -80,7 +94,7 @@ impl ResourceServer {
             .map(TcpListener::local_addr)
             .collect::<Result<_, _>>()?;
         let parts = verifier.parts().iter();
-        let readiness = parts.fold(Readiness::default(), |readiness, part| {
+        let readiness = parts.fold(readiness, |readiness, part| {
             let verifier = verifier.clone();
             readiness.check(part.name(), move || ready(verifier.check(*part)))
         });
@@ -93,9 +107,10 @@ impl ResourceServer {
         let workers = workers.map(usize::from);
         let server = serve(listeners, workers, &metrics, move |cfg| {
             cfg.app_data(web::Data::new(verifier.clone()))
+                .app_data(web::Data::from(Arc::clone(&registry)))
                 .configure(health_routes(readiness.clone()))
-                .configure(metrics_routes(Arc::clone(&registry)))
-                .configure(&routes);
+                .configure(&routes)
+                .service(metrics_resource());
         })?;
         Ok(Running { addresses, server })
     }

@@ -13,11 +13,13 @@
 //! # });
 //! ```
 
+mod meddled;
 mod refusals;
 mod revocations;
 mod server;
 mod token;
 
+pub use meddled::{Change, meddled};
 pub use refusals::{Refusal, refusals};
 pub use server::TestIssuer;
 pub use token::TestToken;

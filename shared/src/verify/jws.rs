@@ -90,3 +90,41 @@ impl<'a> Jws<'a> {
         base64(self.signature)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Change, meddled};
+
+    #[test]
+    fn fuzz_a_token_that_is_taken_apart_has_one_spelling() {
+        let parts = [
+            json!({"alg": "ES256", "kid": "k", "typ": "at+jwt"}),
+            json!({"iss": "i"}),
+            json!(0),
+        ]
+        .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let good = parts.join(".");
+        assert!(Jws::read(&good).is_ok());
+        bolero::check!()
+            .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
+            .for_each(|changes| {
+                let Ok(text) = String::from_utf8(meddled(good.as_bytes(), changes)) else {
+                    return;
+                };
+                let Ok(jws) = Jws::read(&text) else { return };
+                let (Some(payload), Some(signature)) = (jws.payload(), jws.signature()) else {
+                    return;
+                };
+                let header = base64(text.split('.').next().unwrap().as_bytes()).unwrap();
+                let again = [header, payload, signature].map(|part| URL_SAFE_NO_PAD.encode(part));
+                assert_eq!(again.join("."), text);
+                assert_eq!(
+                    text.as_bytes().strip_prefix(jws.signed).unwrap(),
+                    [b".", again[2].as_bytes()].concat()
+                );
+            });
+    }
+}

@@ -142,14 +142,18 @@ async fn authenticated(
     server: &AuthServer,
     request: &HttpRequest,
 ) -> Result<own_token::OwnToken, TokenError> {
-    own_token::read(server, bearer_token(request)?)
+    let token = own_token::read(server, bearer_token(request)?)
         .await
         .map_err(|error| {
             error!("could not read an administrator's token: {error}");
             TokenError::IssuerUnavailable
         })?
         .filter(|token| token.aud.as_str() == AUDIENCE && !server.revocations.revokes(token))
-        .ok_or(TokenError::Invalid(NOT_OURS))
+        .ok_or(TokenError::Invalid(NOT_OURS))?;
+    if server.contact.is_away() {
+        return Err(TokenError::IssuerUnavailable); // nothing can be read or changed
+    }
+    Ok(token)
 }
 
 /// Who came with a token that is not good enough leaves a trace, too.

@@ -15,6 +15,7 @@ use auth_provider::{
     policy_view::{Graph, dot, matrix, mermaid},
     revocation::Revoked,
 };
+use m2m::testing::{Change, meddled};
 use proptest::prelude::*;
 
 use graphs::{Ask, asks, defined_scopes, model, policies, record, stored_policies};
@@ -69,6 +70,23 @@ fn expected(wanted: &PolicyClient, before: Option<&PolicyClient>) -> PolicyClien
         status: wanted.status.or(kept.status),
         metadata: wanted.metadata.clone().or(kept.metadata),
     }
+}
+
+#[test]
+fn fuzz_a_policy_file_that_is_taken_is_the_same_when_it_is_written() {
+    let good = include_bytes!("../../../../demo/policy.toml");
+    bolero::check!()
+        .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
+        .for_each(|changes| {
+            let Ok(text) = String::from_utf8(meddled(good, changes)) else {
+                return;
+            };
+            let Ok(policy) = Policy::parse(&text) else {
+                return;
+            };
+            let toml = policy.to_toml();
+            assert_eq!(Policy::parse(&toml).unwrap().to_toml(), toml);
+        });
 }
 
 proptest! {

@@ -1,0 +1,86 @@
+//! Statements with long lists of values, for one row, two, four, and so on: a text for each number would keep databases
+//! preparing statements.
+
+use std::{fmt::Write, sync::OnceLock};
+
+/// The most rows of a list. A power of two.
+pub(super) const LONGEST: usize = 64;
+
+/// How a value's place is written.
+#[derive(Clone, Copy)]
+pub(super) enum Placeholder {
+    /// `$1`, `$2`, as PostgreSQL wants it.
+    Numbered,
+    /// `?`. SQLite takes a number for a name, and looks for it in the list of all names.
+    Plain,
+}
+
+impl Placeholder {
+    pub(super) fn at(self, number: usize) -> String {
+        match self {
+            Self::Numbered => format!("${number}"),
+            Self::Plain => "?".to_owned(),
+        }
+    }
+
+    /// `($1, $2), ($3, $4)` and so on.
+    pub(super) fn groups(self, rows: usize, columns: usize) -> String {
+        let mut text = String::new();
+        for number in 1..=rows * columns {
+            let before = match (number - 1) % columns {
+                0 if number == 1 => "(",
+                0 => "), (",
+                _ => ", ",
+            };
+            write!(text, "{before}{}", self.at(number)).expect("a string takes any text");
+        }
+        text + ")"
+    }
+}
+
+/// The texts of one statement.
+pub(super) struct Lists {
+    make: fn(usize, Placeholder) -> String,
+    made: [[OnceLock<String>; POWERS]; 2],
+}
+
+/// 1, 2, 4 … [`LONGEST`].
+const POWERS: usize = 1 + LONGEST.ilog2() as usize;
+
+impl Lists {
+    /// `make` writes the statement for so many rows.
+    pub(super) const fn new(make: fn(usize, Placeholder) -> String) -> Self {
+        Self {
+            make,
+            made: [const { [const { OnceLock::new() }; POWERS] }; 2],
+        }
+    }
+
+    /// The statement for so many rows, or as many more as make a power of two.
+    pub(super) fn statement(&self, rows: usize, placeholder: Placeholder) -> &str {
+        let rows = rows.next_power_of_two();
+        let made = &self.made[placeholder as usize][rows.ilog2() as usize];
+        made.get_or_init(|| (self.make)(rows, placeholder))
+    }
+}
+
+/// The largest power of two that is not more than `rest`, which is not empty, and [`LONGEST`].
+pub(super) fn rows_of(rest: usize) -> usize {
+    1 << rest.min(LONGEST).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_place_for_each_value() {
+        static LISTS: Lists = Lists::new(|rows, placeholder| placeholder.groups(rows, 2));
+        let numbered = |rows| LISTS.statement(rows, Placeholder::Numbered);
+        assert_eq!(numbered(1), "($1, $2)");
+        assert_eq!(numbered(2), "($1, $2), ($3, $4)");
+        assert_eq!(numbered(3), numbered(4));
+        assert_eq!(LISTS.statement(2, Placeholder::Plain), "(?, ?), (?, ?)");
+        assert_eq!([1, 3, 64, 1000].map(rows_of), [1, 2, 64, 64]);
+    }
+}
