@@ -2,11 +2,15 @@
 //!
 //! Every call names the one scope it needs, and [`m2m::client::TokenSource`] sees to it that a
 //! token with that scope for that service goes along: from memory, or fresh from the issuer. What
-//! goes wrong comes back as a [`Failure`] that says what to do next.
+//! goes wrong comes back as a [`Failure`] that says what to do next. Each call is a trace of its own,
+//! which goes through all servers that it needs.
 
 use std::{sync::Arc, time::Duration};
 
-use m2m::client::{AccessToken, FetchError, SendError, TokenSource};
+use m2m::{
+    client::{AccessToken, FetchError, SendError, TokenSource},
+    trace::traced,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
@@ -127,7 +131,7 @@ impl Api {
         scopes: &[&str],
         resource: &str,
     ) -> Result<Arc<AccessToken>, Failure> {
-        let token = self.tokens.token(scopes, resource).await;
+        let token = traced("fetch token", self.tokens.token(scopes, resource)).await;
         token.map_err(|e| self.no_token(e, scopes, resource))
     }
 
@@ -173,7 +177,8 @@ impl Api {
             deleted: bool,
         }
         let request = self.request(service, Method::DELETE, Some(id));
-        let response = self.send(service, Access::Write, request).await?;
+        let sent = self.send(service, Access::Write, request);
+        let response = traced("delete", sent).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(not_there(service, id));
         }
@@ -184,8 +189,12 @@ impl Api {
             .ok_or_else(|| not_there(service, id))
     }
 
-    /// Follows the pages of a list (RFC 8288 section 3) to its end.
     async fn list<T: DeserializeOwned>(&self, service: Service) -> Result<Vec<T>, Failure> {
+        traced("list", self.pages(service)).await
+    }
+
+    /// Follows the pages of a list (RFC 8288 section 3) to its end.
+    async fn pages<T: DeserializeOwned>(&self, service: Service) -> Result<Vec<T>, Failure> {
         let mut rows = Vec::new();
         let mut request = self.request(service, Method::GET, None);
         loop {
@@ -215,7 +224,8 @@ impl Api {
             Method::POST
         };
         let request = self.request(service, method, id).json(fields);
-        let response = self.send(service, Access::Write, request).await?;
+        let sent = self.send(service, Access::Write, request);
+        let response = traced("write", sent).await?;
         if let (Some(id), StatusCode::NOT_FOUND) = (id, response.status()) {
             return Err(not_there(service, id));
         }

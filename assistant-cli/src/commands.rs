@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 use jiff::{Zoned, tz::TimeZone};
-use m2m::Clock;
+use m2m::{Clock, Export};
 
 use crate::{
     api::{Api, Servers, Service},
@@ -32,7 +32,8 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// Runs one command, prints what it has to say, and answers with its exit code.
 pub async fn run(cli: Cli) -> ExitCode {
     let (clock, json) = (Clock::System, cli.json);
-    let done = execute(cli, &clock).await.and_then(|answer| {
+    let work = Box::pin(execute(cli, &clock)); // it is large
+    let done = exporting(work).await.and_then(|answer| {
         let now = when::now(&clock, TimeZone::system());
         answer
             .print(json, &now)
@@ -45,6 +46,15 @@ pub async fn run(cli: Cli) -> ExitCode {
             failure.kind.exit_code().into()
         }
     }
+}
+
+/// Does the work, and tells a collector of it if one is configured.
+async fn exporting(work: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
+    let export =
+        Export::start("assistant").map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
+    let done = work.await;
+    export.end().await;
+    done
 }
 
 /// Prints what is wrong with the command line, or the help that was asked for.

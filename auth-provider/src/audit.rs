@@ -4,8 +4,10 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
+use m2m::trace::request_id;
+
 use crate::{
-    client::{ClientId, CredentialId, request_id},
+    client::{ClientId, CredentialId},
     resource::ResourceId,
 };
 
@@ -110,7 +112,7 @@ impl Origin {
         Self::of(None, None)
     }
 
-    /// A new request.
+    /// Who it is of the request that is being answered.
     pub fn of(actor: Option<ClientId>, address: Option<IpAddr>) -> Self {
         Self {
             actor,

@@ -15,6 +15,7 @@ use crate::{
     expiry,
     keys::KeyError,
     leases::{Job, KEPT_EVERY},
+    metrics::Operation,
     server::AuthServer,
     storage::{Marks, StoreError, Watcher},
 };
@@ -49,7 +50,8 @@ async fn follow(server: Arc<AuthServer>, mut watcher: Watcher, mut seen: Marks) 
     let mut failing = false;
     loop {
         let marks = watcher.marks().await;
-        match catch_up(&server, &mut seen, marks).await {
+        let catching_up = catch_up(&server, &mut seen, marks);
+        match server.metrics.timed(Operation::Poll, catching_up).await {
             Ok(()) => {
                 server.contact.in_step_with(marks.at);
                 failing = false;

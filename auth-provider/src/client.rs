@@ -4,10 +4,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     ops::Deref,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use aws_lc_rs::{constant_time, digest, rand};
@@ -450,32 +447,11 @@ pub fn random_id() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<16>())
 }
 
-/// A name for a request, of 48 bits that a thousand requests in a row have in common and 80 random ones. The audit log is
-/// indexed by it: were it random altogether, each event would be a page of the index to write.
-pub fn request_id() -> String {
-    static REQUESTS: LazyLock<AtomicU64> =
-        LazyLock::new(|| AtomicU64::new(u64::from_be_bytes(random_bytes())));
-    let thousand = REQUESTS.fetch_add(1, Ordering::Relaxed) >> 10;
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&thousand.to_be_bytes()[2..]);
-    bytes[6..].copy_from_slice(&random_bytes::<10>());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
-
-    #[test]
-    fn requests_in_a_row_have_names_that_lie_together_and_differ() {
-        let names: HashSet<_> = (0..10_000).map(|_| request_id()).collect();
-        assert_eq!(names.len(), 10_000);
-        let beginnings: HashSet<_> = names.iter().map(|name| &name[..8]).collect();
-        // Other tests ask for names as well.
-        assert!((10..=1000).contains(&beginnings.len()), "{beginnings:?}");
-    }
 
     #[test]
     fn a_client_id_survives_every_encoding() {

@@ -175,9 +175,11 @@ pub(crate) async fn find(
     if let Some(known) = server.directory.known(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
+        server.metrics.found_in_memory();
         return Ok(authenticated);
     }
-    let fresh = match server.directory.read(&id).await {
+    let reading = server.directory.read(&id);
+    let fresh = match server.metrics.read_client(reading).await {
         Ok(Some(fresh)) => fresh,
         Ok(None) => return Err(unknown()),
         Err(error) => {
@@ -216,9 +218,12 @@ async fn find_bearer(
     let refused = |why, sentence| refused(why, sentence).of_client(client);
     // A bootstrap token is in no record; that its client is there and active, the record says.
     let record = if let Some(known) = server.directory.known(client) {
+        server.metrics.found_in_memory();
         known
     } else {
-        let fresh = server.directory.read(client).await?.ok_or_else(unknown)?;
+        let reading = server.directory.read(client);
+        let fresh = server.metrics.read_client(reading).await?;
+        let fresh = fresh.ok_or_else(unknown)?;
         server.directory.remember(&fresh);
         fresh.record
     };

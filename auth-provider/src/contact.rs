@@ -129,7 +129,7 @@ impl Contact {
     }
 
     /// How long ago memory had all that the database has.
-    fn behind(&self) -> Option<Duration> {
+    pub fn behind(&self) -> Option<Duration> {
         self.server.as_ref().map(|server| server.lock().elapsed())
     }
 }

@@ -9,14 +9,14 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
 };
-use m2m::service::BodyError;
+use m2m::{service::BodyError, trace::request_id};
 use serde_json::json;
 use tracing::{debug, error, info};
 
 use crate::{
     administration,
     audit::{Action, Event, Origin},
-    client::{ClientId, request_id},
+    client::ClientId,
     directory::ReadError,
     journal::Behind,
     keys::KeyError,
@@ -410,23 +410,17 @@ impl OAuthError {
         )
     }
 
-    /// The caller has the request id, the log has the rest.
+    /// The caller has the request id; each line of the log ends with it, and has the rest.
     fn log(&self) {
-        let (code, request_id) = (self.code.as_str(), self.request_id.as_str());
+        let code = self.code.as_str();
         let client = self.client.as_ref().map(ClientId::as_str);
         if let Some(source) = &self.source {
-            error!(
-                request_id,
-                code,
-                client,
-                "could not answer: {}",
-                chain(source.as_ref())
-            );
+            error!(code, client, "could not answer: {}", chain(source.as_ref()));
         } else if self.exhausted.is_some() {
             // A flood must not become a flood of lines: the limit itself tells of it now and then.
-            debug!(request_id, code, client, "refused: {}", self.description);
+            debug!(code, client, "refused: {}", self.description);
         } else {
-            info!(request_id, code, client, "refused: {}", self.description);
+            info!(code, client, "refused: {}", self.description);
         }
     }
 }

@@ -27,6 +27,17 @@ pub async fn introspect(
     origin: &Origin,
     token: &str,
 ) -> Result<Option<OwnToken>, OAuthError> {
+    let known = ask(server, caller, origin, token).await?;
+    server.metrics.introspected(known.is_some());
+    Ok(known)
+}
+
+async fn ask(
+    server: &AuthServer,
+    caller: &ClientRecord,
+    origin: &Origin,
+    token: &str,
+) -> Result<Option<OwnToken>, OAuthError> {
     if !server.contact.goes_on() {
         return Err(StoreError::Away.into());
     }

@@ -8,26 +8,59 @@ use std::{
     time::Duration,
 };
 
+use m2m::{service::HttpMetrics, verify::Algorithm};
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use tokio::time::Instant;
 
 use crate::{
     audit::{Action, Event, Outcome},
+    keys::KeyState,
     registry::Census,
     server::AuthServer,
+    startup::MAX_FOLLOWERS,
 };
 
-/// As OpenMetrics 1.0 wants it.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Upper bounds of what the database takes, in seconds.
+const BUCKETS: [f64; 13] = [
+    0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
+/// What the database is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Reading a client that is not in memory; the wait for others who read is part of it.
+    Client,
+    /// A change of clients, grants, keys or resources.
+    Change,
+    /// Writing to the audit log.
+    Audit,
+    /// Bringing what other replicas changed into memory.
+    Poll,
+}
+
+impl Operation {
+    const ALL: [Self; 4] = [Self::Client, Self::Change, Self::Audit, Self::Poll];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Change => "change",
+            Self::Audit => "audit",
+            Self::Poll => "poll",
+        }
+    }
+}
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The counts and levels of one server.
 pub struct Metrics {
     registry: Registry,
+    /// What is known of each request.
+    pub http: HttpMetrics,
     events: Family<Labels<3>, Counter>,
     /// What was done, by action: found without a search, since each token counts here.
     done: [OnceLock<Counter>; Action::ALL.len()],
@@ -39,12 +72,25 @@ pub struct Metrics {
     revocations: Gauge,
     clients: Family<Labels<1>, Gauge>,
     credentials: Family<Labels<1>, Gauge>,
+    introspections: Family<Labels<1>, Counter>,
+    lookups: Family<Labels<1>, Counter>,
+    /// Of those, the ones that cost no read: found without a search, since each token counts here.
+    in_memory: Counter,
+    followers: Gauge,
+    lag: Gauge<f64, AtomicU64>,
+    keys: Family<Labels<2>, Gauge>,
+    next_rotation: Family<Labels<1>, Gauge>,
+    database: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    database_failures: Family<Labels<1>, Counter>,
+    connections: Family<Labels<1>, Gauge>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        let lookups = Family::default();
         let mut metrics = Self {
-            registry: Registry::with_prefix("auth_provider"),
+            registry: Registry::default(),
+            http: HttpMetrics::default(),
             events: Family::default(),
             done: [const { OnceLock::new() }; Action::ALL.len()],
             limited: Family::default(),
@@ -55,16 +101,33 @@ impl Default for Metrics {
             revocations: Gauge::default(),
             clients: Family::default(),
             credentials: Family::default(),
+            introspections: Family::default(),
+            in_memory: lookups.get_or_create_owned(&[("from", "memory")]),
+            lookups,
+            followers: Gauge::default(),
+            lag: Gauge::default(),
+            keys: Family::default(),
+            next_rotation: Family::default(),
+            database: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            database_failures: Family::default(),
+            connections: Family::default(),
         };
         metrics.register();
-        metrics.done(Action::TokenIssued); // so that its first increase can be seen
+        metrics.register_levels();
+        // So that their first increase can be seen.
+        metrics.done(Action::TokenIssued);
+        for operation in Operation::ALL {
+            let labels = [("operation", operation.name())];
+            drop(metrics.database_failures.get_or_create(&labels));
+        }
         metrics
     }
 }
 
 impl Metrics {
     fn register(&mut self) {
-        let registry = &mut self.registry;
+        self.http.register(&mut self.registry);
+        let registry = self.registry.sub_registry_with_prefix("auth_provider");
         registry.register(
             "events",
             "What the audit log tells of, by action, outcome, and the code of a refusal",
@@ -112,6 +175,59 @@ impl Metrics {
              last hour",
             self.credentials.clone(),
         );
+        registry.register(
+            "introspections",
+            "Questions about a token, by whether it was told to be active",
+            self.introspections.clone(),
+        );
+        registry.register(
+            "client_lookups",
+            "Clients that were looked for, by whether they were in memory",
+            self.lookups.clone(),
+        );
+        registry.register_with_unit(
+            "database_duration",
+            "Time that the database was waited for, by what it was to do",
+            Unit::Seconds,
+            self.database.clone(),
+        );
+        registry.register(
+            "database_failures",
+            "What the database did not do, by what that was",
+            self.database_failures.clone(),
+        );
+    }
+
+    /// Those that are looked up when somebody reads them.
+    fn register_levels(&mut self) {
+        let registry = self.registry.sub_registry_with_prefix("auth_provider");
+        registry.register(
+            "database_connections",
+            "Connections to the database, by state",
+            self.connections.clone(),
+        );
+        registry.register(
+            "feed_followers",
+            "Connections that follow the revocations",
+            self.followers.clone(),
+        );
+        registry.register_with_unit(
+            "feed_lag",
+            "Time since all that other replicas did was known here, and told to those who follow",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        registry.register(
+            "signing_keys",
+            "Signing keys, by algorithm and state",
+            self.keys.clone(),
+        );
+        registry.register_with_unit(
+            "next_key_rotation_timestamp",
+            "When the next key of an algorithm shall sign, since the Unix epoch, in the past when it is overdue",
+            Unit::Seconds,
+            self.next_rotation.clone(),
+        );
     }
 
     fn done(&self, action: Action) -> &Counter {
@@ -148,11 +264,60 @@ impl Metrics {
     pub fn wrote(&self, events: usize, took: Duration) {
         self.written.inc_by(events as u64);
         self.last_write.set(took.as_secs_f64());
+        self.took(Operation::Audit, took);
     }
 
     /// The database did not take a batch.
     pub fn failed_to_write(&self) {
         self.failed_writes.inc();
+        self.failed(Operation::Audit);
+    }
+
+    /// Somebody asked about a token.
+    pub fn introspected(&self, active: bool) {
+        let outcome = if active { "active" } else { "inactive" };
+        let labels = [("outcome", outcome)];
+        self.introspections.get_or_create(&labels).inc();
+    }
+
+    /// A client was known.
+    pub fn found_in_memory(&self) {
+        self.in_memory.inc();
+    }
+
+    /// A client has to be read.
+    pub async fn read_client<T, E>(
+        &self,
+        reading: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.lookups.get_or_create(&[("from", "database")]).inc();
+        self.timed(Operation::Client, reading).await
+    }
+
+    /// Counts how long the database takes for something, or that it does not do it.
+    pub async fn timed<T, E>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let begun = Instant::now();
+        let outcome = work.await;
+        match outcome {
+            Ok(_) => self.took(operation, begun.elapsed()),
+            Err(_) => self.failed(operation),
+        }
+        outcome
+    }
+
+    fn took(&self, operation: Operation, took: Duration) {
+        let labels = [("operation", operation.name())];
+        let histogram = self.database.get_or_create(&labels);
+        histogram.observe(took.as_secs_f64());
+    }
+
+    fn failed(&self, operation: Operation) {
+        let labels = [("operation", operation.name())];
+        self.database_failures.get_or_create(&labels).inc();
     }
 
     /// What was found when it was looked last.
@@ -174,16 +339,53 @@ impl Metrics {
     }
 }
 
-/// All of it, as OpenMetrics text.
-pub fn text(server: &AuthServer) -> String {
-    let metrics = &server.metrics;
-    metrics.waiting.set(level(server.journal.waiting() as u64));
-    metrics
-        .revocations
-        .set(level(server.revocations.len() as u64));
-    let mut text = String::new();
-    encode(&mut text, &metrics.registry).expect("a String takes everything");
-    text
+impl Metrics {
+    /// Everything, with the levels as they are now.
+    pub fn of(server: &AuthServer) -> &Registry {
+        let metrics = &server.metrics;
+        metrics.waiting.set(level(server.journal.waiting() as u64));
+        let revocations = server.revocations.len();
+        metrics.revocations.set(level(revocations as u64));
+        let behind = server.contact.behind().unwrap_or_default();
+        metrics.lag.set(behind.as_secs_f64());
+        let followers = MAX_FOLLOWERS - server.followers.available_permits();
+        metrics.followers.set(level(followers as u64));
+        let connections = server.store.connections();
+        for (state, number) in [("busy", connections.busy), ("idle", connections.idle)] {
+            let gauge = metrics.connections.get_or_create(&[("state", state)]);
+            gauge.set(number.into());
+        }
+        metrics.look_at_keys(server);
+        &metrics.registry
+    }
+
+    fn look_at_keys(&self, server: &AuthServer) {
+        let census = server.keys.census();
+        for (algorithm, next) in &census.next_rotations {
+            for state in ["announced", "active", "retired", "compromised"] {
+                let same = |key: &&(Algorithm, KeyState)| {
+                    key.0 == *algorithm && state_of(key.1) == Some(state)
+                };
+                let number = census.states.iter().filter(same).count();
+                let labels = [("alg", algorithm.name()), ("state", state)];
+                self.keys.get_or_create(&labels).set(level(number as u64));
+            }
+            let gauge = self
+                .next_rotation
+                .get_or_create(&[("alg", algorithm.name())]);
+            gauge.set(level(*next));
+        }
+    }
+}
+
+fn state_of(key: KeyState) -> Option<&'static str> {
+    match key {
+        KeyState::Announced { .. } => Some("announced"),
+        KeyState::Active { .. } => Some("active"),
+        KeyState::Retired { .. } => Some("retired"),
+        KeyState::Compromised { .. } => Some("compromised"),
+        KeyState::Deleted => None,
+    }
 }
 
 fn labels(action: Action, outcome: Outcome, reason: &'static str) -> Labels<3> {
@@ -200,6 +402,8 @@ fn level(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
+
     use super::*;
     use crate::audit::Origin;
 

@@ -227,9 +227,12 @@ async fn subject(
     };
     let id = ClientId::parse(sub).map_err(|_| nobody())?;
     let record = if let Some(record) = server.directory.known(&id) {
+        server.metrics.found_in_memory();
         record
     } else {
-        let fresh = server.directory.read(&id).await?.ok_or_else(nobody)?;
+        let reading = server.directory.read(&id);
+        let fresh = server.metrics.read_client(reading).await?;
+        let fresh = fresh.ok_or_else(nobody)?;
         server.directory.remember(&fresh);
         fresh.record
     };

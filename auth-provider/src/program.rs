@@ -8,12 +8,12 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use m2m::{Clock, service::telemetry};
+use m2m::{Clock, Export, service::telemetry};
 
 use crate::{
     backup::{self, DataCommand},
     cli::{self, AdminCommand},
-    config::Settings,
+    config::{Config, Settings},
     startup,
 };
 
@@ -41,6 +41,9 @@ Further environment variables:
                             [default: DATA_DIR/master.key, made at the first start]
   RUST_LOG                  what to log, as in `info` or `auth_provider=debug` [default: info]
   LOG_FORMAT                `json` writes one JSON object a line
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                            where a collector takes the spans of requests, by OTLP over HTTP: https, or http on this
+                            machine. OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and the like are understood [default: none]
   NO_COLOR                  when set, the log has no colors
 
 Exit status of the server: 0 after SIGTERM, 1 when it cannot start, 2 for wrong arguments. The commands that
@@ -99,8 +102,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Completions { .. }) | None => {}
     }
-    startup::start(&config, Clock::System).await?.run().await?;
+    let export = Export::start("auth-provider")?;
+    let served = serve(&config).await;
+    export.end().await;
+    served?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    Ok(startup::start(config, Clock::System).await?.run().await?)
 }
 
 fn print(text: &[u8]) -> anyhow::Result<ExitCode> {

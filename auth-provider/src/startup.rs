@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// How many may follow the revocations at once; each costs a connection and a little memory.
-const MAX_FOLLOWERS: usize = 1000;
+pub const MAX_FOLLOWERS: usize = 1000;
 
 /// How long a client's record is believed of which nobody says that it changed: somebody may have changed it by hand.
 const LONGEST_BELIEF: Duration = Duration::from_hours(1);
@@ -159,7 +159,8 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let addresses = listeners.iter().map(TcpListener::local_addr);
     let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
     let state = Data::clone(&server);
-    let web = service::serve(listeners, config.workers, move |cfg| {
+    let http = &server.metrics.http;
+    let web = service::serve(listeners, config.workers, http, move |cfg| {
         cfg.configure(http::routes(Data::clone(&state)));
     })?;
     let shown: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();

@@ -25,7 +25,7 @@ use base64::{
 };
 use m2m::{
     Clock,
-    service::{Readiness, health_routes},
+    service::{HttpMetrics, Readiness, health_routes},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -42,7 +42,7 @@ const LIFETIME: u64 = 3600;
 pub fn serve(listeners: Vec<TcpListener>) -> io::Result<Server> {
     let signer = Data::new(Signer::generate());
     let events = Data::new(vec![Event::sample()]);
-    m2m::service::serve(listeners, Some(1), move |cfg| {
+    m2m::service::serve(listeners, Some(1), &HttpMetrics::default(), move |cfg| {
         cfg.app_data(signer.clone())
             .app_data(events.clone())
             .configure(health_routes(Readiness::default()))

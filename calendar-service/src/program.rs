@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 use m2m::{
-    Clock,
+    Clock, Export,
     service::{OwnClient, telemetry},
 };
 
@@ -27,7 +27,10 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 async fn run(mut config: Config) -> anyhow::Result<()> {
     config.client =
         OwnClient::from_environment("CALENDAR_SERVICE", |name| std::env::var(name).ok())?;
+    let export = Export::start("calendar-service")?;
     let server = start(config, &Clock::System)?;
     tracing::info!("calendar-service listens on {}", server.url());
-    Ok(server.until_stopped().await?)
+    let ended = server.until_stopped().await;
+    export.end().await;
+    Ok(ended?)
 }

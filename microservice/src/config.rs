@@ -17,7 +17,8 @@ use crate::services::{ServiceName, Services};
 /// `MICROSERVICE_CLIENT_SECRET`, else under its name in the clients file.
 ///
 /// `RUST_LOG` chooses what is logged (default: info), `LOG_FORMAT=json` writes one JSON object a
-/// line.
+/// line. `OTEL_EXPORTER_OTLP_ENDPOINT` says where a collector takes the spans of requests, by OTLP
+/// over HTTP.
 #[derive(Clone, Debug, Parser)]
 #[command(version = m2m::build_version())]
 pub struct Config {

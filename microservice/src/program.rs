@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 use m2m::{
-    Clock,
+    Clock, Export,
     service::{OwnClient, telemetry},
 };
 
@@ -27,7 +27,10 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 async fn run(mut config: Config) -> anyhow::Result<()> {
     config.client = OwnClient::from_environment("MICROSERVICE", |name| std::env::var(name).ok())?;
     let name = config.name.clone();
+    let export = Export::start(name.as_str())?;
     let server = start(config, &Clock::System)?;
     tracing::info!("{name} listens on {}", server.url());
-    Ok(server.until_stopped().await?)
+    let ended = server.until_stopped().await;
+    export.end().await;
+    Ok(ended?)
 }

@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 use m2m::{
-    Clock,
+    Clock, Export,
     service::{OwnClient, telemetry},
 };
 
@@ -26,7 +26,10 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 async fn run(mut config: Config) -> anyhow::Result<()> {
     config.client = OwnClient::from_environment("NOTE_SERVICE", |name| std::env::var(name).ok())?;
+    let export = Export::start("note-service")?;
     let server = start(config, &Clock::System)?;
     tracing::info!("note-service listens on {}", server.url());
-    Ok(server.until_stopped().await?)
+    let ended = server.until_stopped().await;
+    export.end().await;
+    Ok(ended?)
 }

@@ -1,19 +1,17 @@
-//! The HTTP surface: which path is open, and which asks for a token. `/health` and `/ready` are laid
-//! out beside it.
+//! The HTTP surface: which path is open, and which asks for a token. `/health`, `/ready` and
+//! `/metrics` are laid out beside it.
 
 use actix_web::{
-    Error, HttpRequest, HttpResponse,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
+    HttpRequest, HttpResponse,
     http::header,
-    middleware::{DefaultHeaders, Next, from_fn},
+    middleware::DefaultHeaders,
     web::{self, Data, Json, ServiceConfig},
 };
-use m2m::VerifiedToken;
+use m2m::{VerifiedToken, service::metrics_resource};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{guard::Guard, metrics, metrics::Metrics, refusal::Refusal};
+use crate::{guard::Guard, refusal::Refusal};
 
 /// All routes.
 pub fn routes(cfg: &mut ServiceConfig) {
@@ -31,15 +29,9 @@ pub fn routes(cfg: &mut ServiceConfig) {
                     .route(web::head().to(protected))
                     .default_service(web::to(another_method)),
             )
-            .service(
-                web::resource("/metrics")
-                    .get(serve_metrics)
-                    .route(web::head().to(serve_metrics))
-                    .default_service(web::to(another_method)),
-            )
+            .service(metrics_resource())
             .default_service(web::to(nothing))
-            .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")))
-            .wrap(from_fn(count)),
+            .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))),
     );
 }
 
@@ -75,12 +67,6 @@ impl From<&VerifiedToken> for Admitted {
     }
 }
 
-async fn serve_metrics(metrics: Data<Metrics>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type(metrics::CONTENT_TYPE)
-        .body(metrics.text())
-}
-
 async fn nothing() -> HttpResponse {
     HttpResponse::NotFound().json(json!({
         "error": "not_found",
@@ -95,16 +81,4 @@ async fn another_method() -> HttpResponse {
             "error": "method_not_allowed",
             "error_description": "this path answers GET and HEAD",
         }))
-}
-
-async fn count(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let answer = next.call(request).await?;
-    let request = answer.request();
-    if let Some(metrics) = request.app_data::<Data<Metrics>>() {
-        metrics.count(request.match_pattern().as_deref(), answer.status());
-    }
-    Ok(answer)
 }

@@ -9,7 +9,6 @@
 mod config;
 pub mod guard;
 pub mod http;
-pub mod metrics;
 pub mod program;
 pub mod refusal;
 
@@ -25,7 +24,6 @@ use m2m::{
 pub use config::Config;
 
 use guard::Guard;
-use metrics::Metrics;
 
 /// The service's entry in the clients file.
 const CLIENT: &str = "resource-server";
@@ -54,7 +52,6 @@ pub fn start(config: Config, clock: &Clock) -> anyhow::Result<Running> {
     }
     .build()?;
     let guard = Data::new(Guard::new(verifier.clone(), config.required_scope.0));
-    let metrics = Data::new(Metrics::default());
     let server = ResourceServer {
         listen,
         behind_tls_proxy: config.behind_tls_proxy,
@@ -62,8 +59,6 @@ pub fn start(config: Config, clock: &Clock) -> anyhow::Result<Running> {
         verifier,
     };
     Ok(server.start(move |cfg| {
-        cfg.app_data(guard.clone())
-            .app_data(metrics.clone())
-            .configure(http::routes);
+        cfg.app_data(guard.clone()).configure(http::routes);
     })?)
 }

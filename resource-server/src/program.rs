@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 use m2m::{
-    Clock,
+    Clock, Export,
     service::{OwnClient, telemetry},
 };
 
@@ -27,8 +27,11 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 async fn run(mut config: Config) -> anyhow::Result<()> {
     config.client = OwnClient::from_environment("OAUTH2", |name| std::env::var(name).ok())?;
     let cached = config.cache_seconds;
+    let export = Export::start("resource-server")?;
     let server = start(config, &Clock::System)?;
     tracing::info!("resource-server listens on {}", server.url());
     tracing::info!("a revoked token is refused after {cached} s at the latest");
-    Ok(server.until_stopped().await?)
+    let ended = server.until_stopped().await;
+    export.end().await;
+    Ok(ended?)
 }

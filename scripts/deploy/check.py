@@ -32,8 +32,10 @@ def source(*paths):
 
 PROGRAMS = set(re.findall(r'^        name: "([a-z-]+)"', source("suite/src/main.rs"), re.M))
 
-# What every program reads: logs, and for https the list of authorities.
+# What every program reads: logs, where spans go, and for https the list of authorities.
 COMMON = {"RUST_LOG", "LOG_FORMAT", "NO_COLOR", "SSL_CERT_FILE"}
+COMMON |= {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME"}
+COMMON |= {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
 
 # Each program's sources of settings, and the prefix of its own credentials.
 SETTINGS = {
@@ -43,6 +45,7 @@ SETTINGS = {
     "token-vault": (["token-vault/src/config.rs"], "TOKEN_VAULT"),
     "calendar-service": (["calendar-service/src/config.rs"], "CALENDAR_SERVICE"),
     "note-service": (["note-service/src/config.rs"], "NOTE_SERVICE"),
+    "microservice": (["microservice/src/config.rs"], "MICROSERVICE"),
     "assistant": (["assistant-cli/src/cli.rs"], "ASSISTANT"),
 }
 
@@ -66,30 +69,39 @@ def metrics():
     found = {}
     for path in ROOT.glob("*/src/**/metrics*.rs"):
         text = path.read_text()
-        if not (prefix := re.search(r'with_prefix\("(\w+)"\)', text)):
-            continue
+        prefix = re.search(r'with_prefix\("(\w+)"\)', text)
+        prefix = prefix[1] + "_" if prefix else ""
         fields = dict(re.findall(r"^ +(\w+): (.*\b(?:Counter|Gauge)\b.*),$", text, re.M))
         labels = set(re.findall(r'\("(\w+)", ', text)) | {"job", "instance", "le"}
+        # Of a collector, a label's name stands on a line of its own; of a struct, its fields are labels.
+        labels |= set(re.findall(r'^ +"(\w+)",$', text, re.M))
+        for fields_of in re.findall(r"EncodeLabelSet\)\]\nstruct \w+ \{([^}]*)\}", text):
+            labels |= set(re.findall(r"^ +(\w+):", fields_of, re.M))
         calls = re.findall(r'register(_with_unit)?\(\s*"(\w+)",([^;]*?)\);', text)
         for unit, name, arguments in calls:
             kind = next((fields[f] for f in re.findall(r"(\w+)\.clone\(\)", arguments) if f in fields), "")
             endings = ["_total"] if "Counter" in kind else [""] if "Gauge" in kind else ["", "_total", "_bucket", "_sum", "_count"]
             units = ["_" + u.lower() for u in re.findall(r"Unit::(\w+)", arguments)] if unit else [""]
             for ending in endings:
-                found[f"{prefix[1]}_{name}{units[0]}{ending}"] = labels
+                found[f"{prefix}{name}{units[0]}{ending}"] = labels
+        for kind, name in re.findall(r'(counts|level)\(\s*&mut encoder,\s*"(\w+)"', text):
+            found[name + ("_total" if kind == "counts" else "")] = labels
     return found
 
 
 METRICS = metrics()
+
+# How the names of the programs' own series begin, and those of earlier versions.
+OWN = r"\b(?:auth_provider|resource_server|http_server|verifier)_\w+"
 ACTIONS = set(re.findall(r'^    \w+ = "([a-z._]+)",$', source("auth-provider/src/audit.rs"), re.M))
 
 # ---- Metrics: the dashboard and the alert rules ----------------------------------------------------------------------
 
 
 def check_query(query, where):
-    for name in re.findall(r"\b(?:auth_provider|resource_server)_\w+", query):
+    for name in re.findall(OWN, query):
         expect(name in METRICS, where, f"no program has the metric {name}")
-    for name, matchers in re.findall(r"\b((?:auth_provider|resource_server)_\w+)\{([^}]*)\}", query):
+    for name, matchers in re.findall(rf"({OWN})\{{([^}}]*)\}}", query):
         for label, how, value in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"', matchers):
             expect(label in METRICS.get(name, [label]), where, f"{name} has no label {label}")
             if label == "action":

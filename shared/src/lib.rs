@@ -81,6 +81,7 @@
 //! # Features
 //!
 //! - `actix`: extractors for actix-web handlers, and what a small server needs around them.
+//! - `otlp`: spans of requests for a collector of OpenTelemetry (`Export`).
 //! - `testing`: an issuer inside the test process, which signs any token you ask for.
 
 #![warn(missing_docs)]
@@ -100,11 +101,16 @@ pub mod testing;
 
 pub mod scope;
 
+pub mod trace;
+
 mod credentials;
 
 mod issuer;
 
 mod net;
+
+#[cfg(feature = "otlp")]
+mod otlp;
 
 mod time;
 
@@ -113,6 +119,8 @@ mod version;
 pub use client::{AccessToken, FetchError, SendError, TokenSource};
 pub use issuer::ConfigError;
 pub use net::{http_client, http_client_trusting, is_loopback_host};
+#[cfg(feature = "otlp")]
+pub use otlp::{Export, OtlpError};
 pub use scope::{AnyScope, Scope, ScopeSet};
 pub use time::{Clock, ManualClock};
 pub use verify::{Revocation, TokenError, VerifiedToken, Verifier, WhenStale};

@@ -6,11 +6,15 @@ use std::{error::Error, net::IpAddr, sync::Arc, sync::Once, time::Duration};
 use reqwest::{NoProxy, Proxy, Response, StatusCode, header::CACHE_CONTROL};
 use url::{Host, Url};
 
+use crate::trace;
+
 /// How long anything fetched from an issuer may take, unless configured otherwise.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest answer that is read, in bytes. A key set of a hundred RSA keys has 60 KiB.
 const MAX_ANSWER: usize = 256 * 1024;
+
+const USER_AGENT: &str = concat!("m2m/", env!("CARGO_PKG_VERSION"));
 
 /// Whether a URL's host can only be this machine, so that plain HTTP to it stays on the machine.
 pub fn is_loopback_host(url: &Url) -> bool {
@@ -53,16 +57,34 @@ pub(crate) fn stream_client(longest_pause: Duration) -> reqwest::Client {
         .expect("the TLS provider is installed")
 }
 
-fn client_builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
+/// A client of the same kind that blocks its thread, for one that has no runtime.
+#[cfg(feature = "otlp")]
+pub(crate) fn blocking_client_builder() -> reqwest::blocking::ClientBuilder {
+    install_tls();
+    let client = reqwest::blocking::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(USER_AGENT)
+        .no_proxy();
+    match https_proxy() {
+        Some(proxy) => client.proxy(proxy),
+        None => client,
+    }
+}
+
+fn install_tls() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that the program installed a provider of its own: that one is used.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     });
+}
+
+fn client_builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
+    install_tls();
     let mut client = reqwest::Client::builder()
         .connect_timeout(connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("m2m/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .no_proxy();
     if let Some(proxy) = https_proxy() {
         client = client.proxy(proxy);
@@ -138,11 +160,19 @@ pub(crate) struct Answer {
     pub(crate) max_age: Option<Duration>,
 }
 
+/// Sends a request as a part of the current trace.
+pub(crate) async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<Response> {
+    let (http, request) = request.build_split();
+    let mut request = request?;
+    trace::inject(request.headers_mut());
+    http.execute(request).await
+}
+
 /// Sends a request to `url` and reads the answer, however much it is meant to be, up to
 /// [`MAX_ANSWER`].
 pub(crate) async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<Answer, NetError> {
     let unreachable = |error: reqwest::Error| NetError::unreachable(url, error.without_url());
-    let mut response = request.send().await.map_err(unreachable)?;
+    let mut response = send(request).await.map_err(unreachable)?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > MAX_ANSWER {

@@ -6,7 +6,10 @@
 use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, LabelSetEncoder, text::encode},
+    encoding::{
+        EncodeLabelSet, LabelSetEncoder,
+        text::{encode, encode_registry},
+    },
     metrics::{
         counter::Counter,
         family::Family,
@@ -129,8 +132,9 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Sets the levels, and gives all as OpenMetrics text. `now` is in milliseconds since 1970.
-    pub fn text(&self, attention: &[Attention], now: u64) -> String {
+    /// Sets the levels, and gives all and what every server tells as OpenMetrics text. `now` is in
+    /// milliseconds since 1970.
+    pub fn text(&self, attention: &[Attention], now: u64, common: &Registry) -> String {
         self.attention.clear();
         self.attention_age.clear();
         for Attention {
@@ -148,7 +152,8 @@ impl Metrics {
                 .set(age.as_secs_f64());
         }
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a String takes everything");
+        encode_registry(&mut text, &self.registry).expect("a String takes everything");
+        encode(&mut text, common).expect("a String takes everything");
         text
     }
 }

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
-use m2m::{Clock, service::telemetry};
+use m2m::{Clock, Export, service::telemetry};
 
 use crate::{Config, startup};
 
@@ -23,7 +23,10 @@ pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let config = config.with_secrets(|name| std::env::var(name).ok())?;
+    let export = Export::start("token-vault")?;
     let server = startup::start(config, Clock::System).await?;
     tracing::info!("token-vault listens on {}", server.url());
-    Ok(server.until_stopped().await?)
+    let ended = server.until_stopped().await;
+    export.end().await;
+    Ok(ended?)
 }

@@ -12,7 +12,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    KeyChange, KeyError, KeyRecord, KeyRing, Schedule, Signer, SigningKey, StoredKey, TokenType,
+    KeyChange, KeyError, KeyRecord, KeyRing, KeyState, Schedule, Signer, SigningKey, StoredKey,
+    TokenType,
     life::{self, NewKey, Plan},
 };
 use crate::{
@@ -33,6 +34,14 @@ const LONGEST_NAP: Duration = Duration::from_mins(1);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 const JOINS: &str = "making and using keys does not panic";
+
+/// The keys at one moment, for those who watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyCensus {
+    pub states: Vec<(Algorithm, KeyState)>,
+    /// Seconds since the epoch; in the past when it is overdue.
+    pub next_rotations: Vec<(Algorithm, u64)>,
+}
 
 /// The keys of this server. Who issues a token never waits for a change of the keys.
 pub struct SigningKeys {
@@ -178,6 +187,23 @@ impl SigningKeys {
         })
         .await?;
         Ok(self.ring().records().iter().any(|key| key.kid == kid))
+    }
+
+    /// Where the keys are in their lives, and when the next of each algorithm shall sign.
+    pub fn census(&self) -> KeyCensus {
+        let (ring, now) = (self.ring(), self.clock.now());
+        let records = ring.records();
+        let states = records
+            .iter()
+            .map(|key| (key.algorithm, key.state(records, now)));
+        let next = Algorithm::ALL.into_iter().filter_map(|algorithm| {
+            let next = life::next_rotation(records, algorithm, &self.schedule, now)?;
+            Some((algorithm, next))
+        });
+        KeyCensus {
+            states: states.collect(),
+            next_rotations: next.collect(),
+        }
     }
 
     /// Takes over what other servers changed. False when somebody here is about to change the keys: then it is to be done

@@ -192,15 +192,33 @@ fn next_key(
     schedule: &Schedule,
     now: u64,
 ) -> Option<(u64, u64)> {
+    let announce_time = announce_time(keys, algorithm, schedule);
+    let due = successor_due(keys, algorithm, schedule)?;
+    let announced_at = due.saturating_sub(announce_time);
+    Some((announced_at, due.max(now + announce_time)))
+}
+
+/// When the newest key shall be succeeded.
+fn successor_due(keys: &[KeyRecord], algorithm: Algorithm, schedule: &Schedule) -> Option<u64> {
     let newest = living(keys, algorithm).max_by_key(|key| key.order())?;
     let announce_time = announce_time(keys, algorithm, schedule);
     // The schedule sees to it that keys do not pile up, but not with what an earlier one promised.
     let interval = schedule
         .rotation_interval
         .max((announce_time + newest.retire_time) / (MOST_PUBLISHED - 2));
-    let due = newest.signs_from + interval;
-    let announced_at = due.saturating_sub(announce_time);
-    Some((announced_at, due.max(now + announce_time)))
+    Some(newest.signs_from + interval)
+}
+
+/// When the key that signs shall be succeeded: by the one that waits, or by one that is still to be made. It is in the past
+/// when nobody did what was due.
+pub fn next_rotation(
+    keys: &[KeyRecord],
+    algorithm: Algorithm,
+    schedule: &Schedule,
+    now: u64,
+) -> Option<u64> {
+    let waiting = waiting(keys, algorithm, now).map(|key| key.signs_from);
+    waiting.or_else(|| successor_due(keys, algorithm, schedule))
 }
 
 /// The algorithms that have keys or need them. Once an algorithm was in use, its keys go on being rotated.

@@ -13,7 +13,7 @@ mod schedule;
 
 use m2m::verify::Algorithm;
 
-pub use keeper::{DEFAULT_ALGORITHM, SigningKeys};
+pub use keeper::{DEFAULT_ALGORITHM, KeyCensus, SigningKeys};
 pub use life::{KeyChange, KeyRecord, KeyState};
 pub use pair::{SigningKey, TokenType};
 pub use ring::{KeyRing, Signer};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use m2m::ScopeSet;
+use m2m::{ScopeSet, trace};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::{
     client::{ClientId, SecretHash},
     directory::Directory,
     journal::Behind,
+    metrics::Operation,
     resource::ResourceId,
     server::AuthServer,
     storage::StoreError,
@@ -234,8 +235,10 @@ async fn commit(
 ) -> Result<Committed, StoreError> {
     let (store, directory) = (Arc::clone(&server.store), Arc::clone(&server.directory));
     let metrics = Arc::clone(&server.metrics);
-    let committed = tokio::spawn(async move {
-        let outcome = store.commit(&changes, &events).await;
+    let committed = tokio::spawn(trace::carry(async move {
+        let outcome = metrics
+            .timed(Operation::Change, store.commit(&changes, &events))
+            .await;
         // After an error nobody knows whether it was committed.
         if !matches!(outcome, Ok(Committed::Conflict(_))) {
             forget(&directory, &changes);
@@ -244,7 +247,7 @@ async fn commit(
             metrics.count(&events);
         }
         outcome
-    });
+    }));
     committed.await.expect("nothing of it panics")
 }
 

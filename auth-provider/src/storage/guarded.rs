@@ -55,6 +55,10 @@ impl Guarded {
         }
     }
 
+    pub(super) fn within(&self) -> &PostgresStore {
+        &self.store
+    }
+
     async fn short<T, F>(&self, step: impl Fn() -> F + Send + Sync) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>> + Send,

@@ -4,6 +4,7 @@ mod audit;
 mod connect;
 pub mod copy;
 mod guarded;
+mod pool;
 mod projects;
 mod records;
 mod registry;
@@ -20,6 +21,7 @@ use m2m::verify::Algorithm;
 
 pub use audit::AuditStore;
 pub use connect::{DatabaseUrl, Opened, Tuning, VERSION, open, open_with};
+pub use pool::{Connections, Pooled};
 pub use projects::ProjectStore;
 pub use registry::RegistryStore;
 pub use replicas::{Changed, ReplicaStore};
@@ -39,7 +41,7 @@ use crate::{
 /// What survives a restart. Each method is one atomic step: it has happened entirely or not at all, also
 /// when two of them race, and what it wrote is on disk when it returns.
 #[async_trait]
-pub trait Store: RegistryStore + ProjectStore + AuditStore + ReplicaStore {
+pub trait Store: RegistryStore + ProjectStore + AuditStore + ReplicaStore + Pooled {
     /// The clients with these ids, which are distinct, with their credentials and grants, in any order. An id that nobody
     /// has is left out.
     async fn client_records(&self, ids: &[ClientId]) -> Result<Vec<ClientRecord>, StoreError>;

@@ -150,6 +150,79 @@ async fn what_happens_is_counted_by_kind_and_reason() {
 }
 
 #[actix_web::test]
+async fn requests_are_counted_by_their_routes_template() {
+    let server = Server::start().await;
+    server.token("bot", "notes").await;
+    server.ask("bot", &[("resource", "hunter2")]).await;
+    for path in ["/hunter2", "/oauth/hunter2", "/admin/v1/clients/hunter2"] {
+        let answer = server.get(path).query(&[("hunter2", "hunter2")]).send();
+        assert!(answer.await.unwrap().status().is_client_error(), "{path}");
+    }
+    let text = metrics(&server).await;
+    let requests = |method: &str, route: &str, status: u16| {
+        let labels = format!("method=\"{method}\",route=\"{route}\",status=\"{status}\"");
+        let series = format!("http_server_request_duration_seconds_count{{{labels}}}");
+        value(&text, &series)
+    };
+    for (method, route, status, expected) in [
+        ("POST", "/oauth/token", 200, 1.0),
+        ("POST", "/oauth/token", 400, 1.0),
+        ("GET", "other", 404, 2.0),
+        ("GET", "/admin/v1/clients/{client_id}", 401, 1.0),
+    ] {
+        let found = requests(method, route, status);
+        assert!(
+            (found - expected).abs() < 0.1,
+            "{method} {route}: {found}\n{text}"
+        );
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[actix_web::test]
+async fn the_levels_of_keys_feed_memory_and_database_are_told() {
+    let server = Server::start().await;
+    let token = server.token("bot", "notes").await;
+    server.token("bot", "notes").await;
+    for text in [token.as_str(), "no token"] {
+        server.introspect("bot", text).await;
+    }
+    server.auth.journal.settle().await.unwrap();
+    let text = metrics(&server).await;
+    let interval = 90 * DAY;
+    #[expect(clippy::cast_precision_loss, reason = "a time of this century")]
+    let next = (NOW + interval) as f64;
+    for (series, expected) in [
+        ("introspections_total{outcome=\"active\"}", 1.0),
+        ("introspections_total{outcome=\"inactive\"}", 1.0),
+        ("client_lookups_total{from=\"memory\"}", 3.0),
+        ("client_lookups_total{from=\"database\"}", 1.0),
+        ("database_duration_seconds_count{operation=\"client\"}", 1.0),
+        ("database_failures_total{operation=\"client\"}", 0.0),
+        ("feed_followers", 0.0),
+        ("signing_keys{alg=\"ES256\",state=\"active\"}", 1.0),
+        ("signing_keys{alg=\"ES256\",state=\"announced\"}", 0.0),
+        ("next_key_rotation_timestamp_seconds{alg=\"ES256\"}", next),
+    ] {
+        let series = format!("auth_provider_{series}");
+        assert!(text.contains(&series), "{series}\n{text}");
+        let found = value(&text, &series);
+        assert!((found - expected).abs() < 0.1, "{series}: {found}\n{text}");
+    }
+    for series in [
+        "database_duration_seconds_count{operation=\"audit\"}",
+        "database_connections{state=\"idle\"}",
+    ] {
+        let series = format!("auth_provider_{series}");
+        assert!(value(&text, &series) >= 1.0, "{series}\n{text}");
+    }
+    assert!(
+        value(&text, "auth_provider_feed_lag_seconds") < 60.0,
+        "{text}"
+    );
+}
+
+#[actix_web::test]
 async fn credentials_that_end_are_told_once_at_each_threshold() {
     let server = Server::start().await;
     let admin = Administrator::of(&server).await;

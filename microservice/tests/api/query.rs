@@ -44,6 +44,26 @@ async fn the_greeting_of_another_service_is_relayed() {
 }
 
 #[tokio::test]
+async fn the_trace_of_the_caller_goes_on_to_the_target() {
+    let service = Service::start().await;
+    let target = strange_target(ResponseTemplate::new(200).set_body_string("hello")).await;
+    let uri = target.uri();
+    let m1 = start(
+        "m1",
+        service.issuer.url(),
+        &service.clock,
+        &[("m2", &uri)],
+        |_| {},
+    );
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let query = service.http.post(format!("{m1}/query"));
+    let query = query.json(&json!({"target": "m2"}));
+    assert_eq!(text(query.header("traceparent", trace)).await, "hello");
+    let received = target.received_requests().await.unwrap();
+    assert_eq!(received[0].headers["traceparent"], trace);
+}
+
+#[tokio::test]
 async fn a_target_that_policy_forbids_is_401_and_says_so() {
     let service = Service::start().await;
     for (error, says) in [

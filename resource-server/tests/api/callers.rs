@@ -189,7 +189,7 @@ async fn what_there_is_not_is_said_in_the_same_form() {
         let (status, error, _) = refused(service.get(path)).await;
         assert_eq!((status, &*error), (404, "not_found"), "{path}");
     }
-    for path in ["/public", "/protected", "/metrics"] {
+    for path in ["/public", "/protected"] {
         let request = service
             .http
             .request(Method::POST, format!("{}{path}", service.url));
@@ -223,9 +223,12 @@ async fn requests_are_counted_by_route_and_status_and_by_nothing_that_a_caller_s
         ("/protected", 200),
         ("other", 404),
     ] {
-        let line =
-            format!("resource_server_requests_total{{route=\"{route}\",status=\"{status}\"}} 1\n");
+        let line = format!(
+            "duration_seconds_count{{method=\"GET\",route=\"{route}\",status=\"{status}\"}} 1\n"
+        );
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
     assert!(!metrics.contains("canary"), "{metrics}");
+    let asked = "verifier_introspections_total{outcome=\"success\"} ";
+    assert!(metrics.contains(asked), "{metrics}");
 }

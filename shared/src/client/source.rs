@@ -26,6 +26,7 @@ use crate::{
     issuer::{self, Issuer},
     net::{self, FETCH_TIMEOUT, NetError},
     scope::InvalidScope,
+    trace,
 };
 
 /// The tokens of one client. Cheap to clone: clones share the tokens.
@@ -123,7 +124,7 @@ impl TokenSource {
             Age::Fresh => Ok(token),
             Age::Due => {
                 if slot.claim_renewal(now) {
-                    tokio::spawn(self.clone().renew(slot));
+                    tokio::spawn(trace::carry(self.clone().renew(slot)));
                 }
                 Ok(token)
             }
@@ -154,7 +155,7 @@ impl TokenSource {
 
     /// Sends a request with a token. When the answer is a 401 that calls the token invalid (RFC
     /// 6750 section 3.1), forgets that token, fetches one more and tries once again, if the body
-    /// can be sent twice.
+    /// can be sent twice. The request goes out as a part of the current [trace](crate::trace).
     ///
     /// # Errors
     /// When there is no token, or no answer. Any answer is `Ok`, also a second 401.
@@ -166,7 +167,7 @@ impl TokenSource {
     ) -> Result<Response, SendError> {
         let again = request.try_clone();
         let token = self.token(scopes, resource).await?;
-        let response = request.bearer_auth(token.expose()).send().await?;
+        let response = net::send(request.bearer_auth(token.expose())).await?;
         if !calls_token_invalid(&response) {
             return Ok(response);
         }
@@ -175,7 +176,7 @@ impl TokenSource {
             return Ok(response);
         };
         let token = self.token(scopes, resource).await?;
-        Ok(again.bearer_auth(token.expose()).send().await?)
+        Ok(net::send(again.bearer_auth(token.expose())).await?)
     }
 
     fn existing_slot(&self, scopes: &[&str], resource: &str) -> Option<Arc<Slot>> {

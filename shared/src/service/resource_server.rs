@@ -4,11 +4,17 @@ use std::{
     future::ready,
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
 };
 
 use actix_web::{dev::Server, web};
 
-use super::{Listen, ListenError, Readiness, health_routes, serve};
+use prometheus_client::registry::Registry;
+
+use super::{
+    HttpMetrics, Listen, ListenError, Readiness, health_routes, metrics_resource,
+    register_verifier, serve,
+};
 use crate::verify::Verifier;
 
 /// What a resource server is told at start.
@@ -49,9 +55,12 @@ pub enum StartError {
 }
 
 impl ResourceServer {
-    /// Listens and lays out `routes`, `/health` and `/ready`. The issuer need not be up: its keys
+    /// Listens and lays out `routes`, `/health`, `/ready` and `/metrics`. The issuer need not be up: its keys
     /// are fetched behind the callers, and until they are held, `/ready` and every check of a token
     /// answer 503. Must run inside a tokio runtime.
+    ///
+    /// Who has more to tell than every server has a route `/metrics` of its own, and finds what all
+    /// tell in a [`Registry`] among the application's data.
     ///
     /// # Errors
     /// When the address is unsafe, taken, or cannot be used.
@@ -91,10 +100,17 @@ impl ResourceServer {
         });
         let waiting = verifier.clone();
         tokio::spawn(async move { waiting.ready().await });
-        let server = serve(listeners, workers.map(usize::from), move |cfg| {
+        let (metrics, mut registry) = (HttpMetrics::default(), Registry::default());
+        metrics.register(&mut registry);
+        register_verifier(&mut registry, verifier.clone());
+        let registry = Arc::new(registry);
+        let workers = workers.map(usize::from);
+        let server = serve(listeners, workers, &metrics, move |cfg| {
             cfg.app_data(web::Data::new(verifier.clone()))
+                .app_data(web::Data::from(Arc::clone(&registry)))
                 .configure(health_routes(readiness.clone()))
-                .configure(&routes);
+                .configure(&routes)
+                .service(metrics_resource());
         })?;
         Ok(Running { addresses, server })
     }

@@ -18,7 +18,7 @@ use actix_web::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Problem;
+use super::{HttpMetrics, Problem, observe::Observed};
 
 /// How long requests in flight may take to finish after SIGTERM, in seconds. A connection that
 /// stays open holds the server that long too, so it is no longer than a slow request needs.
@@ -37,11 +37,15 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// to turn elsewhere, then takes no new ones, and lets requests in flight finish. On SIGINT it ends
 /// at once.
 ///
+/// Each request has its names in the log and its place in the caller's trace (see
+/// [`trace`](crate::trace)), and is counted in `metrics`.
+///
 /// # Errors
 /// When a listener or a signal cannot be used.
 pub fn serve<F>(
     listeners: Vec<TcpListener>,
     workers: Option<usize>,
+    metrics: &HttpMetrics,
     configure: F,
 ) -> io::Result<Server>
 where
@@ -49,22 +53,27 @@ where
 {
     let draining = Arc::new(AtomicBool::new(false));
     let closing = Arc::clone(&draining);
+    let metrics = metrics.clone();
     let mut server = HttpServer::new(move || {
-        let closing = Arc::clone(&closing);
+        let (closing, metrics) = (Arc::clone(&closing), metrics.clone());
         App::new()
             .configure(&configure)
             .default_service(web::to(no_such_path))
             .wrap_fn(move |request, service| {
                 let closing = Arc::clone(&closing);
-                let answer = service.call(request);
-                async move {
-                    let mut answer = answer.await?;
+                let observed = Observed::begin(&request, &metrics);
+                let work = observed.work.clone();
+                let answer = work.enter(|| service.call(request));
+                work.scope(async move {
+                    let answer = answer.await;
+                    observed.end(&answer);
+                    let mut answer = answer?;
                     if closing.load(Ordering::Relaxed) {
                         let head = answer.response_mut().head_mut();
                         head.set_connection_type(ConnectionType::Close);
                     }
                     Ok(answer)
-                }
+                })
             })
     })
     .disable_signals()

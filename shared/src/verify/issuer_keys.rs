@@ -21,11 +21,12 @@ use reqwest::Client;
 use tracing::{info, warn};
 use url::Url;
 
-use super::key_set::KeySet;
+use super::{key_set::KeySet, stats::Tries};
 use crate::{
     Clock,
     issuer::Issuer,
     net::{self, FETCH_TIMEOUT, NetError, millis, with_jitter},
+    trace,
 };
 
 /// How long keys are trusted after the issuer was last heard of. It bridges an outage of a night
@@ -62,6 +63,8 @@ pub(super) struct IssuerKeys {
     refresh_at: AtomicU64,
     /// Fetches that have ended, well or not. Who waited for one sees here that it is over.
     fetches: AtomicU64,
+    /// The same for those who watch.
+    pub(super) tries: Tries,
     /// Lets one fetch through at a time; the others wait for it.
     gate: tokio::sync::Mutex<Allowance>,
     /// How the last fetch failed; `None` after one that did not.
@@ -110,6 +113,7 @@ impl IssuerKeys {
             held: ArcSwapOption::empty(),
             refresh_at: AtomicU64::new(u64::MAX),
             fetches: AtomicU64::new(0),
+            tries: Tries::default(),
             gate: tokio::sync::Mutex::default(),
             failure: Mutex::default(),
         }
@@ -125,9 +129,8 @@ impl IssuerKeys {
         }
         let due = self.refresh_at.load(Ordering::Relaxed);
         if now >= due && self.claim_refresh(due, now) {
-            drop(tokio::spawn(
-                Arc::clone(self).fetch_once(self.fetches(), Need::Refresh),
-            ));
+            let fetch = Arc::clone(self).fetch_once(self.fetches(), Need::Refresh);
+            drop(tokio::spawn(trace::carry(fetch)));
         }
         Some(held)
     }
@@ -183,9 +186,8 @@ impl IssuerKeys {
             Some(Some(held)) if !held.set.is_empty() => Ok(()),
             Some(_) => Err(format!("no key of {issuer} can be used")),
             None => {
-                drop(tokio::spawn(
-                    Arc::clone(self).fetch_once(fetches, Need::FirstLoad),
-                ));
+                let fetch = Arc::clone(self).fetch_once(fetches, Need::FirstLoad);
+                drop(tokio::spawn(trace::carry(fetch)));
                 let reason = self.failure();
                 let reason = reason.as_deref().unwrap_or("they were not fetched yet");
                 Err(format!("no keys of {issuer} are held: {reason}"))
@@ -196,7 +198,8 @@ impl IssuerKeys {
     /// The fetch goes on if the caller hangs up. Otherwise calls that are begun and dropped could
     /// use up the allowance and bring nothing.
     async fn wait_for_fetch(self: &Arc<Self>, seen: u64, need: Need) {
-        if let Err(error) = tokio::spawn(Arc::clone(self).fetch_once(seen, need)).await {
+        let fetch = trace::carry(Arc::clone(self).fetch_once(seen, need));
+        if let Err(error) = tokio::spawn(fetch).await {
             warn!("a fetch of the issuer's keys was broken off: {error}");
         }
     }
@@ -211,6 +214,7 @@ impl IssuerKeys {
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch(&mut allowance.discovered))
             .await
             .unwrap_or_else(|late| Err(NetError::unreachable(self.issuer.url(), late)));
+        self.tries.count(&fetched);
         let now = self.clock.now_ms();
         let failure = match fetched {
             Ok((set, max_age)) => {

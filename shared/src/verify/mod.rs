@@ -28,6 +28,7 @@ mod key;
 mod key_set;
 mod local;
 mod revocation;
+mod stats;
 mod token;
 mod verifier;
 
@@ -35,6 +36,7 @@ pub use builder::VerifierBuilder;
 pub use error::TokenError;
 pub use key::Algorithm;
 pub use revocation::{Feed, Introspection, Revocation, WhenStale};
+pub use stats::{FeedStats, VerifierStats};
 pub use token::VerifiedToken;
 pub use verifier::Verifier;
 

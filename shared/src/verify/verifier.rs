@@ -1,9 +1,15 @@
 //! The verifier: one way to ask whether a token is good, whatever stands behind it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{
-    TokenError, VerifiedToken, VerifierBuilder,
+    TokenError, VerifiedToken, VerifierBuilder, VerifierStats,
     feed::{Revocations, Standing},
     fingerprint::{Fingerprint, fingerprint},
     introspection::Introspector,
@@ -19,6 +25,8 @@ struct Inner {
     issuer: String,
     audience: String,
     method: Method,
+    from_memory: AtomicU64,
+    anew: AtomicU64,
 }
 
 /// How tokens are judged.
@@ -103,6 +111,8 @@ impl Verifier {
             issuer: issuer.to_owned(),
             audience,
             method,
+            from_memory: AtomicU64::new(0),
+            anew: AtomicU64::new(0),
         }))
     }
 
@@ -190,13 +200,13 @@ impl Verifier {
     pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
         let fingerprint = fingerprint(token);
         match &self.0.method {
-            Method::Local(local) => verify_here(local, token, fingerprint).await,
+            Method::Local(local) => self.verify_here(local, token, fingerprint).await,
             Method::Feed {
                 local,
                 revocations,
                 introspector,
             } => {
-                let verified = verify_here(local, token, fingerprint).await?;
+                let verified = self.verify_here(local, token, fingerprint).await?;
                 let mut standing = revocations.standing(&verified);
                 if standing == Standing::Unknown {
                     standing = match introspector {
@@ -217,18 +227,73 @@ impl Verifier {
                     Standing::Unknown => Err(TokenError::IssuerUnavailable),
                 }
             }
-            Method::Introspection(introspector) => match introspector.recall(&fingerprint) {
-                Some(verdict) => verdict,
-                None => introspector.ask(token, fingerprint).await,
-            },
+            Method::Introspection(introspector) => {
+                let remembered = introspector.recall(&fingerprint);
+                self.count(remembered.is_some());
+                match remembered {
+                    Some(verdict) => verdict,
+                    None => introspector.ask(token, fingerprint).await,
+                }
+            }
         }
+    }
+
+    async fn verify_here(
+        &self,
+        local: &LocalVerifier,
+        token: &str,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<VerifiedToken>, TokenError> {
+        let remembered = local.recall(&fingerprint);
+        self.count(remembered.is_some());
+        match remembered {
+            Some(token) => Ok(token),
+            None => local.verify_anew(token, fingerprint).await,
+        }
+    }
+
+    fn count(&self, in_memory: bool) {
+        let counter = if in_memory {
+            &self.0.from_memory
+        } else {
+            &self.0.anew
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What this verifier and its clones have done since the start, and how they stand.
+    pub fn stats(&self) -> VerifierStats {
+        let mut stats = VerifierStats {
+            from_memory: self.0.from_memory.load(Ordering::Relaxed),
+            anew: self.0.anew.load(Ordering::Relaxed),
+            ..VerifierStats::default()
+        };
+        let (local, introspector) = match &self.0.method {
+            Method::Local(local) => (Some(local), None),
+            Method::Feed {
+                local,
+                revocations,
+                introspector,
+            } => {
+                stats.feed = Some(revocations.stats());
+                (Some(local), introspector.as_ref())
+            }
+            Method::Introspection(introspector) => (None, Some(introspector)),
+        };
+        if let Some(local) = local {
+            (stats.key_fetches, stats.failed_key_fetches) = local.keys.tries.so_far();
+        }
+        if let Some(introspector) = introspector {
+            (stats.introspections, stats.failed_introspections) = introspector.tries.so_far();
+        }
+        stats
     }
 
     /// A token that is remembered and still good. Never waits.
     #[cfg(feature = "actix")]
     pub(crate) fn verified_before(&self, token: &str) -> Option<Arc<VerifiedToken>> {
         let fingerprint = fingerprint(token);
-        match &self.0.method {
+        let token = match &self.0.method {
             Method::Local(local) => local.recall(&fingerprint),
             Method::Feed {
                 local, revocations, ..
@@ -237,18 +302,9 @@ impl Verifier {
                 (revocations.standing(&token) == Standing::Good).then_some(token)
             }
             Method::Introspection(introspector) => introspector.recall(&fingerprint)?.ok(),
-        }
-    }
-}
-
-async fn verify_here(
-    local: &LocalVerifier,
-    token: &str,
-    fingerprint: Fingerprint,
-) -> Result<Arc<VerifiedToken>, TokenError> {
-    match local.recall(&fingerprint) {
-        Some(token) => Ok(token),
-        None => local.verify_anew(token, fingerprint).await,
+        }?;
+        self.count(true);
+        Some(token)
     }
 }
 

@@ -4,7 +4,7 @@ use actix_web::web;
 use m2m::{
     Scope, Verifier,
     actix::Caller,
-    service::{Listen, serve},
+    service::{HttpMetrics, Listen, serve},
     testing::TestIssuer,
 };
 use reqwest::{RequestBuilder, Response};
@@ -32,7 +32,7 @@ async fn reader(caller: Caller<NoteRead>) -> String {
 fn start(verifier: Option<Verifier>) -> String {
     let listeners = Listen::Loopback { port: 0 }.bind().unwrap();
     let address = listeners[0].local_addr().unwrap();
-    let server = serve(listeners, Some(1), move |cfg| {
+    let server = serve(listeners, Some(1), &HttpMetrics::default(), move |cfg| {
         if let Some(verifier) = &verifier {
             cfg.app_data(web::Data::new(verifier.clone()));
         }

@@ -11,6 +11,7 @@ mod introspecting;
 mod introspection;
 mod issuers;
 mod keys;
+mod observed;
 mod sources;
 mod tokens;
 

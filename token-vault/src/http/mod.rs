@@ -34,6 +34,7 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Problem, method_not_allowed};
+use prometheus_client::registry::Registry;
 use tracing::{error, warn};
 
 use crate::{
@@ -127,10 +128,14 @@ async fn key_set(server: Data<Server>) -> HttpResponse {
 }
 
 /// There are no names of users in it; who must not see it, a proxy in front keeps out.
-async fn serve_metrics(server: Data<Server>) -> Result<HttpResponse, Problem> {
+async fn serve_metrics(
+    server: Data<Server>,
+    common: Data<Registry>,
+) -> Result<HttpResponse, Problem> {
     let desk = &server.vault.desk;
     let attention = desk.store.attention().await.map_err(VaultError::from)?;
-    let text = server.vault.metrics.text(&attention, desk.clock.now_ms());
+    let metrics = &server.vault.metrics;
+    let text = metrics.text(&attention, desk.clock.now_ms(), &common);
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(answer.content_type(metrics::CONTENT_TYPE).body(text))

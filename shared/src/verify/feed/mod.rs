@@ -18,7 +18,7 @@ use std::{
 use tokio::{sync::SetOnce, task::JoinHandle};
 
 use self::{follower::Follower, revoked::Revoked};
-use super::{Feed, VerifiedToken, WhenStale};
+use super::{Feed, FeedStats, VerifiedToken, WhenStale};
 use crate::{Clock, credentials::OwnCredentials, issuer::Issuer, net::millis};
 
 /// The revocations of one issuer, followed.
@@ -138,9 +138,23 @@ impl Revocations {
     }
 
     fn is_fresh(&self) -> bool {
+        self.age()
+            .is_some_and(|age| millis(age) <= millis(self.config.freshness))
+    }
+
+    /// How long ago everything was known; `None` when it never was.
+    fn age(&self) -> Option<Duration> {
         let current_at = self.known.current_at.load(Ordering::Acquire);
         let age = self.known.clock.now_ms().saturating_sub(current_at);
-        current_at != 0 && age <= millis(self.config.freshness)
+        (current_at != 0).then(|| Duration::from_millis(age))
+    }
+
+    pub(super) fn stats(&self) -> FeedStats {
+        FeedStats {
+            is_current: self.is_fresh(),
+            age: self.age(),
+            revocations: self.known.revoked.count.load(Ordering::Relaxed),
+        }
     }
 
     /// Starts the task that follows the feed, unless it runs. It does not when it was never

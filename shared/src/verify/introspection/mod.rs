@@ -29,12 +29,14 @@ use url::Url;
 use self::circuit::{Circuit, Pass};
 use super::{
     Introspection, TokenError, VerifiedToken, claims::Expected, fingerprint::Fingerprint, json,
+    stats::Tries,
 };
 use crate::{
     Clock,
     credentials::OwnCredentials,
     issuer::Issuer,
     net::{self, Answer, NetError, millis, with_jitter},
+    trace,
 };
 
 /// How many answers are remembered.
@@ -79,6 +81,7 @@ pub(super) struct Introspector {
     under_way: Mutex<HashMap<Fingerprint, watch::Receiver<Option<Verdict>>>>,
     permits: Semaphore,
     circuit: Mutex<Circuit>,
+    pub(super) tries: Tries,
 }
 
 /// What came of asking. Refusals are verdicts, too: [`TokenError::Invalid`] is the issuer's word,
@@ -122,6 +125,7 @@ impl Introspector {
             under_way: Mutex::default(),
             permits: Semaphore::new(AT_ONCE),
             circuit: Mutex::default(),
+            tries: Tries::default(),
         }
     }
 
@@ -168,7 +172,7 @@ impl Introspector {
         let (answer, asked) = watch::channel(None);
         under_way.insert(fingerprint, asked.clone());
         let (this, token) = (Arc::clone(self), token.to_owned());
-        drop(tokio::spawn(async move {
+        drop(tokio::spawn(trace::carry(async move {
             let place = Place {
                 introspector: &this,
                 fingerprint,
@@ -177,7 +181,7 @@ impl Introspector {
             // Remembered before the place is given up, so that nobody asks in between.
             drop(place);
             answer.send_replace(Some(verdict));
-        }));
+        })));
         Ok(asked)
     }
 
@@ -224,7 +228,9 @@ impl Introspector {
         let mut pauses = PAUSES.iter();
         loop {
             let pass = self.circuit().pass(self.clock.now_ms())?;
-            let failure = match self.request(token).await {
+            let answer = self.request(token).await;
+            self.tries.count(&answer);
+            let failure = match answer {
                 Ok(claims) => {
                     self.note_answer();
                     return Some(claims);

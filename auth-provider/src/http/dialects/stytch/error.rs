@@ -9,13 +9,12 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
 };
-use m2m::service::Problem;
+use m2m::{service::Problem, trace::request_id};
 use serde_json::json;
 use tracing::error;
 
 use super::with_the_two;
 use crate::{
-    client::request_id,
     error::{OAuthError, Told},
     registry::commit,
 };

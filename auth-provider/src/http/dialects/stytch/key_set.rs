@@ -5,10 +5,11 @@ use actix_web::{
     http::header,
     web::{Data, Path},
 };
+use m2m::trace::request_id;
 use serde_json::{Value, json};
 
 use super::{answer, error::Refused};
-use crate::{client::request_id, projects, server::AuthServer};
+use crate::{projects, server::AuthServer};
 
 /// `GET /v1/sessions/jwks/{project}` and `GET /v1/b2b/sessions/jwks/{project}`
 pub(super) async fn show(
