@@ -26,7 +26,7 @@ const BATCH: u32 = 2_000;
 const LIFETIME: u64 = 8 * 3_600_000;
 const AHEAD: u64 = 300_000;
 
-/// The Lua function that makes up the query for a connection. It and [`key`] have to agree.
+/// The Lua function that makes up the query for a connection. It and `key` have to agree.
 pub const LUA: &str = r#"
 function names(number)
   return string.format("?user=user-%07d&connection=acme", number)
