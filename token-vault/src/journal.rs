@@ -117,7 +117,7 @@ impl Journal {
     /// Waits until all that was handed over is written.
     ///
     /// # Errors
-    /// When that takes longer than [`PATIENCE`].
+    /// When that takes longer than two seconds.
     pub async fn settle(&self) -> Result<(), Behind> {
         let (done, settled) = oneshot::channel();
         self.send(Entry::Settle(done)).await?;
