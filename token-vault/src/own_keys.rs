@@ -70,7 +70,7 @@ impl OwnKeys {
     /// Sees what other servers made, and makes the next key when it is time.
     ///
     /// # Errors
-    /// As [`open`](Self::open); the keys stay as they were.
+    /// As `open`; the keys stay as they were.
     pub async fn keep(&self) -> anyhow::Result<()> {
         let keys = kept(&self.desk).await?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
