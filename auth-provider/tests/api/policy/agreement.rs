@@ -311,7 +311,8 @@ fn the_server_its_explanations_and_the_model_agree() {
         "{} graphs: {allowed} requests were allowed, {refused} refused",
         GRAPHS * SERVERS
     );
-    let fewest = (allowed + refused) / 5;
+    // About a fifth is allowed; chance takes no half of that away.
+    let fewest = (allowed + refused) / 10;
     assert!(allowed > fewest && refused > fewest, "{allowed} {refused}");
 }
 
