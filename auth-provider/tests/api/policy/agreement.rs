@@ -260,10 +260,11 @@ fn as_a_form_has_it(mut ask: Ask) -> Ask {
     ask
 }
 
-/// Graphs in which most clients are active, and requests of which many are about a grant that is alive: most others are
+/// Graphs in which most clients are active, and requests of which most are about a grant that is alive: most others are
 /// refused.
 fn graphs_and_asks() -> impl Strategy<Value = (Policy, Vec<Ask>)> {
-    let asks = prop::collection::vec((asks(), any::<Option<Index>>()), REQUESTS);
+    let which = prop::option::weighted(0.8, any::<Index>());
+    let asks = prop::collection::vec((asks(), which), REQUESTS);
     let switched_off = prop::sample::select(&CLIENTS[..]);
     (policies(), asks, switched_off).prop_map(|(mut policy, asks, switched_off)| {
         for (id, client) in &mut policy.clients {
@@ -311,8 +312,7 @@ fn the_server_its_explanations_and_the_model_agree() {
         "{} graphs: {allowed} requests were allowed, {refused} refused",
         GRAPHS * SERVERS
     );
-    // About a fifth is allowed; chance takes no half of that away.
-    let fewest = (allowed + refused) / 10;
+    let fewest = (allowed + refused) / 5;
     assert!(allowed > fewest && refused > fewest, "{allowed} {refused}");
 }
 
