@@ -159,8 +159,9 @@ fn uncached(answer: &impl Serialize) -> HttpResponse {
 /// An OAuth client expects an OAuth error, also when it used the wrong method.
 fn wrong_method(allow: &'static str) -> Route {
     web::to(move || async move {
-        let error = OAuthError::invalid_request(format!("this endpoint answers {allow}"))
-            .status(StatusCode::METHOD_NOT_ALLOWED);
+        let error =
+            OAuthError::invalid_request(format!("this endpoint answers {allow}: use that method"))
+                .status(StatusCode::METHOD_NOT_ALLOWED);
         let mut answer = error.error_response();
         answer
             .headers_mut()
