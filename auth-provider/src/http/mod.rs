@@ -24,7 +24,7 @@ use actix_web::{
     middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
-use m2m::service::{Readiness, health_routes};
+use m2m::service::{Problem, Readiness, health_routes};
 use serde::Serialize;
 use url::Url;
 
@@ -73,6 +73,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         cfg.configure(admin::routes);
         cfg.configure(dialects::routes);
         cfg.configure(health_routes(readiness(&server)))
+            .default_service(web::to(no_such_endpoint))
             .app_data(server);
     }
 }
@@ -154,6 +155,13 @@ fn uncached(answer: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(answer)
+}
+
+/// Mostly it was a guess at where tokens are to be had.
+async fn no_such_endpoint() -> HttpResponse {
+    let detail = "there is nothing at this path: tokens are at POST /auth/oauth/token, and GET \
+                  /auth/.well-known/openid-configuration names the other endpoints";
+    Problem::not_found(detail).error_response()
 }
 
 /// An OAuth client expects an OAuth error, also when it used the wrong method.

@@ -52,7 +52,8 @@ pub(super) static MISTAKES: [Mistake; 18] = [
         id: "issuer-with-slash",
         title: "The issuer with a slash at its end",
         made_by: "`assistant note list --issuer http://localhost:3001/auth/`.",
-        says: "it is the metadata of the issuer `http://localhost:3001/auth`, and `http://localhost:3001/auth/` is configured: they must be the same text",
+        says: "error: http://localhost:3001/.well-known/oauth-authorization-server/auth did not answer as an issuer does: it is the metadata of the issuer `http://localhost:3001/auth`, and `http://localhost:3001/auth/` is configured: they must be the same text; check the issuer's URL
+  → see --issuer",
         cause: "To RFC 8414 and RFC 9068 these are two issuers: nothing is normalised before the comparison.",
         next: "Leave out the last slash.",
     },
@@ -60,7 +61,8 @@ pub(super) static MISTAKES: [Mistake; 18] = [
         id: "issuer-by-number",
         title: "127.0.0.1 in place of localhost",
         made_by: "`assistant note list --issuer http://127.0.0.1:3001/auth`.",
-        says: "it is the metadata of the issuer `http://localhost:3001/auth`, and `http://127.0.0.1:3001/auth` is configured: they must be the same text",
+        says: "error: http://127.0.0.1:3001/.well-known/oauth-authorization-server/auth did not answer as an issuer does: it is the metadata of the issuer `http://localhost:3001/auth`, and `http://127.0.0.1:3001/auth` is configured: they must be the same text; check the issuer's URL
+  → see --issuer",
         cause: "Both reach the same provider, but only one is its name.",
         next: "Write `localhost` everywhere, or start the provider with `--public-url http://127.0.0.1:3001` and write that everywhere.",
     },

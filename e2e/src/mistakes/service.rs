@@ -2,7 +2,7 @@
 
 use super::Mistake;
 
-pub(super) static MISTAKES: [Mistake; 23] = [
+pub(super) static MISTAKES: [Mistake; 25] = [
     Mistake {
         id: "no-token",
         title: "No token",
@@ -114,6 +114,22 @@ pub(super) static MISTAKES: [Mistake; 23] = [
         says: "403 insufficient_scope: the token does not have the scope note.write: ask for one with scope=note.write, which the client's grant must allow",
         cause: "The token is good, and does not allow this.",
         next: "Ask for a token with that scope. When the provider refuses it, the grant lacks it: `auth-provider explain --client … --resource … --scope …` says so.",
+    },
+    Mistake {
+        id: "service-with-a-form",
+        title: "A service is sent a form in place of JSON",
+        made_by: "`curl -d title=Milk http://localhost:3012/note`, with a good token.",
+        says: "415: send the body as JSON, with the header `Content-Type: application/json`",
+        cause: "curl calls each body of `-d` a form, and the services take JSON.",
+        next: "Use `curl --json '{\"title\": \"Milk\"}'`.",
+    },
+    Mistake {
+        id: "inactive-token",
+        title: "A token that the provider does not vouch for",
+        made_by: "The token for `note-service`, sent to `resource-server`, which asks the provider about each token.",
+        says: "401 invalid_token: the token is unknown, expired, revoked, or not for this service: get a new one",
+        cause: "The provider said that the token is not active for this service, and nothing more: a stranger must not learn whether it exists.",
+        next: "Get a new token with `resource=resource-server`. The reason is in the service's log with `RUST_LOG=resource_server=debug`.",
     },
     Mistake {
         id: "token-expired",

@@ -2,7 +2,15 @@
 
 use super::Mistake;
 
-pub(super) static MISTAKES: [Mistake; 21] = [
+pub(super) static MISTAKES: [Mistake; 22] = [
+    Mistake {
+        id: "another-path",
+        title: "Another path",
+        made_by: "`POST /oauth2/token`, `/auth/token` or `/token`, as other products have it.",
+        says: "404: there is nothing at this path: tokens are at POST /auth/oauth/token, and GET /auth/.well-known/openid-configuration names the other endpoints",
+        cause: "Each product has its endpoints elsewhere; that is why there is metadata (RFC 8414).",
+        next: "Send the request to `/auth/oauth/token`, or give your library the issuer and let it look.",
+    },
     Mistake {
         id: "get-a-token",
         title: "GET in place of POST",

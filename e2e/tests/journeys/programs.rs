@@ -9,12 +9,13 @@ use std::{
 };
 
 /// Those that journeys run as processes.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "assistant-cli",
     "auth-provider",
     "calendar-service",
     "microservice",
     "note-service",
+    "resource-server",
     "token-vault",
 ];
 

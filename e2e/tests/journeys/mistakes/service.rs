@@ -25,6 +25,7 @@ struct Services {
     world: World,
     notes: String,
     calendar: String,
+    files: String,
     /// For the notes, with `note.read`; from before the provider lost its data.
     lost: String,
     /// The same, from today.
@@ -42,16 +43,21 @@ async fn services_say_what_the_table_has() {
     world.start_provider().await;
     let (_notes, notes) = world.start_service("note-service", 3012, &[]).await;
     let (_calendar, calendar) = world.start_service("calendar-service", 3011, &[]).await;
+    let introspection = world.issuer() + "/oauth/introspect";
+    let more = ["--introspect-url", introspection.as_str()];
+    let (_files, files) = world.start_service("resource-server", 8081, &more).await;
     let good = world.token("assistant", "note-service", "note.read").await;
     let services = Services {
         notes: format!("http://localhost:{notes}"),
         calendar: format!("http://localhost:{calendar}"),
+        files: format!("http://localhost:{files}"),
         world,
         lost,
         good,
     };
     until_ready(&services.world.http, &services.notes).await;
     until_ready(&services.world.http, &services.calendar).await;
+    until_ready(&services.world.http, &services.files).await;
     compare(Place::Service, async |id| made(&services, id).await).await;
 }
 
@@ -71,6 +77,7 @@ async fn made(services: &Services, id: &str) -> String {
         world,
         notes,
         calendar,
+        files,
         lost,
         good,
     } = services;
@@ -115,6 +122,15 @@ async fn made(services: &Services, id: &str) -> String {
         "scope-missing" => {
             let request = world.http.post(&note).json(&json!({"title": "Milk"}));
             world.answered(request.bearer_auth(good)).await
+        }
+        "service-with-a-form" => {
+            let token = world.token("assistant", "note-service", "note.write").await;
+            let request = world.http.post(&note).form(&[("title", "Milk")]);
+            world.answered(request.bearer_auth(token)).await
+        }
+        "inactive-token" => {
+            let url = format!("{files}/protected");
+            world.refused(&url, &format!("Bearer {good}")).await
         }
         "token-expired" => with_clock(world, Clock::System.now() + 2 * 3600).await,
         "clock-behind" => with_clock(world, Clock::System.now() - 3600).await,

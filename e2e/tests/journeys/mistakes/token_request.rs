@@ -39,6 +39,11 @@ async fn made(world: &World, id: &str) -> String {
         post().form(&form)
     };
     let request = match id {
+        "another-path" => {
+            let url = url.replace("/auth/oauth/token", "/oauth2/token");
+            let request = world.http.post(url).basic_auth("assistant", Some(secret));
+            body(request, FORM, GRANT)
+        }
         "get-a-token" => world.http.get(format!("{url}?{GRANT}")),
         "parameters-in-the-url" => {
             let request = world.http.post(format!("{url}?{GRANT}"));

@@ -84,10 +84,11 @@ impl World {
         let port = self.port_for(usual);
         let (listen, issuer) = (format!("localhost:{port}"), self.issuer());
         let mut arguments = vec!["--listen", listen.as_str(), "--workers", "1"];
-        if !more.contains(&"--issuer") {
+        arguments.extend(more);
+        // One that is only asked knows no issuer.
+        if !more.contains(&"--issuer") && !more.contains(&"--introspect-url") {
             arguments.extend(["--issuer", issuer.as_str()]);
         }
-        arguments.extend(more);
         let program = Program::start(name, &arguments, self.path());
         self.until_alive(port).await;
         (program, port)
