@@ -1,5 +1,5 @@
 //! What people get wrong at first, and what the programs say then: one table, from which
-//! `docs/troubleshooting.md` is written ([`page`]) and by which the programs are tested.
+//! `docs/troubleshooting.md` is written ([`page()`]) and by which the programs are tested.
 //!
 //! `tests/journeys/mistakes` makes each of these mistakes with the programs themselves and compares what
 //! they say with [`Mistake::says`]. So a message that changes is changed here, too, and the page with it.

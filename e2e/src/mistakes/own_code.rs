@@ -46,7 +46,7 @@ pub(super) static MISTAKES: [Mistake; 6] = [
     Mistake {
         id: "too-much-leeway",
         title: "A leeway of minutes",
-        made_by: "`.leeway(Duration::from_secs(300))`, to live with clocks that differ.",
+        made_by: "`.leeway(Duration::from_mins(5))`, to live with clocks that differ.",
         says: "a leeway of 300 s keeps expired tokens alive: allow at most 60 s and set the clocks right",
         cause: "Each expired or revoked token would be good for so much longer.",
         next: "Leave the leeway at its ten seconds, and set the clocks by NTP.",

@@ -9,22 +9,21 @@ mod token_request;
 mod vault;
 mod world;
 
-use e2e::mistakes::{self, Place};
+use e2e::mistakes::{self, Mistake, Place};
 
 /// Makes all mistakes of a place. `make` makes one, by its id, and says what was said.
 async fn compare(place: Place, make: impl AsyncFn(&'static str) -> String) {
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for mistake in place.mistakes() {
-        let said = make(mistake.id).await;
+        let Mistake { id, says, .. } = mistake;
+        let said = make(id).await;
         if !mistake.is_told_by(&said) {
-            let says = mistake.says;
-            wrong += &format!(
-                "\n--- {}: the table has\n{says}\n--- and it was\n{said}\n",
-                mistake.id
-            );
+            wrong.push(format!(
+                "--- {id}: the table has\n{says}\n--- and it was\n{said}"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn made(id: &str) -> String {
             .revocation(Revocation::Feed(Feed::default()))
             .build()
             .err(),
-        "too-much-leeway" => verifier().leeway(Duration::from_secs(300)).build().err(),
+        "too-much-leeway" => verifier().leeway(Duration::from_mins(5)).build().err(),
         _ => panic!("nobody makes the mistake {id}"),
     };
     error.unwrap().to_string()

@@ -29,15 +29,10 @@ async fn made(running: &World, id: &str) -> String {
         let key = ("AUTH_PROVIDER_MASTER_KEY", key);
         world.fails_with("auth-provider", &arguments, &[key]).await
     };
-    let starts_with_policy = async |world: &World, more: &str| {
-        let policy = world.path().join("policy.toml");
-        let text = fs::read_to_string(&policy).unwrap();
-        let text = more
-            .strip_prefix("only ")
-            .map_or(text + more, str::to_owned);
-        fs::write(policy, text).unwrap();
-        starts(world, &[]).await
-    };
+    if let Some(policy) = spoilt_policy(&world, id) {
+        fs::write(world.path().join("policy.toml"), policy).unwrap();
+        return starts(&world, &[]).await;
+    }
     match id {
         "port-in-use" => {
             let listen = format!("localhost:{}", running.port());
@@ -100,21 +95,6 @@ async fn made(running: &World, id: &str) -> String {
                 )
                 .await
         }
-        "policy-is-no-toml" => starts_with_policy(&world, "only [clients]\nreader = {\n").await,
-        "policy-key-misspelt" => {
-            let grant =
-                "[[grants]]\nclient = 'reader'\nresource = 'note-service'\nscope = ['note.read']";
-            starts_with_policy(&world, grant).await
-        }
-        "policy-with-an-unknown-resource" => {
-            let grant =
-                "[[grants]]\nclient = 'reader'\nresource = 'notes-service'\nscopes = ['note.read']";
-            starts_with_policy(&world, grant).await
-        }
-        "policy-with-an-unknown-scope" => {
-            let grant = "[[grants]]\nclient = 'reader'\nresource = 'note-service'\nscopes = ['note.delete']";
-            starts_with_policy(&world, grant).await
-        }
         "clients-file-for-all-eyes" => {
             had_run(&mut world).await;
             show_to_all(&world.path().join("clients.json"));
@@ -130,6 +110,21 @@ async fn made(running: &World, id: &str) -> String {
         }
         _ => panic!("nobody makes the mistake {id}"),
     }
+}
+
+/// A policy with the mistake in it; `None` when the mistake is made elsewhere.
+fn spoilt_policy(world: &World, id: &str) -> Option<String> {
+    let grant = match id {
+        "policy-is-no-toml" => return Some("[clients]\nreader = {\n".to_owned()),
+        "policy-key-misspelt" => "resource = 'note-service'\nscope = ['note.read']",
+        "policy-with-an-unknown-resource" => "resource = 'notes-service'\nscopes = ['note.read']",
+        "policy-with-an-unknown-scope" => "resource = 'note-service'\nscopes = ['note.delete']",
+        _ => return None,
+    };
+    let policy = fs::read_to_string(world.path().join("policy.toml")).unwrap();
+    Some(format!(
+        "{policy}\n[[grants]]\nclient = 'reader'\n{grant}\n"
+    ))
 }
 
 /// There is data from before.
