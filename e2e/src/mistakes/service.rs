@@ -81,7 +81,7 @@ pub(super) static MISTAKES: [Mistake; 25] = [
         made_by: "A program takes the token apart and writes its parts again with plain base64, with `=` at their ends.",
         says: "401 invalid_token: the header of the token cannot be read: send the access_token as the issuer gave it, behind one Bearer and without quotes",
         cause: "The parts of a JWT are base64url without `=` (RFC 7515 section 2), and one token has one spelling.",
-        next: "Hand the token on as it is. To read one, use base64url: `base64 -d` says *invalid input*, `basenc --base64url -d` needs the `=` added.",
+        next: "Hand the token on as it is. To read one, decode base64url: `base64 -d` stumbles over its `-` and `_`, `basenc --base64url -d` may want the `=` added.",
     },
     Mistake {
         id: "signed-with-the-secret",
@@ -166,7 +166,7 @@ pub(super) static MISTAKES: [Mistake; 25] = [
     Mistake {
         id: "two-headers",
         title: "Two Authorization headers",
-        made_by: "curl with both `-u` and `-H \"Authorization: …\"`, or a proxy that adds one.",
+        made_by: "`-H \"Authorization: …\"` twice, or a proxy that adds one to the caller's.",
         says: "400 invalid_request: send one Authorization header, not several",
         cause: "Nobody can say which of them counts.",
         next: "Leave one out.",
