@@ -1,6 +1,4 @@
-//! From samples to figures: medians, ratios within one round, and the table that a person reads.
-
-use std::fmt;
+//! From samples to figures: medians, and ratios within one round.
 
 use serde::Serialize;
 
@@ -35,7 +33,8 @@ impl Sample {
 /// A route's samples, one for each round.
 pub struct Measured {
     pub name: &'static str,
-    /// The least ratio of the product's speed to this one's that is wanted.
+    /// What is wanted of the ratio of the product to this one: at least so much of the speed, or at most so much of the
+    /// 99th percentile.
     pub goal: Option<f64>,
     pub samples: Vec<Sample>,
 }
@@ -50,34 +49,58 @@ impl Measured {
 /// All figures of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    rounds: u32,
-    seconds_per_round: u32,
-    connections: u32,
+    pub(crate) rounds: u32,
+    pub(crate) seconds_per_round: u32,
+    pub(crate) connections: u32,
     /// What makes the figures unsure.
-    warnings: Vec<String>,
-    routes: Vec<Speed>,
-    ratios: Vec<Ratio>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) routes: Vec<Speed>,
+    pub(crate) ratios: Vec<Ratio>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) facts: Vec<Fact>,
 }
 
 /// The medians of a route's rounds.
 #[derive(Debug, Serialize)]
-struct Speed {
-    route: &'static str,
-    requests_per_second: f64,
-    p99_milliseconds: f64,
-    cpu_microseconds_per_request: f64,
+pub(crate) struct Speed {
+    pub(crate) route: &'static str,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p99_milliseconds: f64,
+    pub(crate) cpu_microseconds_per_request: f64,
 }
 
-/// How many requests one route answers for each request of another, taken in each round.
+/// How one route compares with another, taken in each round.
 #[derive(Debug, Serialize)]
-struct Ratio {
-    of: &'static str,
-    to: &'static str,
-    median: f64,
-    min: f64,
-    max: f64,
-    goal: Option<f64>,
-    met: Option<bool>,
+pub(crate) struct Ratio {
+    pub(crate) kind: Kind,
+    pub(crate) of: &'static str,
+    pub(crate) to: &'static str,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) goal: Option<f64>,
+    pub(crate) met: Option<bool>,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// More is better.
+    RequestsPerSecond,
+    /// Less is better.
+    P99,
+}
+
+/// A figure that is no ratio.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fact {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    /// The most that is wanted; `None` only informs.
+    pub(crate) goal: Option<f64>,
+    pub(crate) met: Option<bool>,
 }
 
 impl Report {
@@ -89,6 +112,7 @@ impl Report {
             warnings: Vec::new(),
             routes: Vec::new(),
             ratios: Vec::new(),
+            facts: Vec::new(),
         }
     }
 
@@ -98,7 +122,33 @@ impl Report {
 
     /// Whether every goal was met.
     pub fn is_good(&self) -> bool {
-        self.ratios.iter().all(|ratio| ratio.met != Some(false))
+        let mut met = self.ratios.iter().map(|ratio| ratio.met);
+        let mut facts = self.facts.iter().map(|fact| fact.met);
+        met.all(|met| met != Some(false)) && facts.all(|met| met != Some(false))
+    }
+
+    /// Adds a figure that stands alone, which should be `at_most` so much.
+    pub fn fact(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        at_most: Option<f64>,
+    ) {
+        self.facts.push(Fact {
+            name: name.into(),
+            value,
+            unit,
+            goal: at_most,
+            met: at_most.map(|goal| value <= goal),
+        });
+    }
+
+    /// Adds routes that took turns under a load that was not full: the first's 99th percentile is compared with that of each
+    /// of the others.
+    pub fn add_p99(&mut self, measured: &[Measured]) {
+        self.routes.extend(measured.iter().map(Speed::of));
+        self.compare(measured, Kind::P99);
     }
 
     /// Adds routes that took turns: the first is compared with each of the others.
@@ -113,10 +163,14 @@ impl Report {
             }
             self.routes.push(speed);
         }
+        self.compare(measured, Kind::RequestsPerSecond);
+    }
+
+    fn compare(&mut self, measured: &[Measured], kind: Kind) {
         if let [product, references @ ..] = measured {
             let ratios = references
                 .iter()
-                .map(|reference| Ratio::of(product, reference));
+                .map(|reference| Ratio::of(kind, product, reference));
             self.ratios.extend(ratios);
         }
     }
@@ -140,84 +194,35 @@ impl Speed {
 }
 
 impl Ratio {
-    fn of(product: &Measured, reference: &Measured) -> Self {
+    fn of(kind: Kind, product: &Measured, reference: &Measured) -> Self {
         let rounds = product.samples.iter().zip(&reference.samples);
-        let ratios = rounds.map(|(of, to)| of.requests_per_second / to.requests_per_second);
+        let ratios = rounds.map(|(of, to)| match kind {
+            Kind::RequestsPerSecond => of.requests_per_second / to.requests_per_second,
+            Kind::P99 => of.p99_milliseconds / to.p99_milliseconds,
+        });
         let median = median(ratios.clone());
+        let is_met = |goal| match kind {
+            Kind::RequestsPerSecond => median >= goal,
+            Kind::P99 => median <= goal,
+        };
         Self {
+            kind,
             of: product.name,
             to: reference.name,
             median,
             min: ratios.clone().fold(f64::INFINITY, f64::min),
             max: ratios.fold(f64::NEG_INFINITY, f64::max),
             goal: reference.goal,
-            met: reference.goal.map(|goal| median >= goal),
+            met: reference.goal.map(is_met),
         }
     }
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} rounds of {} s on each route in turn, {} connections, one worker on one core\n",
-            self.rounds, self.seconds_per_round, self.connections
-        )?;
-        writeln!(
-            f,
-            "{:<42}{:>12}{:>10}{:>13}",
-            "medians", "requests/s", "p99 ms", "CPU µs each"
-        )?;
-        for speed in &self.routes {
-            writeln!(
-                f,
-                "{:<42}{:>12.0}{:>10.2}{:>13.1}",
-                speed.route,
-                speed.requests_per_second,
-                speed.p99_milliseconds,
-                speed.cpu_microseconds_per_request
-            )?;
-        }
-        writeln!(
-            f,
-            "\n{:<42}{:>12}{:>10}{:>13}  goal",
-            "requests/s, ratio in each round", "median", "min", "max"
-        )?;
-        let mut product = "";
-        for ratio in &self.ratios {
-            if ratio.of != product {
-                product = ratio.of;
-                writeln!(f, "{product}")?;
-            }
-            write!(
-                f,
-                "{:<42}{:>12.2}{:>10.2}{:>13.2}",
-                format!("  ÷ {}", ratio.to),
-                ratio.median,
-                ratio.min,
-                ratio.max
-            )?;
-            match (ratio.goal, ratio.met) {
-                (Some(goal), Some(true)) => writeln!(f, "  {goal:.2} met")?,
-                (Some(goal), _) => writeln!(f, "  {goal:.2} MISSED")?,
-                (None, _) => writeln!(f)?,
-            }
-        }
-        if !self.warnings.is_empty() {
-            writeln!(f)?;
-        }
-        for warning in &self.warnings {
-            writeln!(f, "note: {warning}")?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -278,6 +283,38 @@ mod tests {
         let missed = missed.to_string();
         assert!(missed.contains("0.70 MISSED"), "{missed}");
         assert!(missed.contains("note: the machine is busy"), "{missed}");
+    }
+
+    #[test]
+    fn of_waiting_times_and_facts_less_is_better() {
+        for (product, fact, is_good) in [(3.0, 9.0, true), (4.5, 9.0, false), (3.0, 11.0, false)] {
+            let mut waiting = measured("product", None, &[100.0]);
+            waiting.samples[0].p99_milliseconds = product;
+            let mut report = Report::new(Plan::QUICK);
+            report.add_p99(&[waiting, measured("floor", Some(1.5), &[100.0])]);
+            report.fact("start", fact, "ms", Some(10.0));
+            assert_eq!(report.is_good(), is_good, "{report}");
+            assert!(report.warnings.is_empty(), "half a load fills no core");
+        }
+    }
+
+    #[test]
+    fn markdown_has_a_row_for_each_figure() {
+        let mut report = report(&[80.0, 160.0, 80.0]);
+        report.fact("start", 12.5, "ms", Some(10.0));
+        report.warn("the machine is busy".into());
+        let markdown = report.markdown();
+        for row in [
+            "| product ÷ floor | 0.80 (0.80–0.80) | ≥ 0.70 | met |",
+            "| product ÷ bare | 0.08 (0.08–0.16) | | |",
+            "| start | 12.5 ms | ≤ 10 ms | missed |",
+            "| product | 80 | 2.50 | 12500.0 |",
+        ] {
+            assert!(markdown.contains(row), "{row} in {markdown}");
+        }
+        assert!(markdown.contains("the machine is busy"));
+        assert!(markdown.starts_with("<!-- table -->\n"));
+        assert!(markdown.ends_with("<!-- /table -->\n"));
     }
 
     #[test]

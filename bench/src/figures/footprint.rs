@@ -1,0 +1,183 @@
+//! What a provider takes of a machine besides processor time: how long until its first token, how much memory, how large the
+//! programs are, and how much it writes.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use m2m::verify::Algorithm;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::{Stage, Token, access_token, token_request};
+use crate::{
+    clients::at_rest,
+    machine,
+    report::{Report, median},
+    run,
+    server::Server,
+    wrk::{CONNECTIONS, Request},
+};
+
+const GOAL_SECOND_START: f64 = 100.0;
+const GOAL_FRESH_START: f64 = 1000.0;
+const GOAL_IDLE: f64 = 20.0;
+const GOAL_LOADED: f64 = 40.0;
+const GOAL_REVOCATION: f64 = 150.0;
+
+const MEGABYTE: f64 = 1e6;
+
+/// How long a start may take at the most, and how often it is looked whether it is over.
+const START_LIMIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How many tokens are revoked to see what one costs.
+const REVOCATIONS: u32 = 2000;
+
+/// The kind of token that is asked for.
+const TOKEN: Token = Token::Jwt(Algorithm::ES256);
+
+pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
+    starts(stage, report).await?;
+    let folder = TempDir::new_in(stage.setting.folder())?;
+    let (mut server, _) = first_token(stage, folder.path()).await?;
+    // As it is after every start but the first.
+    server.stop().await?;
+    let (server, _) = first_token(stage, folder.path()).await?;
+    load(stage, report, &server, folder.path()).await?;
+    revocations(stage, report, &server, folder.path()).await?;
+    for program in ["auth-provider", "calendar-service"] {
+        let file = std::env::current_exe()?.with_file_name(program);
+        let size = machine::size_of(&fs::metadata(file)?) / MEGABYTE;
+        report.fact(format!("size of the program {program}"), size, "MB", None);
+    }
+    Ok(())
+}
+
+/// Starts with nothing, and again with what the first start left behind.
+async fn starts(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let (mut fresh, mut second) = (Vec::new(), Vec::new());
+    for round in 1..=stage.setting.plan().rounds {
+        eprintln!("start {round} of {} …", stage.setting.plan().rounds);
+        let folder = TempDir::new_in(stage.setting.folder())?;
+        for times in [&mut fresh, &mut second] {
+            let (mut server, taken) = first_token(stage, folder.path()).await?;
+            times.push(taken);
+            server.stop().await?;
+        }
+    }
+    for (name, times, goal) in [
+        (
+            "start until the first token, with a database",
+            second,
+            GOAL_SECOND_START,
+        ),
+        (
+            "start until the first token, with nothing",
+            fresh,
+            GOAL_FRESH_START,
+        ),
+    ] {
+        report.fact(name, median(times.into_iter()), "ms", Some(goal));
+    }
+    Ok(())
+}
+
+/// Starts a provider and asks it for tokens until it gives one. Returns how long that took, in milliseconds.
+async fn first_token(stage: &Stage<'_>, folder: &Path) -> anyhow::Result<(Server, f64)> {
+    let begin = Instant::now();
+    let place = stage.setting.server_in(folder);
+    let server = run::provider_in(place, &stage.policy, &[])?;
+    loop {
+        // At the first start it is some time until there is a secret to ask with.
+        let answer = match token_request(&server, folder, TOKEN) {
+            Ok(request) => request.once(&stage.setting.http).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(_) => return Ok((server, begin.elapsed().as_secs_f64() * 1e3)),
+            Err(error) if begin.elapsed() > START_LIMIT => {
+                return Err(error).context("there was no first token in time");
+            }
+            Err(_) => sleep(LOOK).await,
+        }
+    }
+}
+
+/// Issues tokens for a while, in two halves: memory should not have grown in the second.
+async fn load(
+    stage: &Stage<'_>,
+    report: &mut Report,
+    server: &Server,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let data = folder.join("data");
+    at_rest(server).await?;
+    report.fact("memory, idle", megabytes(server)?, "MB", Some(GOAL_IDLE));
+    let (written, size) = (server.bytes_written()?, machine::size_of_folder(&data)?);
+    let request = token_request(server, folder, TOKEN)?;
+    let half = stage.options.soak.div_ceil(2);
+    let mut tokens = 0.0;
+    for _ in 0..2 {
+        eprintln!("issuing tokens for {half} s …");
+        let summary = request.repeat(half, stage.setting.load()).await?;
+        tokens += summary.requests;
+        at_rest(server).await?;
+        let seconds = format!("memory after {half} s more of full load");
+        report.fact(seconds, megabytes(server)?, "MB", Some(GOAL_LOADED));
+    }
+    let highest = server.memory()?.highest * 1.048_576;
+    report.fact("memory at its highest", highest, "MB", Some(GOAL_LOADED));
+    let written = (server.bytes_written()? - written) / tokens;
+    let kept = (machine::size_of_folder(&data)? - size) / tokens;
+    let (name, unit) = ("written per JWT, all of it the audit log", "bytes");
+    report.fact(name, written, unit, None);
+    report.fact("kept of that per JWT", kept, unit, None);
+    Ok(())
+}
+
+async fn revocations(
+    stage: &Stage<'_>,
+    report: &mut Report,
+    server: &Server,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    eprintln!("revoking {REVOCATIONS} tokens …");
+    let http = &stage.setting.http;
+    let at_once = usize::try_from(CONNECTIONS)?;
+    let request = token_request(server, folder, TOKEN)?;
+    let tokens: Vec<String> = stream::iter(0..REVOCATIONS)
+        .map(|_| async { access_token(&request.once(http).await?) })
+        .buffer_unordered(at_once)
+        .try_collect()
+        .await?;
+    at_rest(server).await?;
+    let data = folder.join("data");
+    let (written, size) = (server.bytes_written()?, machine::size_of_folder(&data)?);
+    let client = run::assistant(folder)?;
+    let revoked = stream::iter(&tokens)
+        .map(|token| {
+            Request::post_form(server.url("/auth/oauth/revoke"), format!("token={token}"))
+                .basic_auth(&client.client_id, &client.client_secret)
+        })
+        .map(|request| async move { request.once(http).await })
+        .buffer_unordered(at_once)
+        .try_fold(0, |count: u32, _| async move { Ok(count + 1) })
+        .await?;
+    ensure!(revoked == REVOCATIONS, "revocations are missing");
+    at_rest(server).await?;
+    let written = (server.bytes_written()? - written) / f64::from(revoked);
+    let kept = (machine::size_of_folder(&data)? - size) / f64::from(revoked);
+    report.fact(
+        "written per revocation",
+        written,
+        "bytes",
+        Some(GOAL_REVOCATION),
+    );
+    report.fact("kept of that per revocation", kept, "bytes", None);
+    Ok(())
+}
+
+fn megabytes(server: &Server) -> anyhow::Result<f64> {
+    Ok(server.memory()?.resident * 1.048_576)
+}

@@ -1,0 +1,196 @@
+//! The report as a person reads it: on a terminal, and in a document.
+
+use std::fmt::{self, Write};
+
+use crate::report::{Fact, Kind, Ratio, Report};
+
+/// How wide the column of names is.
+const NAMES: usize = 52;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.method())?;
+        if !self.routes.is_empty() {
+            self.write_speeds(f)?;
+        }
+        for kind in [Kind::RequestsPerSecond, Kind::P99] {
+            self.write_ratios(f, kind)?;
+        }
+        for Fact {
+            name,
+            value,
+            unit,
+            goal,
+            met,
+        } in &self.facts
+        {
+            write!(f, "{name:<NAMES$}{value:>12.1} {unit:<8}")?;
+            writeln!(f, "{}", outcome("<=", *goal, *met))?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(f)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "note: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn method(&self) -> String {
+        format!(
+            "{} rounds of {} s on each route in turn, {} connections, one worker on one core",
+            self.rounds, self.seconds_per_round, self.connections
+        )
+    }
+
+    fn write_speeds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<NAMES$}{:>12}{:>10}{:>13}",
+            "medians", "requests/s", "p99 ms", "CPU µs each"
+        )?;
+        for speed in &self.routes {
+            writeln!(
+                f,
+                "{:<NAMES$}{:>12.0}{:>10.2}{:>13.1}",
+                speed.route,
+                speed.requests_per_second,
+                speed.p99_milliseconds,
+                speed.cpu_microseconds_per_request
+            )?;
+        }
+        writeln!(f)
+    }
+
+    fn write_ratios(&self, f: &mut fmt::Formatter<'_>, kind: Kind) -> fmt::Result {
+        let mut ratios = self
+            .ratios
+            .iter()
+            .filter(|ratio| ratio.kind == kind)
+            .peekable();
+        if ratios.peek().is_none() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "{:<NAMES$}{:>12}{:>10}{:>13}  goal",
+            kind.title(),
+            "median",
+            "min",
+            "max"
+        )?;
+        let mut product = "";
+        for ratio in ratios {
+            if ratio.of != product {
+                product = ratio.of;
+                writeln!(f, "{product}")?;
+            }
+            write!(
+                f,
+                "{:<NAMES$}{:>12.2}{:>10.2}{:>13.2}  ",
+                format!("  ÷ {}", ratio.to),
+                ratio.median,
+                ratio.min,
+                ratio.max
+            )?;
+            writeln!(f, "{}", outcome(kind.wanted(), ratio.goal, ratio.met))?;
+        }
+        writeln!(f)
+    }
+
+    /// The figures as tables in Markdown, between comments by which they are found in a document.
+    pub fn markdown(&self) -> String {
+        let mut text = String::from("<!-- table -->\n");
+        self.write_markdown(&mut text)
+            .expect("a string takes any text");
+        text + "<!-- /table -->\n"
+    }
+
+    fn write_markdown(&self, text: &mut String) -> fmt::Result {
+        writeln!(text, "{}.\n", self.method())?;
+        writeln!(text, "| figure | median (min–max) | goal | |")?;
+        writeln!(text, "|---|---|---|---|")?;
+        for ratio in &self.ratios {
+            let Ratio {
+                kind,
+                of,
+                to,
+                median,
+                min,
+                max,
+                goal,
+                met,
+            } = ratio;
+            let goal = goal.map_or(String::new(), |goal| format!("{} {goal:.2} ", kind.sign()));
+            let met = met.map_or("", in_words);
+            writeln!(
+                text,
+                "| {of} ÷ {to} | {median:.2} ({min:.2}–{max:.2}) | {goal}|{met} |"
+            )?;
+        }
+        for fact in &self.facts {
+            let Fact {
+                name, value, unit, ..
+            } = fact;
+            let goal = fact
+                .goal
+                .map_or(String::new(), |goal| format!("≤ {goal} {unit} "));
+            let met = fact.met.map_or("", in_words);
+            writeln!(text, "| {name} | {value:.1} {unit} | {goal}|{met} |")?;
+        }
+        writeln!(text, "\n| route | requests/s | p99 ms | CPU µs each |")?;
+        writeln!(text, "|---|--:|--:|--:|")?;
+        for speed in &self.routes {
+            writeln!(
+                text,
+                "| {} | {:.0} | {:.2} | {:.1} |",
+                speed.route,
+                speed.requests_per_second,
+                speed.p99_milliseconds,
+                speed.cpu_microseconds_per_request
+            )?;
+        }
+        for warning in &self.warnings {
+            writeln!(text, "\nNote: {warning}.")?;
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    fn title(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "requests/s, ratio in each round",
+            Self::P99 => "p99 of an open loop, ratio in each round",
+        }
+    }
+
+    /// How a value should stand to its goal.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => ">=",
+            Self::P99 => "<=",
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "≥",
+            Self::P99 => "≤",
+        }
+    }
+}
+
+fn in_words(met: bool) -> &'static str {
+    if met { " met" } else { " missed" }
+}
+
+fn outcome(wanted: &str, goal: Option<f64>, met: Option<bool>) -> String {
+    match (goal, met) {
+        (Some(goal), Some(true)) => format!("{wanted} {goal:.2} met"),
+        (Some(goal), _) => format!("{wanted} {goal:.2} MISSED"),
+        (None, _) => String::new(),
+    }
+}
