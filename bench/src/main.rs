@@ -183,7 +183,7 @@ async fn obey(command: Command) -> anyhow::Result<()> {
         }
         Command::Sign { algorithm, seconds } => {
             let time = Duration::from_secs(seconds.into());
-            write(&serde_json::to_string(&signatures::run(algorithm, time))?)?;
+            write(&serde_json::to_string(&signatures::run(algorithm, time)?)?)?;
         }
         Command::OpenLoop => {
             let order = serde_json::from_reader(io::stdin())?;

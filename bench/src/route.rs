@@ -12,7 +12,8 @@ use crate::{
     report::{Measured, Sample},
     run::Setting,
     server::{Place, Server},
-    wrk::{Request, Summary},
+    signatures::Signed,
+    wrk::Request,
 };
 
 /// Something under measurement.
@@ -138,6 +139,9 @@ async fn sign(algorithm: Algorithm, seconds: u32, place: Place<'_>) -> anyhow::R
         .await
         .context("cannot start taskset (Debian: util-linux)")?;
     ensure!(output.status.success(), "signing failed");
-    let summary = Summary::read(&String::from_utf8_lossy(&output.stdout))?;
-    Ok(Sample::of(&summary, summary.microseconds / 1e6))
+    let Signed {
+        summary,
+        processor_seconds,
+    } = serde_json::from_slice(&output.stdout)?;
+    Ok(Sample::of(&summary, processor_seconds))
 }

@@ -75,11 +75,12 @@ impl Report {
         }
         writeln!(
             f,
-            "{:<NAMES$}{:>12}{:>10}{:>13}  goal",
+            "{:<NAMES$}{:>8}{:>8}{:>8}{:>8}  goal",
             kind.title(),
             "median",
             "min",
-            "max"
+            "max",
+            "by CPU"
         )?;
         let mut product = "";
         for ratio in ratios {
@@ -89,11 +90,12 @@ impl Report {
             }
             write!(
                 f,
-                "{:<NAMES$}{:>12.2}{:>10.2}{:>13.2}  ",
+                "{:<NAMES$}{:>8.2}{:>8.2}{:>8.2}{:>8}  ",
                 format!("  ÷ {}", ratio.to),
                 ratio.median,
                 ratio.min,
-                ratio.max
+                ratio.max,
+                ratio.by_processor()
             )?;
             writeln!(f, "{}", outcome(kind.wanted(), ratio.goal, ratio.met))?;
         }
@@ -110,8 +112,8 @@ impl Report {
 
     fn write_markdown(&self, text: &mut String) -> fmt::Result {
         writeln!(text, "{}.\n", self.method())?;
-        writeln!(text, "| figure | median (min–max) | goal | |")?;
-        writeln!(text, "|---|---|---|---|")?;
+        writeln!(text, "| figure | median (min–max) | by CPU | goal | |")?;
+        writeln!(text, "|---|---|---|---|---|")?;
         for ratio in &self.ratios {
             let Ratio {
                 kind,
@@ -122,12 +124,14 @@ impl Report {
                 max,
                 goal,
                 met,
+                ..
             } = ratio;
+            let by_processor = ratio.by_processor();
             let goal = goal.map_or(String::new(), |goal| format!("{} {goal:.2} ", kind.sign()));
             let met = met.map_or("", in_words);
             writeln!(
                 text,
-                "| {of} ÷ {to} | {median:.2} ({min:.2}–{max:.2}) | {goal}|{met} |"
+                "| {of} ÷ {to} | {median:.2} ({min:.2}–{max:.2}) | {by_processor} | {goal}|{met} |"
             )?;
         }
         for fact in &self.facts {
@@ -138,7 +142,7 @@ impl Report {
                 .goal
                 .map_or(String::new(), |goal| format!("≤ {goal} {unit} "));
             let met = fact.met.map_or("", in_words);
-            writeln!(text, "| {name} | {value:.1} {unit} | {goal}|{met} |")?;
+            writeln!(text, "| {name} | {value:.1} {unit} | | {goal}|{met} |")?;
         }
         writeln!(text, "\n| route | requests/s | p99 ms | CPU µs each |")?;
         writeln!(text, "|---|--:|--:|--:|")?;
@@ -156,6 +160,16 @@ impl Report {
             writeln!(text, "\nNote: {warning}.")?;
         }
         Ok(())
+    }
+}
+
+impl Ratio {
+    /// Where waiting is compared, processor time says nothing.
+    fn by_processor(&self) -> String {
+        match self.kind {
+            Kind::RequestsPerSecond => format!("{:.2}", self.processor),
+            Kind::P99 => String::new(),
+        }
     }
 }
 

@@ -290,6 +290,8 @@ mod tests {
             "{head}"
         );
         assert!(head.contains("\r\nContent-Length: 9\r\n") && body == "a=b&c=d+e");
+        let many = request.with_tokens_of(Path::new("/t/tokens")).script();
+        assert!(many.contains("for token in io.lines(\"/t/tokens\") do\n"));
         let get = Request::get("http://127.0.0.1:1/".into()).script();
         assert!(!get.contains("wrk.body"), "{get}");
     }

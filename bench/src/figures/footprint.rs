@@ -26,6 +26,7 @@ const GOAL_LOADED: f64 = 40.0;
 const GOAL_REVOCATION: f64 = 150.0;
 
 const MEGABYTE: f64 = 1e6;
+const MEBIBYTE: f64 = 1_048_576.0;
 
 /// How long a start may take at the most, and how often it is looked whether it is over.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -40,18 +41,23 @@ const TOKEN: Token = Token::Jwt(Algorithm::ES256);
 pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
     starts(stage, report).await?;
     let folder = TempDir::new_in(stage.setting.folder())?;
-    let (mut server, _) = first_token(stage, folder.path()).await?;
-    // As it is after every start but the first.
-    server.stop().await?;
+    // Stopped and started again, it is as after every start but the first.
     let (server, _) = first_token(stage, folder.path()).await?;
-    load(stage, report, &server, folder.path()).await?;
-    revocations(stage, report, &server, folder.path()).await?;
+    size_when_stopped(server, folder.path()).await?;
+    load(stage, report, folder.path()).await?;
+    revocations(stage, report, folder.path()).await?;
     for program in ["auth-provider", "calendar-service"] {
         let file = std::env::current_exe()?.with_file_name(program);
         let size = machine::size_of(&fs::metadata(file)?) / MEGABYTE;
         report.fact(format!("size of the program {program}"), size, "MB", None);
     }
     Ok(())
+}
+
+/// Stops a provider. Returns how many bytes it leaves behind: the write-ahead log is gone then.
+async fn size_when_stopped(mut server: Server, folder: &Path) -> anyhow::Result<f64> {
+    server.stop().await?;
+    Ok(machine::size_of_folder(&folder.join("data"))?)
 }
 
 /// Starts with nothing, and again with what the first start left behind.
@@ -105,59 +111,55 @@ async fn first_token(stage: &Stage<'_>, folder: &Path) -> anyhow::Result<(Server
 }
 
 /// Issues tokens for a while, in two halves: memory should not have grown in the second.
-async fn load(
-    stage: &Stage<'_>,
-    report: &mut Report,
-    server: &Server,
-    folder: &Path,
-) -> anyhow::Result<()> {
-    let data = folder.join("data");
-    at_rest(server).await?;
-    report.fact("memory, idle", megabytes(server)?, "MB", Some(GOAL_IDLE));
-    let (written, size) = (server.bytes_written()?, machine::size_of_folder(&data)?);
-    let request = token_request(server, folder, TOKEN)?;
+async fn load(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> anyhow::Result<()> {
+    let size = machine::size_of_folder(&folder.join("data"))?;
+    let (server, _) = first_token(stage, folder).await?;
+    at_rest(&server).await?;
+    report.fact("memory, idle", megabytes(&server)?, "MB", Some(GOAL_IDLE));
+    let written = server.bytes_written()?;
+    let request = token_request(&server, folder, TOKEN)?;
     let half = stage.options.soak.div_ceil(2);
     let mut tokens = 0.0;
     for _ in 0..2 {
         eprintln!("issuing tokens for {half} s …");
         let summary = request.repeat(half, stage.setting.load()).await?;
         tokens += summary.requests;
-        at_rest(server).await?;
-        let seconds = format!("memory after {half} s more of full load");
-        report.fact(seconds, megabytes(server)?, "MB", Some(GOAL_LOADED));
+        at_rest(&server).await?;
+        let name = format!("memory after {half} s more of full load");
+        report.fact(name, megabytes(&server)?, "MB", Some(GOAL_LOADED));
     }
-    let highest = server.memory()?.highest * 1.048_576;
+    let highest = server.memory()?.highest * MEBIBYTE / MEGABYTE;
     report.fact("memory at its highest", highest, "MB", Some(GOAL_LOADED));
     let written = (server.bytes_written()? - written) / tokens;
-    let kept = (machine::size_of_folder(&data)? - size) / tokens;
-    let (name, unit) = ("written per JWT, all of it the audit log", "bytes");
-    report.fact(name, written, unit, None);
-    report.fact("kept of that per JWT", kept, unit, None);
+    let kept = (size_when_stopped(server, folder).await? - size) / tokens;
+    let name = "written per JWT, all of it the audit log";
+    report.fact(name, written, "bytes", None);
+    report.fact("kept of that per JWT", kept, "bytes", None);
     Ok(())
 }
 
-async fn revocations(
-    stage: &Stage<'_>,
-    report: &mut Report,
-    server: &Server,
-    folder: &Path,
-) -> anyhow::Result<()> {
+/// Issues tokens and then revokes them, as many at once as the load has connections.
+async fn revocations(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> anyhow::Result<()> {
     eprintln!("revoking {REVOCATIONS} tokens …");
     let http = &stage.setting.http;
     let at_once = usize::try_from(CONNECTIONS)?;
-    let request = token_request(server, folder, TOKEN)?;
+    let (server, _) = first_token(stage, folder).await?;
+    let request = token_request(&server, folder, TOKEN)?;
     let tokens: Vec<String> = stream::iter(0..REVOCATIONS)
         .map(|_| async { access_token(&request.once(http).await?) })
         .buffer_unordered(at_once)
         .try_collect()
         .await?;
-    at_rest(server).await?;
-    let data = folder.join("data");
-    let (written, size) = (server.bytes_written()?, machine::size_of_folder(&data)?);
+    let size = size_when_stopped(server, folder).await?;
+
+    let (server, _) = first_token(stage, folder).await?;
+    at_rest(&server).await?;
+    let written = server.bytes_written()?;
     let client = run::assistant(folder)?;
+    let url = server.url("/auth/oauth/revoke");
     let revoked = stream::iter(&tokens)
         .map(|token| {
-            Request::post_form(server.url("/auth/oauth/revoke"), format!("token={token}"))
+            Request::post_form(url.clone(), format!("token={token}"))
                 .basic_auth(&client.client_id, &client.client_secret)
         })
         .map(|request| async move { request.once(http).await })
@@ -165,19 +167,16 @@ async fn revocations(
         .try_fold(0, |count: u32, _| async move { Ok(count + 1) })
         .await?;
     ensure!(revoked == REVOCATIONS, "revocations are missing");
-    at_rest(server).await?;
-    let written = (server.bytes_written()? - written) / f64::from(revoked);
-    let kept = (machine::size_of_folder(&data)? - size) / f64::from(revoked);
-    report.fact(
-        "written per revocation",
-        written,
-        "bytes",
-        Some(GOAL_REVOCATION),
-    );
+    at_rest(&server).await?;
+    let revoked = f64::from(revoked);
+    let written = (server.bytes_written()? - written) / revoked;
+    let kept = (size_when_stopped(server, folder).await? - size) / revoked;
+    let (name, goal) = ("written per revocation", Some(GOAL_REVOCATION));
+    report.fact(name, written, "bytes", goal);
     report.fact("kept of that per revocation", kept, "bytes", None);
     Ok(())
 }
 
 fn megabytes(server: &Server) -> anyhow::Result<f64> {
-    Ok(server.memory()?.resident * 1.048_576)
+    Ok(server.memory()?.resident * MEBIBYTE / MEGABYTE)
 }
