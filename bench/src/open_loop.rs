@@ -42,6 +42,15 @@ pub struct Order {
     seconds: f64,
 }
 
+/// What a loop came to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Outcome {
+    pub summary: Summary,
+    /// The 99th percentile of how much later than planned the loop itself was ready to send. It is part of the latencies, and
+    /// no fault of the server's.
+    pub late_microseconds: f64,
+}
+
 /// Sends a request to the server, so often a second, from a process of its own on the core of `place`.
 pub async fn load(
     server: &Server,
@@ -49,7 +58,7 @@ pub async fn load(
     per_second: f64,
     seconds: u32,
     place: Place<'_>,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<Outcome> {
     let order = Order {
         address: server.address(),
         request: request.on_the_wire()?,
@@ -73,9 +82,9 @@ pub async fn load(
         .await
         .context("the open loop did not end in time: the server is slower than it was")??;
     ensure!(output.status.success(), "the open loop failed");
-    let summary = Summary::read(&String::from_utf8_lossy(&output.stdout))?;
-    summary.check()?;
-    Ok(summary)
+    let outcome: Outcome = serde_json::from_slice(&output.stdout)?;
+    outcome.summary.check()?;
+    Ok(outcome)
 }
 
 /// What the tasks of one loop share; they are on one thread.
@@ -95,11 +104,11 @@ struct Loop {
 ///
 /// # Errors
 /// When a connection cannot be made or breaks.
-pub async fn run(order: Order) -> anyhow::Result<Summary> {
+pub async fn run(order: Order) -> anyhow::Result<Outcome> {
     LocalSet::new().run_until(run_local(order)).await
 }
 
-async fn run_local(order: Order) -> anyhow::Result<Summary> {
+async fn run_local(order: Order) -> anyhow::Result<Outcome> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -124,10 +133,13 @@ async fn run_local(order: Order) -> anyhow::Result<Summary> {
         senders.spawn_local(async move { shared.send_over(connection).await });
     }
     shared.begin.set(Instant::now());
+    let mut late = Vec::new();
     for number in 0..total {
-        while Instant::now() < shared.moment(number) {
+        let moment = shared.moment(number);
+        while Instant::now() < moment {
             yield_now().await;
         }
+        late.push(moment.elapsed().as_secs_f64() * 1e6);
         shared.due.add_permits(1);
     }
     shared
@@ -136,7 +148,10 @@ async fn run_local(order: Order) -> anyhow::Result<Summary> {
     while let Some(ended) = senders.join_next().await {
         ended??;
     }
-    Ok(shared.summary())
+    Ok(Outcome {
+        summary: shared.summary(),
+        late_microseconds: percentile(&mut late, 99),
+    })
 }
 
 impl Loop {
@@ -268,7 +283,7 @@ mod tests {
                 per_second: 500.0,
                 seconds: 0.1,
             };
-            let summary = run(order).await.unwrap();
+            let Outcome { summary, .. } = run(order).await.unwrap();
             assert!((summary.requests - 50.0).abs() < 1e-9, "{summary:?}");
             assert!((summary.refused - refused).abs() < 1e-9, "{summary:?}");
             assert!(summary.p99_microseconds > 0.0);

@@ -10,6 +10,13 @@ use crate::{
 /// The part of its core that a server under full load uses. With less, something else was the limit.
 const FULL_LOAD: f64 = 0.9;
 
+/// What is said once when that happened.
+const NOT_FULL: &str =
+    "where a server used less than 90 % of its core, wrk or others were the limit: compare by CPU";
+
+/// The part of a waiting time that may be the load's own.
+const LATE: f64 = 0.25;
+
 /// What one run of load on one route came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -17,6 +24,8 @@ pub struct Sample {
     pub p99_milliseconds: f64,
     /// The server's processor time per request.
     pub cpu_microseconds: f64,
+    /// How late the load was, at the 99th percentile, where each request has its moment.
+    pub late_milliseconds: f64,
 }
 
 impl Sample {
@@ -26,6 +35,7 @@ impl Sample {
             requests_per_second: summary.requests_per_second(),
             p99_milliseconds: summary.p99_microseconds / 1e3,
             cpu_microseconds: used * 1e6 / summary.requests,
+            late_milliseconds: 0.0,
         }
     }
 }
@@ -67,6 +77,8 @@ pub(crate) struct Speed {
     pub(crate) requests_per_second: f64,
     pub(crate) p99_milliseconds: f64,
     pub(crate) cpu_microseconds_per_request: f64,
+    /// The part of its core that the server used.
+    pub(crate) core_used: f64,
 }
 
 /// How one route compares with another, taken in each round.
@@ -150,19 +162,31 @@ impl Report {
     /// Adds routes that took turns under a load that was not full: the first's 99th percentile is compared with that of each
     /// of the others.
     pub fn add_p99(&mut self, measured: &[Measured]) {
-        self.routes.extend(measured.iter().map(Speed::of));
+        for measured in measured {
+            let speed = Speed::of(measured);
+            let late = median(
+                measured
+                    .samples
+                    .iter()
+                    .map(|sample| sample.late_milliseconds),
+            );
+            if late > speed.p99_milliseconds * LATE {
+                self.warn(format!(
+                    "`{}`: {late:.2} ms of the p99 may be the load's own, which was late",
+                    speed.route
+                ));
+            }
+            self.routes.push(speed);
+        }
         self.compare(measured, Kind::P99);
     }
 
     /// Adds routes that took turns: the first is compared with each of the others.
     pub fn add(&mut self, measured: &[Measured]) {
         for speed in measured.iter().map(Speed::of) {
-            if speed.busy() < FULL_LOAD {
-                self.warn(format!(
-                    "`{}` used only {:.0} % of its core: wrk or others were the limit",
-                    speed.route,
-                    speed.busy() * 100.0
-                ));
+            let is_known = self.warnings.iter().any(|warning| warning == NOT_FULL);
+            if speed.core_used < FULL_LOAD && !is_known {
+                self.warn(NOT_FULL.to_owned());
             }
             self.routes.push(speed);
         }
@@ -182,17 +206,15 @@ impl Report {
 impl Speed {
     fn of(measured: &Measured) -> Self {
         let median_of = |figure: fn(&Sample) -> f64| median(measured.samples.iter().map(figure));
+        let requests_per_second = median_of(|sample| sample.requests_per_second);
+        let cpu_microseconds = measured.cpu_microseconds();
         Self {
             route: measured.name,
-            requests_per_second: median_of(|sample| sample.requests_per_second),
+            requests_per_second,
             p99_milliseconds: median_of(|sample| sample.p99_milliseconds),
-            cpu_microseconds_per_request: median_of(|sample| sample.cpu_microseconds),
+            cpu_microseconds_per_request: cpu_microseconds,
+            core_used: requests_per_second * cpu_microseconds / 1e6,
         }
-    }
-
-    /// The part of its core that the server used.
-    fn busy(&self) -> f64 {
-        self.requests_per_second * self.cpu_microseconds_per_request / 1e6
     }
 }
 
@@ -240,6 +262,7 @@ mod tests {
             requests_per_second,
             p99_milliseconds: 2.5,
             cpu_microseconds: 1e6 / requests_per_second,
+            late_milliseconds: 0.0,
         });
         Measured {
             name,
@@ -305,6 +328,17 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_was_late_itself_is_pointed_out() {
+        for (late, warned) in [(0.5, 0), (1.0, 1)] {
+            let mut product = measured("product", None, &[100.0]);
+            product.samples[0].late_milliseconds = late;
+            let mut report = Report::new(Plan::QUICK);
+            report.add_p99(&[product]);
+            assert_eq!(report.warnings.len(), warned, "{:?}", report.warnings);
+        }
+    }
+
+    #[test]
     fn markdown_has_a_row_for_each_figure() {
         let mut report = report(&[80.0, 160.0, 80.0]);
         report.fact("start", 12.5, "ms", Some(10.0));
@@ -314,7 +348,7 @@ mod tests {
             "| product ÷ floor | 0.80 (0.80–0.80) | 0.80 | ≥ 0.70 | met |",
             "| product ÷ bare | 0.08 (0.08–0.16) | 0.08 | | |",
             "| start | 12.5 ms | | ≤ 10 ms | missed |",
-            "| product | 80 | 2.50 | 12500.0 |",
+            "| product | 80 | 2.50 | 12500.0 | 100 % |",
         ] {
             assert!(markdown.contains(row), "{row} in {markdown}");
         }
@@ -329,10 +363,11 @@ mod tests {
         idle.samples[0].cpu_microseconds = 5000.0; // half of what 100 requests a second leave it
         let mut report = Report::new(Plan::QUICK);
         report.add(&[idle, measured("busy", None, &[100.0])]);
-        let [warning] = &report.warnings[..] else {
-            panic!("one of them is busy: {:?}", report.warnings);
-        };
-        assert!(warning.starts_with("`idle` used only 50 %"), "{warning}");
+        assert_eq!(report.warnings, [NOT_FULL]);
+        let used = report.routes.iter().map(|speed| speed.core_used);
+        for (used, expected) in used.zip([0.5, 1.0]) {
+            assert!((used - expected).abs() < 1e-9, "{used}");
+        }
     }
 
     #[test]

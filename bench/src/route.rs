@@ -81,11 +81,18 @@ impl<'a> Route<'a> {
         match &self.load {
             Load::Server(server, request, rate) => {
                 let before = server.processor_seconds()?;
-                let summary = match rate {
-                    Some(rate) => open_loop::load(server, request, *rate, seconds, place).await?,
-                    None => request.repeat(seconds, place).await?,
+                let (summary, late) = match rate {
+                    Some(rate) => {
+                        let sent = open_loop::load(server, request, *rate, seconds, place).await?;
+                        (sent.summary, sent.late_microseconds)
+                    }
+                    None => (request.repeat(seconds, place).await?, 0.0),
                 };
-                Ok(Sample::of(&summary, server.processor_seconds()? - before))
+                let sample = Sample::of(&summary, server.processor_seconds()? - before);
+                Ok(Sample {
+                    late_milliseconds: late / 1e3,
+                    ..sample
+                })
             }
             Load::Signatures(algorithm) => sign(*algorithm, seconds, setting.served()).await,
         }

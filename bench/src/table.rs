@@ -48,17 +48,18 @@ impl Report {
     fn write_speeds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<NAMES$}{:>12}{:>10}{:>13}",
-            "medians", "requests/s", "p99 ms", "CPU µs each"
+            "{:<NAMES$}{:>12}{:>10}{:>13}{:>8}",
+            "medians", "requests/s", "p99 ms", "CPU µs each", "core"
         )?;
         for speed in &self.routes {
             writeln!(
                 f,
-                "{:<NAMES$}{:>12.0}{:>10.2}{:>13.1}",
+                "{:<NAMES$}{:>12.0}{:>10.2}{:>13.1}{:>6.0} %",
                 speed.route,
                 speed.requests_per_second,
                 speed.p99_milliseconds,
-                speed.cpu_microseconds_per_request
+                speed.cpu_microseconds_per_request,
+                speed.core_used * 100.0
             )?;
         }
         writeln!(f)
@@ -144,16 +145,20 @@ impl Report {
             let met = fact.met.map_or("", in_words);
             writeln!(text, "| {name} | {value:.1} {unit} | | {goal}|{met} |")?;
         }
-        writeln!(text, "\n| route | requests/s | p99 ms | CPU µs each |")?;
-        writeln!(text, "|---|--:|--:|--:|")?;
+        writeln!(
+            text,
+            "\n| route | requests/s | p99 ms | CPU µs each | of its core |"
+        )?;
+        writeln!(text, "|---|--:|--:|--:|--:|")?;
         for speed in &self.routes {
             writeln!(
                 text,
-                "| {} | {:.0} | {:.2} | {:.1} |",
+                "| {} | {:.0} | {:.2} | {:.1} | {:.0} % |",
                 speed.route,
                 speed.requests_per_second,
                 speed.p99_milliseconds,
-                speed.cpu_microseconds_per_request
+                speed.cpu_microseconds_per_request,
+                speed.core_used * 100.0
             )?;
         }
         for warning in &self.warnings {

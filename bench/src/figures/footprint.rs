@@ -6,10 +6,11 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use m2m::verify::Algorithm;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::{Stage, Token, access_token, token_request};
+use super::{OWNER, Stage, Token, access_token, token_request};
 use crate::{
     clients::at_rest,
     machine,
@@ -34,6 +35,9 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// How many tokens are revoked to see what one costs.
 const REVOCATIONS: u32 = 2000;
+
+/// The issuer of all starts: tokens of one are good at the next.
+const PUBLIC_URL: (&str, &str) = ("PUBLIC_URL", "http://localhost:3001");
 
 /// The kind of token that is asked for.
 const TOKEN: Token = Token::Jwt(Algorithm::ES256);
@@ -93,7 +97,7 @@ async fn starts(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
 async fn first_token(stage: &Stage<'_>, folder: &Path) -> anyhow::Result<(Server, f64)> {
     let begin = Instant::now();
     let place = stage.setting.server_in(folder);
-    let server = run::provider_in(place, &stage.policy, &[])?;
+    let server = run::provider_in(place, &stage.policy, &[PUBLIC_URL])?;
     loop {
         // At the first start it is some time until there is a secret to ask with.
         let answer = match token_request(&server, folder, TOKEN) {
@@ -154,6 +158,11 @@ async fn revocations(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> a
 
     let (server, _) = first_token(stage, folder).await?;
     at_rest(&server).await?;
+    let one = &tokens[0];
+    ensure!(
+        is_active(stage, &server, folder, one).await?,
+        "a token is not good"
+    );
     let written = server.bytes_written()?;
     let client = run::assistant(folder)?;
     let url = server.url("/auth/oauth/revoke");
@@ -167,6 +176,10 @@ async fn revocations(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> a
         .try_fold(0, |count: u32, _| async move { Ok(count + 1) })
         .await?;
     ensure!(revoked == REVOCATIONS, "revocations are missing");
+    ensure!(
+        !is_active(stage, &server, folder, one).await?,
+        "a token was not revoked"
+    );
     at_rest(&server).await?;
     let revoked = f64::from(revoked);
     let written = (server.bytes_written()? - written) / revoked;
@@ -175,6 +188,22 @@ async fn revocations(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> a
     report.fact(name, written, "bytes", goal);
     report.fact("kept of that per revocation", kept, "bytes", None);
     Ok(())
+}
+
+/// Whether the provider calls a token active.
+async fn is_active(
+    stage: &Stage<'_>,
+    server: &Server,
+    folder: &Path,
+    token: &str,
+) -> anyhow::Result<bool> {
+    let owner = run::entry(folder, OWNER)?;
+    let url = server.url("/auth/oauth/introspect");
+    let answer = Request::post_form(url, format!("token={token}"))
+        .basic_auth(&owner.client_id, &owner.client_secret)
+        .once(&stage.setting.http)
+        .await?;
+    Ok(serde_json::from_str::<Value>(&answer)?["active"] == true)
 }
 
 fn megabytes(server: &Server) -> anyhow::Result<f64> {
