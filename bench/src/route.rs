@@ -100,10 +100,9 @@ impl<'a> Route<'a> {
 
     /// Sees that the route answers, and puts it under load for a second.
     async fn warm_up(&self, setting: &Setting) -> anyhow::Result<()> {
-        if let Load::Server(server, request, _) = &self.load {
+        if let Load::Server(_, request, _) = &self.load {
             request.once(&setting.http).await?;
             request.repeat(1, setting.load()).await?;
-            server.processor_seconds()?;
         }
         Ok(())
     }

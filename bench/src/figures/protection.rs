@@ -105,14 +105,18 @@ async fn new(
 
     let floor = Request::get(url).with_tokens_of(&file);
     let floor = Route::new(names[1], &stage.floor, floor).goal(GOAL_NEW);
-    let mut measured: Option<[Measured; 2]> = None;
+    let mut product_measured = Measured {
+        name: names[0],
+        goal: None,
+        samples: Vec::new(),
+    };
+    let mut floor_measured = floor.measured();
     for round in 1..=setting.plan().rounds {
         eprintln!("round {round} of {} …", setting.plan().rounds);
         let mut calendar = run::calendar(setting, &stage.provider, of.resource())?;
         calendar.ready(&setting.http).await?;
         let product = Request::get(calendar.url("/event")).with_tokens_of(&file);
         let product = Route::new(names[0], &calendar, product);
-        let [of, to] = measured.get_or_insert_with(|| [product.measured(), floor.measured()]);
         let sample = product.sample(setting, seconds).await?;
         let sent = sample.requests_per_second * f64::from(seconds) + f64::from(CONNECTIONS);
         if sent > many {
@@ -122,12 +126,11 @@ async fn new(
                 names[0]
             ));
         }
-        of.samples.push(sample);
-        to.samples.push(floor.sample(setting, seconds).await?);
+        product_measured.samples.push(sample);
+        let sample = floor.sample(setting, seconds).await?;
+        floor_measured.samples.push(sample);
     }
-    if let Some(measured) = measured {
-        report.add(&measured);
-    }
+    report.add(&[product_measured, floor_measured]);
     fs::remove_file(file)?;
     Ok(())
 }
