@@ -27,7 +27,7 @@ fn main() {
 }
 
 /// Hashing what was presented and comparing it with what is stored.
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn check_a_secret(bencher: Bencher) {
     let secret = Secret::generate();
     let stored = secret.hash();
@@ -35,7 +35,7 @@ fn check_a_secret(bencher: Bencher) {
 }
 
 /// Finding the grant, of a client that has so many.
-#[divan::bench(args = [1, 10, 100])]
+#[divan::bench(args = [1, 10, 100], sample_size = 1000)]
 fn decide(bencher: Bencher, grants: usize) {
     let grant = |number: usize| Grant {
         resource: ResourceId::parse(&format!("resource-{number}")).expect("a name"),
@@ -120,7 +120,7 @@ impl Issued {
 }
 
 /// A token that was verified before.
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn verify_a_repeated_token(bencher: Bencher) {
     let _entered = ISSUED.runtime.enter();
     let token = ISSUED.token();

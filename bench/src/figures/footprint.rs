@@ -140,12 +140,12 @@ async fn load(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> anyhow::
     let request = token_request(&server, folder, TOKEN)?;
     let half = stage.options.soak.div_ceil(2);
     let mut tokens = 0.0;
-    for _ in 0..2 {
+    for loaded in [half, 2 * half] {
         eprintln!("issuing tokens for {half} s …");
         let summary = request.repeat(half, stage.setting.load()).await?;
         tokens += summary.requests;
         at_rest(&server).await?;
-        let name = format!("memory after {half} s more of full load");
+        let name = format!("memory after {loaded} s of full load");
         report.fact(name, megabytes(&server)?, "MB", Some(GOAL_LOADED));
     }
     let highest = server.memory()?.highest * MEBIBYTE / MEGABYTE;
