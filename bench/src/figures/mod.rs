@@ -34,7 +34,7 @@ const OWNER: &str = "calendar-service";
 /// Figures that are taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Group {
-    /// Tokens a second with RS256, ES256 and `EdDSA`, against raw signatures and the floor.
+    /// Tokens a second by algorithm, against raw signatures and the floor.
     Issuance,
     /// Tokens a second when each waits until its audit event is on disk.
     Durability,
