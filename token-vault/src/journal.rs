@@ -4,7 +4,7 @@
 //! a request waits until its event is on disk. When the database does not keep up, requests wait for a while and are then
 //! refused: no release without its event. What changes a connection is not written here but with the change itself.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{audit::Event, connection::ConnectionKey, storage::VaultStore};
+use crate::{audit::Event, storage::VaultStore};
 
 /// How long events are gathered before they are written together. Each write has readers of SQLite forget what they know of
 /// the file: few of them cost less than many.
@@ -134,10 +134,11 @@ struct Waiting {
     events: Vec<Event>,
     /// Who is told when all of the events are written.
     tell: Vec<oneshot::Sender<()>>,
-    /// By connection, so that those are written together that lie together.
-    uses: BTreeMap<ConnectionKey, Event>,
+    uses: Vec<Event>,
     /// When they are to be written.
     due: Option<Instant>,
+    /// Uses that are being written, those of the last connection first: so those are written together that lie together.
+    due_uses: Vec<Event>,
     /// Whether somebody waits for them.
     settles: bool,
 }
@@ -152,7 +153,7 @@ impl Waiting {
             } => {
                 if is_use {
                     self.due.get_or_insert_with(|| Instant::now() + USES_KEPT);
-                    self.uses.insert(event.key.clone(), Event::clone(&event));
+                    self.uses.push(Event::clone(&event));
                 }
                 self.events.push(*event);
                 self.tell.extend(written);
@@ -165,23 +166,25 @@ impl Waiting {
     }
 
     /// Some of the uses, if it is time for them.
-    fn due_uses(&mut self, closed: bool) -> Vec<Event> {
+    fn next_uses(&mut self, closed: bool) -> Vec<Event> {
         let is_due = self.due.is_some_and(|due| due <= Instant::now());
-        if !(is_due || closed || self.settles || self.uses.len() >= MOST_USES) {
-            return Vec::new();
-        }
-        let mut uses = Vec::new();
-        while uses.len() < BATCH
-            && let Some((_, event)) = self.uses.pop_first()
-        {
-            uses.push(event);
-        }
-        if self.uses.is_empty() {
+        let is_time = is_due || closed || self.settles || self.uses.len() >= MOST_USES;
+        if self.due_uses.is_empty() && is_time {
             self.due = None;
-        } else if self.uses.len() >= MOST_USES || is_due {
-            self.due = Some(Instant::now()); // goes on until all are written
+            self.due_uses = mem::take(&mut self.uses);
+            // Of each connection the last use comes first, and is the one that stays.
+            self.due_uses
+                .sort_unstable_by(|a, b| b.key.cmp(&a.key).then(b.at.cmp(&a.at)));
+            self.due_uses
+                .dedup_by(|later, first| later.key == first.key);
         }
-        uses
+        let rest = self.due_uses.len().saturating_sub(BATCH);
+        self.due_uses.split_off(rest)
+    }
+
+    /// Whether some of the uses are not written.
+    fn has_uses(&self) -> bool {
+        !(self.uses.is_empty() && self.due_uses.is_empty())
     }
 }
 
@@ -193,10 +196,14 @@ async fn write(
     let mut waiting = Waiting::default();
     let mut batch = Vec::new();
     let mut closed = false;
-    while !closed || !waiting.uses.is_empty() {
+    while !closed || waiting.has_uses() {
         if !closed {
             let next = entries.recv_many(&mut batch, BATCH);
-            match waiting.due {
+            let due = match waiting.due {
+                _ if !waiting.due_uses.is_empty() => Some(Instant::now()), // goes on until all are written
+                due => due,
+            };
+            match due {
                 None => closed = next.await == 0,
                 // Should it be over, there is nothing new, and the uses are written.
                 Some(due) => closed = timeout_at(due, next).await == Ok(0),
@@ -213,7 +220,7 @@ async fn write(
         }
         batch.drain(..).for_each(|entry| waiting.take(entry));
         loop {
-            let uses = waiting.due_uses(closed);
+            let uses = waiting.next_uses(closed);
             let uses: Vec<&Event> = uses.iter().collect();
             let nothing = waiting.events.is_empty() && uses.is_empty();
             while !nothing && let Err(error) = store.add_events(&waiting.events, &uses).await {
@@ -221,7 +228,7 @@ async fn write(
                 sleep(PAUSE).await;
             }
             waiting.events.clear();
-            if !waiting.settles || waiting.uses.is_empty() {
+            if !waiting.settles || !waiting.has_uses() {
                 break;
             }
         }

@@ -6,18 +6,18 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
+    Ahead, Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
     VaultStore,
     audit::{
         BATCH, FORGET_EVENTS, FORGET_REQUESTS, REMEMBER, add_events_sql, add_uses_sql, events_of,
     },
-    connections::{Conditions, ONE, PUT, REMOVE, REMOVE_USE, glances_at, listing, wrapped},
+    connections::{AHEAD, Conditions, ONE, PUT, REMOVE, REMOVE_USE, glances_at, listing, wrapped},
     keys::{ADD_OWN_KEY, KEK_IDS, OWN_KEY, REPLACE_OWN_KEY, REWRAP},
     lists::{LONGEST, Placeholder, rows_of},
     refreshes::{ATTENTION, CLAIM, DUE, SETTLE_BROKEN, SETTLE_FAILED, SETTLE_REFRESHED, SUSPECT},
     rows::{
-        Columns, attention, envelope, glance, kek, key, maybe_number, number, recorded, stored,
-        time,
+        Columns, ahead, attention, envelope, glance, kek, key, maybe_number, number, recorded,
+        stored, time,
     },
 };
 use crate::{
@@ -91,9 +91,10 @@ macro_rules! add_uses {
 }
 
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a reader that
-/// turns writer fails when another was faster. `$clock` is the database's own clock, in milliseconds.
+/// turns writer fails when another was faster. `$clock` is the database's own clock, in milliseconds, and `$ahead` how
+/// connections are looked at that nobody has asked for.
 macro_rules! sql_store {
-    ($store:ident, $database:ty, $begin:literal, $placeholder:expr, $clock:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $placeholder:expr, $clock:literal, $ahead:expr) => {
         pub(super) struct $store {
             pub(super) pool: sqlx::Pool<$database>,
             /// For looks at connections, which come with nearly each request.
@@ -156,6 +157,15 @@ macro_rules! sql_store {
                     }
                 }
                 Ok(found)
+            }
+
+            async fn ahead(&self, after: u64, limit: u32) -> Result<Vec<Ahead>, StoreError> {
+                let Some(sql) = $ahead else {
+                    return Ok(Vec::new());
+                };
+                let query = sqlx::query(sql).bind(number(after)).bind(i64::from(limit));
+                let rows = query.fetch_all(&self.pool).await?;
+                rows.iter().map(ahead).collect()
             }
 
             async fn connections(&self, wish: &Listing<'_>) -> Result<Vec<Stored>, StoreError> {
@@ -437,12 +447,14 @@ sql_store!(
     sqlx::Sqlite,
     "BEGIN IMMEDIATE",
     Placeholder::Plain,
-    "SELECT CAST(NULL AS INTEGER) AS now"
+    "SELECT CAST(NULL AS INTEGER) AS now",
+    Some(AHEAD)
 );
 sql_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
     Placeholder::Numbered,
-    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
+    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now",
+    None::<&str> // others change what this server would believe in
 );
