@@ -9,7 +9,8 @@ use super::{
     Ahead, Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
     VaultStore,
     audit::{
-        BATCH, FORGET_EVENTS, FORGET_REQUESTS, REMEMBER, add_events_sql, add_uses_sql, events_of,
+        BATCH, FORGET_EVENTS, FORGET_REQUESTS, REMEMBER, add_events_sql, add_uses_sql, are_alike,
+        events_of,
     },
     connections::{AHEAD, Conditions, ONE, PUT, REMOVE, REMOVE_USE, glances_at, listing, wrapped},
     keys::{ADD_OWN_KEY, KEK_IDS, OWN_KEY, REPLACE_OWN_KEY, REWRAP},
@@ -41,30 +42,24 @@ macro_rules! about {
 
 macro_rules! add_events {
     ($tx:expr, $events:expr, $placeholder:expr) => {{
-        let mut rest: &[Event] = $events;
-        while !rest.is_empty() {
-            let (events, later) = rest.split_at(rows_of(rest.len()));
-            let mut query = sqlx::query(add_events_sql(events.len(), $placeholder));
-            for Event {
-                at,
-                action,
-                key,
-                actor,
-                reason,
-            } in events
-            {
-                query = query
-                    .bind(number(*at))
-                    .bind(action.as_str())
-                    .bind(key.application.as_str())
-                    .bind(key.user.as_str())
-                    .bind(key.service.as_str())
-                    .bind(key.account.as_str())
-                    .bind(actor.as_deref())
-                    .bind(reason.as_deref());
+        for mut alike in $events.chunk_by(are_alike) {
+            while let Some(first) = alike.first() {
+                let (events, later) = alike.split_at(rows_of(alike.len()));
+                let mut query = sqlx::query(add_events_sql(events.len(), $placeholder))
+                    .bind(first.action.as_str())
+                    .bind(first.key.application.as_str())
+                    .bind(first.key.service.as_str())
+                    .bind(first.actor.as_deref())
+                    .bind(first.reason.as_deref());
+                for Event { at, key, .. } in events {
+                    query = query
+                        .bind(number(*at))
+                        .bind(key.user.as_str())
+                        .bind(key.account.as_str());
+                }
+                query.execute(&mut *$tx).await?;
+                alike = later;
             }
-            query.execute(&mut *$tx).await?;
-            rest = later;
         }
     }};
 }
