@@ -1,5 +1,7 @@
 //! Asking about a token, and taking it back: who may.
 
+use std::sync::Arc;
+
 use m2m::Scope;
 use tracing::info;
 
@@ -26,7 +28,7 @@ pub async fn introspect(
     caller: &ClientRecord,
     origin: &Origin,
     token: &str,
-) -> Result<Option<OwnToken>, OAuthError> {
+) -> Result<Option<Arc<OwnToken>>, OAuthError> {
     let known = ask(server, caller, origin, token).await?;
     server.metrics.introspected(known.is_some());
     Ok(known)
@@ -37,7 +39,7 @@ async fn ask(
     caller: &ClientRecord,
     origin: &Origin,
     token: &str,
-) -> Result<Option<OwnToken>, OAuthError> {
+) -> Result<Option<Arc<OwnToken>>, OAuthError> {
     if !server.contact.goes_on() {
         return Err(StoreError::Away.into());
     }

@@ -15,6 +15,7 @@ pub mod clients;
 pub mod directory;
 pub mod explain;
 pub mod known_clients;
+pub mod known_tokens;
 pub mod limits;
 pub mod minting;
 pub mod policy;

@@ -2,7 +2,7 @@
 //! its claims, in whichever of the [`TokenProfile`](crate::resource::TokenProfile)s; an opaque token is a reference into
 //! the store.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::ScopeSet;
@@ -12,6 +12,7 @@ use crate::{
     built_in::AUDIENCE,
     client::{ClientId, CredentialId, SecretHash, is_well_formed, unguessable},
     keys::TokenType,
+    known_tokens::KnownToken,
     resource::ResourceId,
     server::AuthServer,
     storage::StoreError,
@@ -87,20 +88,46 @@ pub fn new_reference() -> String {
 ///
 /// # Errors
 /// When the store cannot say what an opaque token stands for.
-pub async fn read(server: &AuthServer, token: &str) -> Result<Option<OwnToken>, StoreError> {
-    let read = if is_well_formed(token, REFERENCE_PREFIX) {
-        server.store.opaque_token(&SecretHash::of(token)).await?
-    } else {
-        read_jwt(server, token)
+pub async fn read(server: &AuthServer, token: &str) -> Result<Option<Arc<OwnToken>>, StoreError> {
+    if token.len() > MAX_LENGTH {
+        return Ok(None);
+    }
+    let presented = SecretHash::of(token);
+    let known = server.known_tokens.get(&presented);
+    // A key that was compromised is in no ring any more.
+    let is_believed = |kid: &Arc<str>| server.keys.ring().find(kid).is_some();
+    let read = match known.filter(|known| known.kid.as_ref().is_none_or(is_believed)) {
+        Some(known) => Some(known.token),
+        None => read_anew(server, token, &presented).await?,
     };
     let now = server.clock.now();
     Ok(read.filter(|token| token.nbf <= now + CLOCK_DIFFERENCE && now < token.exp))
 }
 
-fn read_jwt(server: &AuthServer, token: &str) -> Option<OwnToken> {
-    if token.len() > MAX_LENGTH {
-        return None;
-    }
+async fn read_anew(
+    server: &AuthServer,
+    token: &str,
+    presented: &SecretHash,
+) -> Result<Option<Arc<OwnToken>>, StoreError> {
+    let read = if is_well_formed(token, REFERENCE_PREFIX) {
+        let token = server.store.opaque_token(presented).await?;
+        token.map(|token| (token, None))
+    } else {
+        read_jwt(server, token).map(|(token, kid)| (token, Some(kid.into())))
+    };
+    Ok(read.map(|(token, kid)| {
+        let token = Arc::new(token);
+        let known = KnownToken {
+            token: Arc::clone(&token),
+            kid,
+        };
+        server.known_tokens.insert(presented, known);
+        token
+    }))
+}
+
+/// The token and the id of the key that signed it.
+fn read_jwt(server: &AuthServer, token: &str) -> Option<(OwnToken, String)> {
     let (message, signature) = token.rsplit_once('.')?;
     let (header, payload) = message.split_once('.')?;
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
@@ -135,7 +162,7 @@ fn read_jwt(server: &AuthServer, token: &str) -> Option<OwnToken> {
     if claims.iss != iss {
         return None;
     }
-    Some(OwnToken {
+    let token = OwnToken {
         client_id: ClientId::parse(&claims.sub).ok()?,
         credential,
         aud: ResourceId::parse(&aud).ok()?,
@@ -144,7 +171,8 @@ fn read_jwt(server: &AuthServer, token: &str) -> Option<OwnToken> {
         nbf: claims.nbf,
         exp: claims.exp,
         jti,
-    })
+    };
+    Some((token, header.kid))
 }
 
 /// What a token without `jti` is called in the audit log and when it is taken back: the SHA-256 of what was signed, header

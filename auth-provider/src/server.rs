@@ -7,8 +7,9 @@ use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     clients::Noted, contact::Contact, directory::Directory, document::Document, expiry::Watch,
-    journal::Journal, keys::SigningKeys, leases::Leases, limits::Limits, master_key::MasterKey,
-    metrics::Metrics, own_token::StytchIssuer, revocation::Revocations, storage::Store,
+    journal::Journal, keys::SigningKeys, known_tokens::KnownTokens, leases::Leases, limits::Limits,
+    master_key::MasterKey, metrics::Metrics, own_token::StytchIssuer, revocation::Revocations,
+    storage::Store,
 };
 
 /// The authorization server without its HTTP surface.
@@ -30,6 +31,8 @@ pub struct AuthServer {
     /// The longest life of a token whose contents its caller writes, in seconds.
     pub max_jwt_validity: u64,
     pub keys: SigningKeys,
+    /// Tokens that were read lately.
+    pub known_tokens: KnownTokens,
     pub revocations: Revocations,
     pub journal: Journal,
     pub metrics: Arc<Metrics>,

@@ -49,6 +49,8 @@ pub struct Report {
     connections: u32,
     speed: report::Report,
     start_milliseconds: f64,
+    /// From the start.
+    read_ahead_seconds: f64,
     memory: Memory,
 }
 
@@ -91,24 +93,28 @@ pub async fn run(connections: u32, plan: Plan) -> anyhow::Result<Report> {
         asked: 0.0,
     };
     let mut speed = report::Report::new(plan);
-    let mut begin = Instant::now();
+    let begin = Instant::now();
     let mut vault = start(&setting, &issuer)?;
     vault.ready(&setting.http).await?;
     let start_milliseconds = begin.elapsed().as_secs_f64() * 1e3;
-    let mut cold = Pair::new("vault: just started, connections not read yet");
+    let mut early = Pair::informing("vault: just started, and reading ahead");
+    early.add(bench.pair(&vault, Which::Unread, 0, plan.seconds).await?);
+    let mut read_ahead_seconds = 0.0;
+    let mut cold = Pair::new("vault: started, nobody has asked yet");
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}, cold …", plan.rounds);
+        drop(vault);
+        let begin = Instant::now();
+        vault = start(&setting, &issuer)?;
+        vault.ready(&setting.http).await?;
+        has_read_ahead(&setting, &vault).await?;
+        read_ahead_seconds = begin.elapsed().as_secs_f64();
         cold.add(
             bench
                 .pair(&vault, Which::Unread, round, plan.seconds)
                 .await?,
         );
-        drop(vault);
-        begin = Instant::now();
-        vault = start(&setting, &issuer)?;
-        vault.ready(&setting.http).await?;
     }
-    eprintln!("the last start took {:?}", begin.elapsed());
     let mut any = Pair::new("vault: any of all connections");
     let mut few = Pair::new("vault: any of a hundred connections");
     for round in 1..=plan.rounds {
@@ -121,13 +127,14 @@ pub async fn run(connections: u32, plan: Plan) -> anyhow::Result<Report> {
                 .await?,
         );
     }
-    for pair in [cold, any, few] {
+    for pair in [early, cold, any, few] {
         speed.add(&pair.0);
     }
     Ok(Report {
         connections,
         speed,
         start_milliseconds,
+        read_ahead_seconds,
         memory: vault.memory()?,
     })
 }
@@ -161,11 +168,41 @@ async fn token(setting: &Setting, issuer: &Server) -> anyhow::Result<String> {
     Ok(token.context("no access token")?.to_owned())
 }
 
+/// Waits until the vault takes no more connections into memory by itself.
+async fn has_read_ahead(setting: &Setting, vault: &Server) -> anyhow::Result<()> {
+    let mut known = 0;
+    loop {
+        sleep(Duration::from_millis(500)).await;
+        let metrics = Request::get(vault.url("/metrics"))
+            .once(&setting.http)
+            .await?;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("token_vault_connections_in_memory "));
+        let now: usize = line
+            .context("no token_vault_connections_in_memory")?
+            .parse()?;
+        if now > 0 && now == known {
+            return Ok(());
+        }
+        known = now;
+    }
+}
+
 /// The vault, and right after it the bare handler.
 struct Pair([Measured; 2]);
 
 impl Pair {
     fn new(name: &'static str) -> Self {
+        Self::with_goal(name, Some(GOAL))
+    }
+
+    /// One without a goal.
+    fn informing(name: &'static str) -> Self {
+        Self::with_goal(name, None)
+    }
+
+    fn with_goal(name: &'static str, goal: Option<f64>) -> Self {
         let measured = |name, goal| Measured {
             name,
             goal,
@@ -173,7 +210,7 @@ impl Pair {
         };
         Self([
             measured(name, None),
-            measured("floor: a list, open to all", Some(GOAL)),
+            measured("floor: a list, open to all", goal),
         ])
     }
 
@@ -270,6 +307,11 @@ impl fmt::Display for Report {
             f,
             "\n{:<42}{:>12.0}",
             "start until /ready, ms", self.start_milliseconds
+        )?;
+        writeln!(
+            f,
+            "{:<42}{:>12.1}",
+            "start until all is in memory, s", self.read_ahead_seconds
         )?;
         writeln!(f, "{:<42}{resident:>12.0}", "memory after the load, MiB")?;
         writeln!(f, "{:<42}{highest:>12.0}", "memory at its highest, MiB")

@@ -4,7 +4,7 @@
 //! a request waits until its event is on disk. When the database does not keep up, requests wait for a while and are then
 //! refused: no release without its event. What changes a connection is not written here but with the change itself.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,7 +12,11 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::{audit::Event, connection::ConnectionKey, storage::VaultStore};
+use crate::{
+    audit::{Action, Event},
+    connection::ConnectionKey,
+    storage::VaultStore,
+};
 
 /// How long events are gathered before they are written together. Each write has readers of SQLite forget what they know of
 /// the file: few of them cost less than many.
@@ -22,14 +26,20 @@ const GATHERING: Duration = Duration::from_millis(75);
 const QUEUE: usize = 16_384;
 
 /// How many events are written in one step.
-const BATCH: usize = 2048;
+const BATCH: usize = 8192;
+
+/// How many last uses are. They lie far apart, and the step holds up who wants to store something.
+const USES: usize = 2048;
 
 /// How long last uses are gathered. It is longer than for events: with very many connections each use lies on another page of
 /// the database, and only of many at once several lie on one. A crash loses no more than what the events tell as well.
 const USES_KEPT: Duration = Duration::from_secs(10);
 
-/// How many last uses wait at the most.
-const MOST_USES: usize = 100_000;
+/// How many last uses wait until they are written in any case. One takes some hundred bytes.
+const MOST_USES: usize = 500_000;
+
+/// How many of them are written in one step while others ask for tokens: a use costs as much as a token.
+const USES_BETWEEN: usize = 64;
 
 /// How long a request waits until its event is taken, and, where it must be, written.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -128,16 +138,44 @@ impl Journal {
     }
 }
 
+/// When a connection was last used, and for whom.
+struct Use {
+    key: ConnectionKey,
+    at: u64,
+    /// `None`: for the application itself, as mostly.
+    actor: Option<Box<str>>,
+}
+
+impl Use {
+    fn of(event: &Event) -> Self {
+        let key = event.key.clone();
+        let actor = event.actor.as_deref();
+        let actor = actor.filter(|actor| *actor != key.application.as_str());
+        Self {
+            actor: actor.map(Box::from),
+            at: event.at,
+            key,
+        }
+    }
+
+    fn into_event(self) -> Event {
+        let Self { key, at, actor } = self;
+        let actor = actor.as_deref().unwrap_or(key.application.as_str());
+        Event::of(actor, Action::Released, at, &key)
+    }
+}
+
 /// What waits to be written.
 #[derive(Default)]
 struct Waiting {
     events: Vec<Event>,
     /// Who is told when all of the events are written.
     tell: Vec<oneshot::Sender<()>>,
-    /// By connection, so that those are written together that lie together.
-    uses: BTreeMap<ConnectionKey, Event>,
+    uses: Vec<Use>,
     /// When they are to be written.
     due: Option<Instant>,
+    /// Uses that are being written, those of the last connection first: so those are written together that lie together.
+    due_uses: Vec<Use>,
     /// Whether somebody waits for them.
     settles: bool,
 }
@@ -152,7 +190,7 @@ impl Waiting {
             } => {
                 if is_use {
                     self.due.get_or_insert_with(|| Instant::now() + USES_KEPT);
-                    self.uses.insert(event.key.clone(), Event::clone(&event));
+                    self.uses.push(Use::of(&event));
                 }
                 self.events.push(*event);
                 self.tell.extend(written);
@@ -165,23 +203,32 @@ impl Waiting {
     }
 
     /// Some of the uses, if it is time for them.
-    fn due_uses(&mut self, closed: bool) -> Vec<Event> {
+    fn next_uses(&mut self, closed: bool) -> Vec<Event> {
         let is_due = self.due.is_some_and(|due| due <= Instant::now());
-        if !(is_due || closed || self.settles || self.uses.len() >= MOST_USES) {
-            return Vec::new();
-        }
-        let mut uses = Vec::new();
-        while uses.len() < BATCH
-            && let Some((_, event)) = self.uses.pop_first()
-        {
-            uses.push(event);
-        }
-        if self.uses.is_empty() {
+        let too_many = self.uses.len() >= MOST_USES;
+        let is_time = is_due || closed || self.settles || too_many;
+        if self.due_uses.is_empty() && is_time {
             self.due = None;
-        } else if self.uses.len() >= MOST_USES || is_due {
-            self.due = Some(Instant::now()); // goes on until all are written
+            self.due_uses = mem::take(&mut self.uses);
+            // Of each connection the last use comes first, and is the one that stays.
+            self.due_uses
+                .sort_unstable_by(|a, b| b.key.cmp(&a.key).then(b.at.cmp(&a.at)));
+            self.due_uses
+                .dedup_by(|later, first| later.key == first.key);
         }
-        uses
+        let is_quiet = self.events.is_empty() || closed || self.settles;
+        let some = if is_quiet || too_many {
+            USES
+        } else {
+            USES_BETWEEN
+        };
+        let rest = self.due_uses.len().saturating_sub(some);
+        self.due_uses.drain(rest..).map(Use::into_event).collect()
+    }
+
+    /// Whether some of the uses are not written.
+    fn has_uses(&self) -> bool {
+        !(self.uses.is_empty() && self.due_uses.is_empty())
     }
 }
 
@@ -193,10 +240,14 @@ async fn write(
     let mut waiting = Waiting::default();
     let mut batch = Vec::new();
     let mut closed = false;
-    while !closed || !waiting.uses.is_empty() {
+    while !closed || waiting.has_uses() {
         if !closed {
             let next = entries.recv_many(&mut batch, BATCH);
-            match waiting.due {
+            let due = match waiting.due {
+                _ if !waiting.due_uses.is_empty() => Some(Instant::now()), // goes on until all are written
+                due => due,
+            };
+            match due {
                 None => closed = next.await == 0,
                 // Should it be over, there is nothing new, and the uses are written.
                 Some(due) => closed = timeout_at(due, next).await == Ok(0),
@@ -213,7 +264,7 @@ async fn write(
         }
         batch.drain(..).for_each(|entry| waiting.take(entry));
         loop {
-            let uses = waiting.due_uses(closed);
+            let uses = waiting.next_uses(closed);
             let uses: Vec<&Event> = uses.iter().collect();
             let nothing = waiting.events.is_empty() && uses.is_empty();
             while !nothing && let Err(error) = store.add_events(&waiting.events, &uses).await {
@@ -221,7 +272,7 @@ async fn write(
                 sleep(PAUSE).await;
             }
             waiting.events.clear();
-            if !waiting.settles || waiting.uses.is_empty() {
+            if !waiting.settles || !waiting.has_uses() {
                 break;
             }
         }

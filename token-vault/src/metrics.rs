@@ -49,6 +49,7 @@ pub struct Metrics {
     events: Family<Did, Counter>,
     refreshes: Family<Labels<2>, Counter>,
     latency: Family<Labels<1>, Histogram>,
+    in_memory: Gauge,
     attention: Family<Labels<1>, Gauge>,
     attention_age: Family<Labels<1>, Gauge<f64, AtomicU64>>,
 }
@@ -63,6 +64,7 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.01, 2.0, 11))
             }),
+            in_memory: Gauge::default(),
             attention: Family::default(),
             attention_age: Family::default(),
         };
@@ -89,6 +91,11 @@ impl Metrics {
             "How long an attempt to refresh a token took, by provider",
             Unit::Seconds,
             self.latency.clone(),
+        );
+        registry.register(
+            "connections_in_memory",
+            "Opened connections that need not be read again",
+            self.in_memory.clone(),
         );
         registry.register(
             "connections_needing_attention",
@@ -130,6 +137,12 @@ impl Metrics {
         self.latency
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// Sets how many connections are in memory.
+    pub fn set_in_memory(&self, connections: usize) {
+        self.in_memory
+            .set(connections.try_into().unwrap_or(i64::MAX));
     }
 
     /// Sets the levels, and gives all and what every server tells as OpenMetrics text. `now` is in

@@ -41,6 +41,11 @@ impl Token {
         self.0.expose_secret()
     }
 
+    /// How long it is, in bytes.
+    pub fn length(&self) -> usize {
+        self.expose().len()
+    }
+
     /// Names the token without telling it: 64 bits of its SHA-256, in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let hash = digest::digest(&digest::SHA256, self.expose().as_bytes());
@@ -116,17 +121,6 @@ impl Tokens {
         };
         serde_json::to_writer(&mut *bytes, &written).expect("texts and numbers can be written");
         bytes
-    }
-
-    /// How much memory they take, in bytes, about.
-    pub fn size(&self) -> usize {
-        let refresh = self
-            .refresh
-            .as_ref()
-            .map_or(0, |token| token.expose().len());
-        let scopes: usize = self.scopes.iter().map(|scope| scope.len() + 24).sum();
-        // Metadata has 4 KiB at the most, and mostly none.
-        self.access.expose().len() + refresh + scopes + self.metadata.len() * 200
     }
 
     /// What [`to_bytes`](Self::to_bytes) wrote; `None` when it is something else.

@@ -26,6 +26,7 @@ use crate::{
     journal::Journal,
     kek::{KekId, KeyEncryptionKey, KeyRing, LocalKey, TransitKey, TransitName},
     limits::Limits,
+    memory::Memory,
     metrics::Metrics,
     own_keys::{self, OwnKeys},
     provider::{ProviderFile, Providers},
@@ -99,7 +100,13 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     let own_keys = Arc::new(OwnKeys::open(desk.clone()).await?);
     let metrics = Arc::new(Metrics::default());
     let journal = Journal::open(Arc::clone(&desk.store), config.audit_durability);
-    let refresher = Refresher::new(desk.clone(), providers.clone(), Arc::clone(&metrics));
+    let memory = Arc::new(Memory::new(config.memory()));
+    let refresher = Refresher::new(
+        desk.clone(),
+        providers.clone(),
+        Arc::clone(&metrics),
+        memory,
+    );
     let vault = Vault::new(
         desk.clone(),
         Arc::clone(&refresher),
@@ -149,6 +156,7 @@ pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
     if let Clock::System = desk.clock {
         // A clock that is moved by hand wakes nobody: who moves it looks ahead.
         tokio::spawn(look_ahead(refresher));
+        tokio::spawn(read_ahead(Arc::clone(&vault)));
         tokio::spawn(keep(Arc::clone(&own_keys)));
         tokio::spawn(sweep(
             desk,
@@ -318,6 +326,14 @@ fn local_key(config: &Config, needed: &[KekId]) -> anyhow::Result<LocalKey> {
 async fn rewrap(desk: Desk) {
     if let Err(error) = rewrap_all(&desk).await {
         warn!("rewrapping stopped, and goes on with the next start: {error}");
+    }
+}
+
+async fn read_ahead(vault: Arc<Vault>) {
+    match vault.read_ahead().await {
+        Ok(0) => {}
+        Ok(connections) => info!("read {connections} connections ahead of who asks for them"),
+        Err(error) => warn!("connections are read when they are asked for, not ahead: {error}"),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     envelope::{self, OpenError},
     journal::{Behind, Journal},
     kek::KekError,
-    memory::Memory,
+    memory::{Before, Memory},
     metrics::Metrics,
     provider::Provider,
     random::random_version,
@@ -23,7 +23,7 @@ use crate::{
         Decision, Desk, LOOK_AHEAD, RefreshError, Refresher, decide, mark, millis, open_tokens,
     },
     secret::Tokens,
-    storage::{Glance, Listing, StoreError, Stored, Times},
+    storage::{Ahead, Glance, Listing, StoreError, Stored, Times},
     together::Looks,
 };
 
@@ -33,6 +33,9 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// How long another replica's attempt is waited for: its pause between two looks at the row begins with the first and doubles
 /// up to the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+
+/// How many connections are read at once that nobody has asked for. They hold up others for less than a millisecond.
+const AHEAD_AT_ONCE: u32 = 100;
 
 /// How many connections are fetched at once for one request.
 pub const MOST_AT_ONCE: u32 = 100;
@@ -119,6 +122,11 @@ impl Vault {
         }
     }
 
+    /// How many connections are in memory.
+    pub fn in_memory(&self) -> usize {
+        self.memory.len()
+    }
+
     fn now(&self) -> u64 {
         self.desk.clock.now_ms()
     }
@@ -196,13 +204,13 @@ impl Vault {
             is_configured: provider.client.is_some(),
         };
         loop {
-            let changes = self.memory.changes();
+            let before = self.memory.before(key);
             let glance = self.looks.at(key).await?.ok_or(VaultError::NotFound)?;
             let (now, seen, state) = (self.now(), glance.seen, glance.state);
             let has_ended = state.times.expires_at.is_some_and(|end| end <= now);
             let in_time = Instant::now() < give_up_at;
             match decide(state, now) {
-                Decision::Serve => return self.open(key, glance, changes).await,
+                Decision::Serve => return self.open(key, glance, &before).await,
                 // Once for each state of the row: an attempt that could not even begin leaves it as it was.
                 Decision::Refresh if in_time && tried != Some(seen) => {
                     tried = Some(seen);
@@ -214,7 +222,7 @@ impl Vault {
                     look = (look * 2).min(LOOKS.1);
                 }
                 Decision::Refresh | Decision::Wait { .. } if !has_ended => {
-                    return self.open(key, glance, changes).await;
+                    return self.open(key, glance, &before).await;
                 }
                 Decision::BackOff { until } | Decision::Wait { until } => {
                     return Err(not_now((until.saturating_sub(now)).div_ceil(1000)));
@@ -234,9 +242,9 @@ impl Vault {
         &self,
         key: &ConnectionKey,
         glance: Glance,
-        changes: u64,
+        before: &Before,
     ) -> Result<Arc<Opened>, VaultError> {
-        let (now, version, times) = (self.now(), glance.seen.version, glance.state.times);
+        let (now, version) = (self.now(), glance.seen.version);
         let known = self.memory.get(key, now);
         if let Some(opened) = known.filter(|opened| opened.version == version) {
             return Ok(opened);
@@ -253,15 +261,58 @@ impl Vault {
                 return Err(VaultError::NeedsReconnect(Broken::Damaged));
             }
         };
-        let ends = [times.refresh_from, tokens.expires_at];
+        let opened = Arc::new(self.opened(key.clone(), &glance, tokens));
+        if now < opened.good_until {
+            self.memory.keep(&opened, before);
+        }
+        Ok(opened)
+    }
+
+    fn opened(&self, key: ConnectionKey, glance: &Glance, tokens: Tokens) -> Opened {
+        let ends = [glance.state.times.refresh_from, tokens.expires_at];
         let good_until = ends.into_iter().flatten().min().map_or(u64::MAX, |end| {
             end.saturating_sub(millis(LOOK_AHEAD + MARGIN))
         });
-        let opened = Arc::new(Opened::new(key.clone(), tokens, version, good_until));
-        if now < good_until {
-            self.memory.keep(&opened, changes);
+        let key = self.memory.shared(key);
+        Opened::new(key, tokens, glance.seen.version, good_until)
+    }
+
+    /// Takes connections into memory that nobody has asked for, as many as there is room for: how many. What is wrong with
+    /// one is left to who asks for it.
+    ///
+    /// # Errors
+    /// When the store or the key-encryption key cannot be used.
+    pub async fn read_ahead(&self) -> Result<usize, VaultError> {
+        let (mut after, mut taken) = (0, 0);
+        if self.shared || !self.desk.ring.is_at_hand() {
+            return Ok(taken);
         }
-        Ok(opened)
+        loop {
+            let before = self.memory.before_all();
+            let page = self.desk.store.ahead(after, AHEAD_AT_ONCE).await?;
+            let Some(last) = page.last() else {
+                return Ok(taken);
+            };
+            after = last.place;
+            for Ahead { key, glance, .. } in page {
+                let now = self.now();
+                if decide(glance.state, now) != Decision::Serve {
+                    continue;
+                }
+                let tokens = match open_tokens(&self.desk.ring, &key, &glance.envelope).await {
+                    Ok(tokens) => tokens,
+                    Err(OpenError::Kek(error)) => return Err(error.into()),
+                    Err(OpenError::Mismatch) => continue,
+                };
+                let opened = self.opened(key, &glance, tokens);
+                if now < opened.good_until {
+                    if !self.memory.keep_ahead(opened, &before) {
+                        return Ok(taken);
+                    }
+                    taken += 1;
+                }
+            }
+        }
     }
 
     /// Rows without secrets, in the order of users and accounts.

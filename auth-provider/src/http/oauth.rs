@@ -110,7 +110,7 @@ pub(super) async fn introspect(
         &request.form.token,
     )
     .await?;
-    let answer = introspected(&server, known.as_ref());
+    let answer = introspected(&server, known.as_deref());
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(answer))

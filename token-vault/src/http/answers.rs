@@ -84,10 +84,10 @@ impl<'a> From<&'a Opened> for Released<'a> {
             user: opened.key.user.as_str(),
             service: opened.key.service.as_str(),
             connection: opened.key.account.as_str(),
-            access_token: opened.tokens.access.expose(),
-            expires_at: opened.tokens.expires_at.map(|end| end / 1000),
-            scopes: &opened.tokens.scopes,
-            metadata: &opened.tokens.metadata,
+            access_token: opened.access.expose(),
+            expires_at: opened.expires_at.map(|end| end / 1000),
+            scopes: opened.scopes(),
+            metadata: opened.metadata(),
         }
     }
 }
@@ -104,8 +104,8 @@ pub(super) fn one(server: &Server, who: &Who, form: Form, opened: &Opened) -> Ht
         opened.key.service.as_str(),
     );
     claims["connection"] = opened.key.account.as_str().into();
-    claims["token"] = opened.tokens.access.expose().into();
-    if let Some(end) = opened.tokens.expires_at {
+    claims["token"] = opened.access.expose().into();
+    if let Some(end) = opened.expires_at {
         claims["token_expires_at"] = (end / 1000).into();
     }
     jwt(server, &claims)

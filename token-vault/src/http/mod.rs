@@ -135,6 +135,7 @@ async fn serve_metrics(
     let desk = &server.vault.desk;
     let attention = desk.store.attention().await.map_err(VaultError::from)?;
     let metrics = &server.vault.metrics;
+    metrics.set_in_memory(server.vault.in_memory());
     let text = metrics.text(&attention, desk.clock.now_ms(), &common);
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));

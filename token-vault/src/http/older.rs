@@ -58,10 +58,7 @@ pub(super) async fn one(
     let About { who, provider, .. } = request;
     let key = who.key(&provider, user(&who)?, account(&who)?);
     let opened = server.vault.fetch(&who.actor, &provider, &key).await?;
-    Ok(Json(shown(
-        key.account.as_str(),
-        opened.tokens.access.expose(),
-    )))
+    Ok(Json(shown(key.account.as_str(), opened.access.expose())))
 }
 
 pub(super) async fn all(
@@ -74,7 +71,7 @@ pub(super) async fn all(
     let shown = found
         .released
         .iter()
-        .map(|opened| shown(opened.key.account.as_str(), opened.tokens.access.expose()));
+        .map(|opened| shown(opened.key.account.as_str(), opened.access.expose()));
     Ok(Json(shown.collect()))
 }
 

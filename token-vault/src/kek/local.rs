@@ -111,6 +111,10 @@ impl KeyEncryptionKey for LocalKey {
         &self.id
     }
 
+    fn is_at_hand(&self) -> bool {
+        true
+    }
+
     async fn wrap(&self, key: &[u8; KEY_LEN], place: &[u8]) -> Result<Vec<u8>, KekError> {
         Ok(seal_with(&self.cipher, key, place))
     }

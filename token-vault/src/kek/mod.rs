@@ -63,6 +63,11 @@ pub trait KeyEncryptionKey: Send + Sync {
         place: &[u8],
     ) -> Result<Zeroizing<[u8; KEY_LEN]>, OpenError>;
 
+    /// Whether the key is in this process.
+    fn is_at_hand(&self) -> bool {
+        false
+    }
+
     /// Another version of this key, by its name, where keys have versions and there is that one.
     async fn sibling(&self, _: &KekId) -> Result<Option<Arc<dyn KeyEncryptionKey>>, KekError> {
         Ok(None)
@@ -87,6 +92,12 @@ impl KeyRing {
     /// The name of the key that wraps.
     pub fn current(&self) -> &KekId {
         self.current.id()
+    }
+
+    /// Whether opening needs nobody else: all keys are in this process.
+    pub fn is_at_hand(&self) -> bool {
+        let mut keys = std::iter::once(&self.current).chain(&self.earlier);
+        keys.all(|key| key.is_at_hand())
     }
 
     /// Whether what this key wrapped can be opened.

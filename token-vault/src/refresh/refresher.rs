@@ -48,12 +48,17 @@ pub struct Refresher {
 }
 
 impl Refresher {
-    pub fn new(desk: Desk, providers: Providers, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(
+        desk: Desk,
+        providers: Providers,
+        metrics: Arc<Metrics>,
+        memory: Arc<Memory>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             desk,
             providers,
             metrics,
-            memory: Arc::default(),
+            memory,
             under_way: Mutex::default(),
         })
     }

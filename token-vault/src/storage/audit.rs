@@ -6,17 +6,33 @@ use super::{
     rows::number,
 };
 use crate::{
-    audit::{Action, Filter},
+    audit::{Action, Event, Filter},
     connection::{Account, Application, Service, User},
 };
 
-/// The beginning of an insert of events; one group of placeholders for each follows.
-const ADD_EVENTS: &str = "
-    INSERT INTO audit_event (at, action, application, user_id, service, account, actor, reason)
-    VALUES ";
+/// What stands before, between and behind the placeholders of an insert of events. Events that follow one another have mostly
+/// all in common but the moment and the connection, as releases to one application: what they have in common is bound once.
+const ADD_EVENTS: [&str; 3] = [
+    "INSERT INTO audit_event (at, user_id, account, action, application, service, actor, reason)
+     SELECT w.at, w.user_id, w.account, ",
+    " FROM (SELECT CAST(NULL AS BIGINT) AS at, CAST(NULL AS TEXT) AS user_id,
+                   CAST(NULL AS TEXT) AS account
+            UNION ALL VALUES ",
+    ") w WHERE w.at IS NOT NULL",
+];
 
-/// What one event has, in the order of [`ADD_EVENTS`].
-const EVENT_COLUMNS: usize = 8;
+/// What events have in common, and what each of them has, in the order of [`ADD_EVENTS`].
+const COMMON_COLUMNS: usize = 5;
+const EVENT_COLUMNS: usize = 3;
+
+/// Whether two events can be added by one statement.
+pub(super) fn are_alike(one: &Event, other: &Event) -> bool {
+    one.action == other.action
+        && one.key.application == other.key.application
+        && one.key.service == other.key.service
+        && one.actor == other.actor
+        && one.reason == other.reason
+}
 
 /// The beginning and the end of an insert that notes when connections were last used; one group of placeholders for each
 /// stands between them.
@@ -43,7 +59,13 @@ const USE_COLUMNS: usize = 6;
 /// The statement that adds so many events, which are a power of two.
 pub(super) fn add_events_sql(rows: usize, placeholder: Placeholder) -> &'static str {
     static LISTS: Lists = Lists::new(|rows, placeholder| {
-        format!("{ADD_EVENTS}{}", placeholder.groups(rows, EVENT_COLUMNS))
+        let common = (1..=COMMON_COLUMNS)
+            .map(|number| format!("CAST({} AS TEXT)", placeholder.at(number)))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let groups = placeholder.groups_after(COMMON_COLUMNS, rows, EVENT_COLUMNS);
+        let [begin, middle, end] = ADD_EVENTS;
+        format!("{begin}{common}{middle}{groups}{end}")
     });
     LISTS.statement(rows, placeholder)
 }

@@ -69,6 +69,12 @@ fn glances(connections: usize, placeholder: Placeholder) -> String {
     )
 }
 
+/// SQLite has rows in the order of their numbers.
+pub(super) const AHEAD: &str = "
+    SELECT rowid AS place, application, user_id, service, account, version, kek, data_key, sealed,
+           expires_at, refresh_from, broken, fence, leased_until, retry_from
+    FROM connection WHERE rowid > $1 ORDER BY rowid LIMIT $2";
+
 /// A list of conditions, and what is bound for each of them, in the order of their placeholders.
 pub(super) struct Conditions {
     pub(super) sql: String,

@@ -3,8 +3,9 @@
 
 use std::{fmt::Write, sync::OnceLock};
 
-/// The most rows of a list. A power of two.
-pub(super) const LONGEST: usize = 64;
+/// The most rows of a list. A power of two. Each statement is a message to another thread, or to another machine, and back:
+/// a long one costs each row less.
+pub(super) const LONGEST: usize = 512;
 
 /// How a value's place is written.
 #[derive(Clone, Copy)]
@@ -25,14 +26,20 @@ impl Placeholder {
 
     /// `($1, $2), ($3, $4)` and so on.
     pub(super) fn groups(self, rows: usize, columns: usize) -> String {
+        self.groups_after(0, rows, columns)
+    }
+
+    /// The same behind so many other placeholders.
+    pub(super) fn groups_after(self, others: usize, rows: usize, columns: usize) -> String {
         let mut text = String::new();
-        for number in 1..=rows * columns {
-            let before = match (number - 1) % columns {
-                0 if number == 1 => "(",
+        for place in 0..rows * columns {
+            let before = match place % columns {
+                0 if place == 0 => "(",
                 0 => "), (",
                 _ => ", ",
             };
-            write!(text, "{before}{}", self.at(number)).expect("a string takes any text");
+            let placeholder = self.at(others + place + 1);
+            write!(text, "{before}{placeholder}").expect("a string takes any text");
         }
         text + ")"
     }
@@ -81,6 +88,8 @@ mod tests {
         assert_eq!(numbered(2), "($1, $2), ($3, $4)");
         assert_eq!(numbered(3), numbered(4));
         assert_eq!(LISTS.statement(2, Placeholder::Plain), "(?, ?), (?, ?)");
-        assert_eq!([1, 3, 64, 1000].map(rows_of), [1, 2, 64, 64]);
+        let behind = Placeholder::Numbered.groups_after(3, 2, 2);
+        assert_eq!(behind, "($4, $5), ($6, $7)");
+        assert_eq!([1, 3, 64, 1000].map(rows_of), [1, 2, 64, 512]);
     }
 }

@@ -66,6 +66,15 @@ pub struct Glance {
     pub state: State,
 }
 
+/// A look at a connection that nobody has asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Where the store has it.
+    pub place: u64,
+    pub key: ConnectionKey,
+    pub glance: Glance,
+}
+
 /// As much of a row as decides what is to be done about it. Milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -179,6 +188,12 @@ pub trait VaultStore: Send + Sync {
     }
 
     async fn connections(&self, wish: &Listing<'_>) -> Result<Vec<Stored>, StoreError>;
+
+    /// Looks at connections nobody has asked for, in the order in which the store has them: at most `limit` after that place.
+    /// None where that would cost others more than it is worth.
+    async fn ahead(&self, _after: u64, _limit: u32) -> Result<Vec<Ahead>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Takes the lease and writes the note that a refresh token is about to be spent. The new fence, or `None` when the
     /// row is not as it was seen, is broken, or somebody else has the lease.

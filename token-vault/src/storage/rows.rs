@@ -2,7 +2,7 @@
 
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
-use super::{Attention, Glance, Recorded, Seen, State, StoreError, Stored, Times};
+use super::{Ahead, Attention, Glance, Recorded, Seen, State, StoreError, Stored, Times};
 use crate::{
     audit::{Action, Event},
     connection::{Account, Application, Broken, ConnectionKey, Doubt, Service, User},
@@ -142,6 +142,14 @@ pub(super) fn glance(row: &impl Columns) -> Result<Glance, StoreError> {
             leased_until: maybe_time(row, "leased_until")?,
             retry_from: maybe_time(row, "retry_from")?,
         },
+    })
+}
+
+pub(super) fn ahead(row: &impl Columns) -> Result<Ahead, StoreError> {
+    Ok(Ahead {
+        place: time(row, "place")?,
+        key: key(row)?,
+        glance: glance(row)?,
     })
 }
 

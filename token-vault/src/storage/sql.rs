@@ -6,18 +6,19 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
+    Ahead, Attention, Claim, Due, Glance, Listing, Seen, Settlement, StoreError, Stored, Times,
     VaultStore,
     audit::{
-        BATCH, FORGET_EVENTS, FORGET_REQUESTS, REMEMBER, add_events_sql, add_uses_sql, events_of,
+        BATCH, FORGET_EVENTS, FORGET_REQUESTS, REMEMBER, add_events_sql, add_uses_sql, are_alike,
+        events_of,
     },
-    connections::{Conditions, ONE, PUT, REMOVE, REMOVE_USE, glances_at, listing, wrapped},
+    connections::{AHEAD, Conditions, ONE, PUT, REMOVE, REMOVE_USE, glances_at, listing, wrapped},
     keys::{ADD_OWN_KEY, KEK_IDS, OWN_KEY, REPLACE_OWN_KEY, REWRAP},
     lists::{LONGEST, Placeholder, rows_of},
     refreshes::{ATTENTION, CLAIM, DUE, SETTLE_BROKEN, SETTLE_FAILED, SETTLE_REFRESHED, SUSPECT},
     rows::{
-        Columns, attention, envelope, glance, kek, key, maybe_number, number, recorded, stored,
-        time,
+        Columns, ahead, attention, envelope, glance, kek, key, maybe_number, number, recorded,
+        stored, time,
     },
 };
 use crate::{
@@ -41,30 +42,24 @@ macro_rules! about {
 
 macro_rules! add_events {
     ($tx:expr, $events:expr, $placeholder:expr) => {{
-        let mut rest: &[Event] = $events;
-        while !rest.is_empty() {
-            let (events, later) = rest.split_at(rows_of(rest.len()));
-            let mut query = sqlx::query(add_events_sql(events.len(), $placeholder));
-            for Event {
-                at,
-                action,
-                key,
-                actor,
-                reason,
-            } in events
-            {
-                query = query
-                    .bind(number(*at))
-                    .bind(action.as_str())
-                    .bind(key.application.as_str())
-                    .bind(key.user.as_str())
-                    .bind(key.service.as_str())
-                    .bind(key.account.as_str())
-                    .bind(actor.as_deref())
-                    .bind(reason.as_deref());
+        for mut alike in $events.chunk_by(are_alike) {
+            while let Some(first) = alike.first() {
+                let (events, later) = alike.split_at(rows_of(alike.len()));
+                let mut query = sqlx::query(add_events_sql(events.len(), $placeholder))
+                    .bind(first.action.as_str())
+                    .bind(first.key.application.as_str())
+                    .bind(first.key.service.as_str())
+                    .bind(first.actor.as_deref())
+                    .bind(first.reason.as_deref());
+                for Event { at, key, .. } in events {
+                    query = query
+                        .bind(number(*at))
+                        .bind(key.user.as_str())
+                        .bind(key.account.as_str());
+                }
+                query.execute(&mut *$tx).await?;
+                alike = later;
             }
-            query.execute(&mut *$tx).await?;
-            rest = later;
         }
     }};
 }
@@ -91,9 +86,10 @@ macro_rules! add_uses {
 }
 
 /// `$begin` is how a transaction starts that will write: SQLite must take its write lock at once, since a reader that
-/// turns writer fails when another was faster. `$clock` is the database's own clock, in milliseconds.
+/// turns writer fails when another was faster. `$clock` is the database's own clock, in milliseconds, and `$ahead` how
+/// connections are looked at that nobody has asked for.
 macro_rules! sql_store {
-    ($store:ident, $database:ty, $begin:literal, $placeholder:expr, $clock:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $placeholder:expr, $clock:literal, $ahead:expr) => {
         pub(super) struct $store {
             pub(super) pool: sqlx::Pool<$database>,
             /// For looks at connections, which come with nearly each request.
@@ -156,6 +152,15 @@ macro_rules! sql_store {
                     }
                 }
                 Ok(found)
+            }
+
+            async fn ahead(&self, after: u64, limit: u32) -> Result<Vec<Ahead>, StoreError> {
+                let Some(sql) = $ahead else {
+                    return Ok(Vec::new());
+                };
+                let query = sqlx::query(sql).bind(number(after)).bind(i64::from(limit));
+                let rows = query.fetch_all(&self.pool).await?;
+                rows.iter().map(ahead).collect()
             }
 
             async fn connections(&self, wish: &Listing<'_>) -> Result<Vec<Stored>, StoreError> {
@@ -437,12 +442,14 @@ sql_store!(
     sqlx::Sqlite,
     "BEGIN IMMEDIATE",
     Placeholder::Plain,
-    "SELECT CAST(NULL AS INTEGER) AS now"
+    "SELECT CAST(NULL AS INTEGER) AS now",
+    Some(AHEAD)
 );
 sql_store!(
     PostgresStore,
     sqlx::Postgres,
     "BEGIN",
     Placeholder::Numbered,
-    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
+    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now",
+    None::<&str> // others change what this server would believe in
 );

@@ -170,7 +170,7 @@ const SWAPS: [(&str, &str); 4] = [
 ];
 
 /// Does it by hand, beside the vault.
-async fn change(world: &World, database: Option<&str>, statement: &'static str) {
+pub(crate) async fn change(world: &World, database: Option<&str>, statement: &'static str) {
     if let Some(url) = database {
         let mut database = PgConnection::connect(url).await.unwrap();
         database.execute(AssertSqlSafe(statement)).await.unwrap();

@@ -1,6 +1,7 @@
 //! The vault from outside: its store, its refreshing, its HTTP surface, its program.
 #![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
+mod ahead;
 mod at_rest;
 mod broken_line;
 mod emulator;

@@ -593,6 +593,45 @@ async fn what_is_due_is_what_is_used_and_left_alone() {
 }
 
 #[actix_web::test]
+async fn very_many_events_keep_their_order_and_what_each_has_of_its_own() {
+    for (store, _folder) in stores().await {
+        let store = store.as_ref();
+        let keys: Vec<_> = (0..40)
+            .map(|n| key(&format!("user{n:02}"), "acme"))
+            .collect();
+        for key in &keys {
+            put(store, key, "x").await;
+        }
+        // Long runs that have much in common, and now and then one that has not.
+        let event = |n: usize| {
+            let actor = if n % 700 == 0 { "somebody" } else { "bot" };
+            let event = Event::of(actor, Action::Released, NOW_MS + n as u64, &keys[n % 40]);
+            match n % 900 {
+                13 => Event::own(Action::Refreshed, event.at, &event.key),
+                14 => event.because("a reason"),
+                _ => event,
+            }
+        };
+        let told: Vec<_> = (0..1600).map(event).collect();
+        let uses: Vec<_> = told[..1500].iter().collect();
+        store.add_events(&told, &[]).await.unwrap();
+        store
+            .add_events(&[], &uses[uses.len() - 40..])
+            .await
+            .unwrap();
+        let all = Filter {
+            from: Some(NOW_MS),
+            ..Filter::default()
+        };
+        let mut found = store.events(&all, u64::MAX, 1600).await.unwrap();
+        found.reverse();
+        let found: Vec<_> = found.into_iter().map(|recorded| recorded.event).collect();
+        assert!(found == told, "they differ");
+        assert!(row(store, &keys[7]).await.last_used.is_some());
+    }
+}
+
+#[actix_web::test]
 async fn keys_are_rewrapped_one_by_one_and_only_as_they_were_seen() {
     for (store, _folder) in stores().await {
         let store = store.as_ref();

@@ -2,7 +2,7 @@
 //! Nothing of a stranger's request is read. The tokens are this server's own, so they are read with its own keys (RFC
 //! 6750 for the refusals, RFC 9457 for their bodies).
 
-use std::{marker::PhantomData, pin::Pin};
+use std::{marker::PhantomData, pin::Pin, sync::Arc};
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
@@ -118,13 +118,13 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<Admin, Problem> {
     let (client, refusal) = match outcome {
         Ok(token) if token.scopes.contains(S::NAME) => {
             return Ok(Admin {
-                origin: Origin::of(Some(token.client_id), address),
-                scopes: token.scopes,
+                origin: Origin::of(Some(token.client_id.clone()), address),
+                scopes: token.scopes.clone(),
             });
         }
         Ok(token) => {
             let refusal = TokenError::InsufficientScope { required: S::NAME };
-            (Some(token.client_id), refusal)
+            (Some(token.client_id.clone()), refusal)
         }
         Err(refusal) => (None, refusal),
     };
@@ -141,7 +141,7 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<Admin, Problem> {
 async fn authenticated(
     server: &AuthServer,
     request: &HttpRequest,
-) -> Result<own_token::OwnToken, TokenError> {
+) -> Result<Arc<own_token::OwnToken>, TokenError> {
     let token = own_token::read(server, bearer_token(request)?)
         .await
         .map_err(|error| {

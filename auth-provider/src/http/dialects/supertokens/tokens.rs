@@ -55,7 +55,7 @@ pub(super) async fn introspect(
     body.nothing_else()?;
     let known = introspection::introspect(&server, &request.caller.client, origin, &token).await?;
     let known = known.filter(|token| demanded.is_subset(&token.scopes));
-    Ok(ok(oauth::introspected(&server, known.as_ref())))
+    Ok(ok(oauth::introspected(&server, known.as_deref())))
 }
 
 /// `POST /recipe/oauth/token/revoke`: by the client whose credentials are in the body, or else by the one that has the key.
