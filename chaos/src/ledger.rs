@@ -254,6 +254,8 @@ impl Ledger {
             _ => before.to_string(),
         };
         if expected != seen.to_string() {
+            // It is told once, and held to what it says now.
+            self.fact(thing).state = seen.clone();
             self.lose(
                 thing,
                 format!("{thing} is {seen} by {how}, and was acknowledged as {expected}"),
@@ -363,7 +365,9 @@ mod tests {
         let mut ledger = with_client();
         ledger.see(&client(), &named("one"), "its name");
         assert_eq!(ledger.losses(), []);
-        ledger.see(&client(), &State::Gone, "the list");
+        for _ in 0..2 {
+            ledger.see(&client(), &State::Gone, "the list");
+        }
         let [loss] = ledger.losses() else {
             panic!("one loss: {:?}", ledger.losses());
         };

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -130,6 +130,15 @@ pub struct Tally {
     pub waited: Vec<f64>,
 }
 
+impl Tally {
+    fn count(&mut self, status: u16, waited: Duration) {
+        *self.answers.entry(status).or_default() += 1;
+        if (200..300).contains(&status) {
+            self.waited.push(waited.as_secs_f64() * 1e3);
+        }
+    }
+}
+
 /// The provider and its callers.
 pub struct World {
     url: String,
@@ -140,6 +149,8 @@ pub struct World {
     tally: Mutex<Tally>,
     /// Odd while the server is known to be dead.
     lives: AtomicU64,
+    /// Whether this program itself asks, to check: its questions are not counted, and what goes wrong is.
+    checking: AtomicBool,
     token: tokio::sync::Mutex<Option<(SecretString, Instant)>>,
 }
 
@@ -155,6 +166,7 @@ impl World {
             ledger: Mutex::default(),
             tally: Mutex::default(),
             lives: AtomicU64::new(0),
+            checking: AtomicBool::new(false),
             token: tokio::sync::Mutex::default(),
         })
     }
@@ -197,6 +209,14 @@ impl World {
         self.lives.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Checks something: what is asked meanwhile are no caller's requests.
+    pub async fn checking<T>(&self, check: impl Future<Output = T>) -> T {
+        self.checking.store(true, Ordering::SeqCst);
+        let outcome = check.await;
+        self.checking.store(false, Ordering::SeqCst);
+        outcome
+    }
+
     /// Sends a request, and writes down what came of it.
     pub async fn ask(&self, caller: &Caller, request: &Request) -> Answer {
         let life = self.lives.load(Ordering::SeqCst);
@@ -235,7 +255,7 @@ impl World {
         let (status, headers, body) = match outcome {
             Ok(answer) => answer,
             Err(error) => {
-                *self.tally().answers.entry(0).or_default() += 1;
+                self.tally().count(0, waited);
                 let died = life % 2 == 1 || self.lives.load(Ordering::SeqCst) != life;
                 if error.is_timeout() {
                     self.fail(format!("{what}: no answer for {PATIENCE:?}"));
@@ -245,12 +265,11 @@ impl World {
                 return Answer::Nothing;
             }
         };
-        *self.tally().answers.entry(status).or_default() += 1;
+        if !self.checking.load(Ordering::SeqCst) {
+            self.tally().count(status, waited);
+        }
         match status {
-            200..=299 => {
-                self.tally().waited.push(waited.as_secs_f64() * 1e3);
-                Answer::Done(serde_json::from_slice(&body).unwrap_or_default())
-            }
+            200..=299 => Answer::Done(serde_json::from_slice(&body).unwrap_or_default()),
             400..=499 => Answer::Refused(status),
             503 if headers.contains_key(RETRY_AFTER) => Answer::Nothing,
             503 => {
