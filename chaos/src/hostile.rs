@@ -41,6 +41,20 @@ const FEW_FILES: u32 = 128;
 /// The size of the small disk.
 const DISK: &str = "size=64m,mode=0700";
 
+/// The sieges of a provider that lacks nothing.
+const SIEGES: [(&str, &[(Manner, usize)]); 4] = [
+    ("idle connections", &[(Manner::Idle, 1000)]),
+    (
+        "slow headers and bodies",
+        &[(Manner::SlowHeaders, 500), (Manner::SlowBody, 500)],
+    ),
+    ("half-sent requests", &[(Manner::HalfSent, 50)]),
+    (
+        "bodies of 64 MiB",
+        &[(Manner::LargeBody, 2), (Manner::LargeChunks, 2)],
+    ),
+];
+
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -83,56 +97,49 @@ pub struct Report {
 /// When the provider ends, or nobody can say whether something was lost.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("chaos.").tempdir()?;
-    let disk = Disk::mount(folder.path().join("disk"));
-    let mut setup = Setup {
-        program: plan.provider.clone(),
-        folder: folder.path().to_owned(),
-        database: None,
-        files: None,
-        data: disk.as_ref().ok().map(|disk| disk.folder.clone()),
-        log: "warn",
+    let (mut parts, mut losses, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+
+    let mut field = Field::open(plan, folder.path().join("besieged"), Terms::default()).await?;
+    for (trouble, callers) in SIEGES {
+        parts.push(field.besieged(trouble, callers).await?);
+    }
+    losses.extend(field.close().await?);
+
+    let few = Terms {
+        files: Some(FEW_FILES),
+        ..Terms::default()
     };
-    let mut field = Field::open(plan, setup.clone()).await?;
-    let mut parts = vec![
-        field
-            .besieged("idle connections", &[(Manner::Idle, 1000)])
-            .await?,
-        field
-            .besieged(
-                "slow headers and bodies",
-                &[(Manner::SlowHeaders, 500), (Manner::SlowBody, 500)],
-            )
-            .await?,
-        field
-            .besieged("half-sent requests", &[(Manner::HalfSent, 50)])
-            .await?,
-        field
-            .besieged(
-                "bodies of 64 MiB",
-                &[(Manner::LargeBody, 2), (Manner::LargeChunks, 2)],
-            )
-            .await?,
-    ];
-    let mut skipped = Vec::new();
-    match &disk {
-        Ok(disk) => parts.push(field.without_space(disk).await?),
+    let mut field = Field::open(plan, folder.path().join("few-files"), few).await?;
+    let idle = &[(Manner::Idle, 1000)];
+    parts.push(field.besieged("no open files left", idle).await?);
+    losses.extend(field.close().await?);
+
+    // A provider of its own: the log of a database that is older has places that are free again, and takes a while to need
+    // more.
+    match Disk::mount(folder.path().join("disk")) {
+        Ok(disk) => {
+            let small = Terms {
+                data: Some(disk.folder.clone()),
+                ..Terms::default()
+            };
+            let mut field = Field::open(plan, folder.path().join("small-disk"), small).await?;
+            parts.push(field.without_space(&disk).await?);
+            losses.extend(field.close().await?);
+        }
         Err(reason) => skipped.push(format!("disk full: {reason:#}")),
     }
-    let mut losses = field.close().await?;
-
-    setup.files = Some(FEW_FILES);
-    let mut field = Field::open(plan, setup).await?;
-    parts.push(
-        field
-            .besieged("no open files left", &[(Manner::Idle, 1000)])
-            .await?,
-    );
-    losses.extend(field.close().await?);
     Ok(Report {
         parts,
         skipped,
         losses,
     })
+}
+
+/// What the provider has to make do with.
+#[derive(Default)]
+struct Terms {
+    files: Option<u32>,
+    data: Option<PathBuf>,
 }
 
 /// A provider with ordinary work.
@@ -146,7 +153,16 @@ struct Field {
 }
 
 impl Field {
-    async fn open(plan: &Plan, setup: Setup) -> anyhow::Result<Self> {
+    async fn open(plan: &Plan, folder: PathBuf, terms: Terms) -> anyhow::Result<Self> {
+        fs::create_dir(&folder)?;
+        let setup = Setup {
+            program: plan.provider.clone(),
+            folder,
+            database: None,
+            files: terms.files,
+            data: terms.data,
+            log: "warn",
+        };
         let http = m2m::http_client(Duration::from_secs(10));
         let provider = Provider::start(setup, &http).await?;
         let address = provider.address();

@@ -119,7 +119,7 @@ fn connections_of_each(workers: Option<usize>) -> usize {
     share.clamp(1, MAX_CONNECTIONS)
 }
 
-/// The line `Max open files  1024  4096  files` of proc_pid_limits(5), whose first number is the limit in force. `None`
+/// The line `Max open files  1024  4096  files` of `proc_pid_limits(5)`, whose first number is the limit in force. `None`
 /// where there is none.
 fn open_files(limits: &str) -> Option<usize> {
     let line = limits
