@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Sebastiano Vigna's SplitMix64: small, and good enough to choose what to do next.
+/// Sebastiano Vigna's `SplitMix64`: small, and good enough to choose what to do next.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
 
@@ -10,15 +10,11 @@ impl Chance {
     /// Two numbers make one source: a run has a seed, and each of its parts a source of its own.
     pub fn new(seed: u64, part: u64) -> Self {
         let mut chance = Self(seed ^ part.wrapping_mul(0xA076_1D64_78BD_642F));
-        chance.next();
+        chance.number();
         chance
     }
 
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "it never ends, and nobody iterates"
-    )]
-    pub fn next(&mut self) -> u64 {
+    fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -29,7 +25,7 @@ impl Chance {
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % end).unwrap_or(0)
+        usize::try_from(self.number() % end).unwrap_or(0)
     }
 
     /// One of them, where there are any.

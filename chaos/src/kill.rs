@@ -108,10 +108,10 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
                 &mut database_ready
             }
             _ => {
-                world.is_dead();
+                world.died();
                 provider.kill_and_start()?;
                 provider.ready(&http).await?;
-                world.is_alive();
+                world.came_back();
                 &mut provider_ready
             }
         };

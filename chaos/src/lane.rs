@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
@@ -563,7 +563,6 @@ pub fn signs_from(key: &Value) -> State {
 
 /// A request with a token in it.
 pub fn about(world: &World, path: &str, token: &Thing) -> Option<Request> {
-    use secrecy::ExposeSecret;
     let text = world.ledger().secret(token)?.expose_secret().to_owned();
     Some(Request::form(path, vec![("token", text)]))
 }

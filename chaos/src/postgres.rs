@@ -123,7 +123,6 @@ impl Postgres {
     }
 
     fn is_root(&self) -> anyhow::Result<bool> {
-        // Whoever made the folder owns it.
         Ok(fs::metadata("/proc/self")?.uid() == 0)
     }
 

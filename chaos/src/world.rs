@@ -199,13 +199,13 @@ impl World {
         format!("{}{path}", self.url)
     }
 
-    /// From now on no answer is no failure.
-    pub fn is_dead(&self) {
+    /// The server is being killed: from now on no answer is no failure.
+    pub fn died(&self) {
         self.lives.fetch_or(1, Ordering::SeqCst);
     }
 
-    /// From now on it is one again.
-    pub fn is_alive(&self) {
+    /// It is ready again, and no answer is a failure.
+    pub fn came_back(&self) {
         self.lives.fetch_add(1, Ordering::SeqCst);
     }
 
