@@ -100,20 +100,17 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     for (number, victim) in victims.iter().enumerate() {
         sleep(chance.between(CALM.0, CALM.1)).await;
         let killed = Instant::now();
-        let ready = match (victim, &mut postgres) {
-            (Victim::Database, Some(postgres)) => {
-                postgres.kill()?;
-                postgres.run().await?;
-                provider.ready(&http).await?;
-                &mut database_ready
-            }
-            _ => {
-                world.died();
-                provider.kill_and_start()?;
-                provider.ready(&http).await?;
-                world.came_back();
-                &mut provider_ready
-            }
+        let ready = if let (Victim::Database, Some(postgres)) = (victim, &mut postgres) {
+            postgres.kill()?;
+            postgres.run().await?;
+            provider.ready(&http).await?;
+            &mut database_ready
+        } else {
+            world.died();
+            provider.kill_and_start()?;
+            provider.ready(&http).await?;
+            world.came_back();
+            &mut provider_ready
         };
         let took = killed.elapsed().as_secs_f64() * 1e3;
         ready.push(took);

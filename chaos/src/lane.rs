@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::{
     chance::Chance,
+    deed::{Deed, What, jti, path_of, path_of_secret},
     ledger::{Asked, State, Thing},
     world::{Answer, Caller, Request, World},
 };
@@ -55,60 +55,6 @@ struct Client {
     grants: Vec<&'static str>,
     removed: Vec<(&'static str, Instant)>,
     tokens: Vec<Thing>,
-}
-
-/// Something to ask for.
-#[derive(Clone, Debug)]
-struct Deed {
-    caller: Caller,
-    request: Request,
-    what: What,
-}
-
-#[derive(Clone, Debug)]
-enum What {
-    Make {
-        client: String,
-    },
-    Rename {
-        client: String,
-    },
-    Remove {
-        client: String,
-    },
-    Grant {
-        client: String,
-        resource: &'static str,
-    },
-    Ungrant {
-        client: String,
-        resource: &'static str,
-    },
-    AddSecret {
-        client: String,
-    },
-    ReplaceSecret {
-        client: String,
-        old: Thing,
-    },
-    RemoveSecret {
-        client: String,
-        old: Thing,
-    },
-    Issue {
-        client: String,
-        resource: &'static str,
-        with: Thing,
-    },
-    Introspect {
-        token: Thing,
-    },
-    Revoke {
-        client: String,
-        token: Thing,
-    },
-    RotateKeys,
-    Look,
 }
 
 impl Lane {
@@ -434,7 +380,7 @@ impl Lane {
             }
             What::Revoke { client, token } => {
                 self.of(client, |client| {
-                    client.tokens.retain(|known| known != token)
+                    client.tokens.retain(|known| known != token);
                 });
             }
             What::RotateKeys => learn_keys(&world, answer),
@@ -485,28 +431,7 @@ impl Lane {
 
     /// The server did not do it. What it says by that may be that it forgot something.
     fn refused(&mut self, deed: &Deed, status: u16) {
-        let forgotten = match (&deed.what, status) {
-            (What::Issue { with, .. }, 401) => Some(with.clone()),
-            (
-                What::Issue {
-                    client, resource, ..
-                },
-                400,
-            ) => Some(Thing::grant(client, resource)),
-            (What::ReplaceSecret { old, .. } | What::RemoveSecret { old, .. }, 404) => {
-                Some(old.clone())
-            }
-            (What::Ungrant { client, resource }, 404) => Some(Thing::grant(client, resource)),
-            (
-                What::Rename { client }
-                | What::Remove { client }
-                | What::AddSecret { client }
-                | What::Grant { client, .. },
-                404,
-            ) => Some(Thing::Client(client.clone())),
-            _ => None,
-        };
-        let Some(thing) = forgotten else {
+        let Some(thing) = deed.what.denied_by(status) else {
             let Request { method, path, .. } = &deed.request;
             self.world
                 .fail(format!("{method} {path}: refused with {status}"));
@@ -518,25 +443,6 @@ impl Lane {
         if let Some(client) = thing.client() {
             self.clients.retain(|known| known.id != client);
         }
-    }
-}
-
-impl Deed {
-    fn administrator(request: Request, what: What) -> Self {
-        Self {
-            caller: Caller::Administrator,
-            request,
-            what,
-        }
-    }
-}
-
-impl What {
-    fn removes(&self) -> bool {
-        matches!(
-            self,
-            Self::Remove { .. } | Self::Ungrant { .. } | Self::RemoveSecret { .. }
-        )
     }
 }
 
@@ -567,13 +473,6 @@ pub fn about(world: &World, path: &str, token: &Thing) -> Option<Request> {
     Some(Request::form(path, vec![("token", text)]))
 }
 
-/// The id of a JWT, read without any check: it is compared with what the server says, and trusted by nobody.
-fn jti(token: &str) -> Option<String> {
-    let claims = token.split('.').nth(1)?;
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    Some(claims["jti"].as_str()?.to_owned())
-}
-
 fn gone(things: Vec<Thing>) -> Vec<(Thing, State)> {
     things
         .into_iter()
@@ -583,15 +482,4 @@ fn gone(things: Vec<Thing>) -> Vec<(Thing, State)> {
 
 fn label(renamed: u32) -> String {
     format!("Name {renamed}")
-}
-
-fn path_of(client: &str) -> String {
-    format!("/admin/v1/clients/{client}")
-}
-
-fn path_of_secret(credential: &Thing) -> Option<String> {
-    let Thing::Credential { client, id } = credential else {
-        return None;
-    };
-    Some(format!("{}/credentials/{id}", path_of(client)))
 }

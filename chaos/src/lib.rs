@@ -8,6 +8,7 @@
 
 pub mod chance;
 pub mod check;
+mod deed;
 pub mod hostile;
 pub mod kill;
 pub mod lane;

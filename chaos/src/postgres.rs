@@ -13,7 +13,7 @@ use bench::server::without_settings;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The server, with a folder that goes with it.
 pub struct Postgres {
@@ -36,7 +36,7 @@ impl Postgres {
             folder,
             process: None,
         };
-        if server.is_root()? {
+        if Self::is_root()? {
             let owned = Command::new("chown")
                 .arg("postgres:")
                 .arg(server.folder.path())
@@ -122,7 +122,7 @@ impl Postgres {
         Ok(asked.success())
     }
 
-    fn is_root(&self) -> anyhow::Result<bool> {
+    fn is_root() -> anyhow::Result<bool> {
         Ok(fs::metadata("/proc/self")?.uid() == 0)
     }
 
@@ -134,7 +134,7 @@ impl Postgres {
             .open(self.folder.path().join("log"))?;
         let mut command = without_settings("setpriv");
         command.args(["--pdeathsig", "KILL"]);
-        if self.is_root()? {
+        if Self::is_root()? {
             command.args([
                 "--reuid",
                 "postgres",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 /// How long it may take to be ready before the run is given up.
-const TOO_LONG: Duration = Duration::from_secs(60);
+const TOO_LONG: Duration = Duration::from_mins(1);
 
 /// How often it is asked whether it is ready.
 const LOOK: Duration = Duration::from_millis(5);
