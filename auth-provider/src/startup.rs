@@ -38,7 +38,7 @@ use crate::{
     master_key::MasterKey,
     metrics::Metrics,
     policy_file::Policy,
-    registry::{commit::ANSWERS_BEFORE_COMMIT, policy::apply_at_start},
+    registry::policy::apply_at_start,
     resource::TokenFormat,
     revocation::Revocations,
     server::AuthServer,
@@ -74,11 +74,6 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let schedule = config.key_schedule;
     if schedule.fast {
         warn!("fast_key_rotation is on: this is for tests, caches may miss a key");
-    }
-    if ANSWERS_BEFORE_COMMIT {
-        warn!(
-            "this build answers before it commits, and loses what it acknowledged: it is for a test"
-        );
     }
     let policy = read_policy(config.policy.as_deref(), &schedule)?;
     make_folder(&config.data_dir)?;

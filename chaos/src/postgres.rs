@@ -47,7 +47,7 @@ impl Postgres {
         let made = server
             .command("initdb")?
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
-            .args(["--no-locale", "--no-sync"])
+            .arg("--no-locale") // and on disk: what is not would be written by the first start after a kill
             .arg(format!("--pgdata={}", data.display()))
             .status()?;
         ensure!(made.success(), "initdb failed:\n{}", server.last_words());
