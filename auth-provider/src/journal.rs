@@ -5,7 +5,14 @@
 //! while and are then refused: no token without its event. When a database server is away and there is a grace, the
 //! events wait in its place, as many as fit into the queue, and a crash then loses them.
 
-use std::{slice::from_ref, sync::Arc, time::Duration};
+use std::{
+    slice::from_ref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::Deserialize;
 use tokio::{
@@ -94,6 +101,8 @@ pub struct Journal {
     durability: Durability,
     /// Since when the writer is at work.
     at_work: watch::Receiver<Option<Instant>>,
+    /// Whether the database refused what was written last.
+    refused: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     contact: Arc<Contact>,
 }
@@ -122,8 +131,10 @@ impl Journal {
             Durability::Strict => Duration::ZERO,
         };
         let (working, at_work) = watch::channel(None);
+        let refused = Arc::<AtomicBool>::default();
         let writer = Writer {
             store,
+            refused: Arc::clone(&refused),
             entries,
             gathering,
             working,
@@ -137,6 +148,7 @@ impl Journal {
             queue,
             durability,
             at_work,
+            refused,
             metrics,
             contact,
         }
@@ -149,6 +161,10 @@ impl Journal {
     pub async fn note(&self, event: Event) -> Result<(), Behind> {
         let may_wait = self.durability == Durability::Batched && self.contact.has_grace();
         if self.contact.is_away() && !may_wait {
+            return Err(Behind);
+        }
+        // A full disk does not become empty while somebody waits.
+        if self.is_refused() && !self.contact.has_grace() {
             return Err(Behind);
         }
         match self.durability {
@@ -168,6 +184,11 @@ impl Journal {
                 .await
             }
         }
+    }
+
+    /// Whether the database answers and takes nothing, as on a full disk. What was handed over is tried again until it does.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// How many events wait.
@@ -244,6 +265,7 @@ async fn in_time(done: impl Future<Output = Result<(), Behind>>) -> Result<(), B
 /// The one task that writes.
 struct Writer {
     store: Arc<dyn AuditStore>,
+    refused: Arc<AtomicBool>,
     entries: mpsc::Receiver<Entry>,
     gathering: Duration,
     working: watch::Sender<Option<Instant>>,
@@ -321,6 +343,7 @@ impl Writer {
         let mut outcome = self.store.add_events(events).await;
         while let Err(failure) = outcome {
             failures += 1;
+            self.refused.store(true, Ordering::Relaxed);
             self.metrics.failed_to_write();
             if failures == 1 {
                 error!(
@@ -335,6 +358,7 @@ impl Writer {
         }
         self.metrics.wrote(events.len(), begun.elapsed());
         if failures > 0 {
+            self.refused.store(false, Ordering::Relaxed);
             info!("the audit log is written again");
         }
     }
@@ -612,6 +636,24 @@ mod tests {
         store.fails.store(false, Ordering::SeqCst);
         journal.settle().await.unwrap();
         assert_eq!(store.written(), [7], "once");
+    }
+
+    #[actix_web::test]
+    async fn nobody_waits_for_a_database_that_takes_nothing() {
+        let store = Fake::new(Semaphore::MAX_PERMITS);
+        store.fails.store(true, Ordering::SeqCst);
+        let journal = store.journal(Durability::Batched);
+        journal.note(event(1)).await.unwrap();
+        until(|| journal.is_refused()).await;
+        let begun = Instant::now();
+        assert_eq!(journal.note(event(2)).await, Err(Behind));
+        assert!(begun.elapsed() < PATIENCE);
+
+        store.fails.store(false, Ordering::SeqCst);
+        until(|| !journal.is_refused()).await;
+        journal.note(event(3)).await.unwrap();
+        journal.settle().await.unwrap();
+        assert_eq!(store.written(), [1, 3]);
     }
 
     #[actix_web::test]

@@ -9,11 +9,13 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use m2m::{Clock, Export, service::telemetry};
+use tracing::warn;
 
 use crate::{
     backup::{self, DataCommand},
     cli::{self, AdminCommand},
     config::{Config, Settings},
+    registry::commit::ANSWERS_BEFORE_COMMIT,
     startup,
 };
 
@@ -110,6 +112,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
+    if ANSWERS_BEFORE_COMMIT {
+        warn!(
+            "this build answers before it commits, and loses what it acknowledged: it is for a test"
+        );
+    }
     Ok(startup::start(config, Clock::System).await?.run().await?)
 }
 

@@ -2,6 +2,7 @@
 //! happens.
 
 use std::{
+    ffi::OsStr,
     fmt,
     fs::{self, File},
     io,
@@ -62,27 +63,54 @@ impl Server {
         configure: impl FnOnce(&mut Command, SocketAddr) -> &mut Command,
     ) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let log = place.folder.join(format!("{name}.log"));
-        let output = File::create(&log)?;
-        let mut command = Command::new("taskset");
+        let mut command = without_settings("taskset");
         command
             .args(["--cpu-list", &place.cores.to_string()])
-            .arg(program)
-            .current_dir(place.folder)
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .arg(program);
+        configure(&mut command, address);
+        Self::launch(name, &mut command, place.folder, address)
+            .with_context(|| format!("cannot start {name} with taskset (Debian: util-linux)"))
+    }
+
+    /// Starts a command that has the server listen on `address`, in a folder where its log is; a log that is there already
+    /// goes on.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(
+        name: &'static str,
+        command: &mut Command,
+        folder: &Path,
+        address: SocketAddr,
+    ) -> io::Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let process = command
+            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
-            .stderr(output);
-        let process = configure(&mut command, address)
-            .spawn()
-            .with_context(|| format!("cannot start {name} with taskset (Debian: util-linux)"))?;
+            .stderr(output)
+            .spawn()?;
         Ok(Self {
             name,
             address,
             process,
             log,
         })
+    }
+
+    /// Ends the process at once, as a crash of the machine or the kernel's want of memory would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
+    /// Whether the process has not ended.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -153,7 +181,7 @@ impl Server {
     }
 
     /// The end of its log.
-    fn last_words(&self) -> String {
+    pub fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
@@ -169,8 +197,20 @@ impl Drop for Server {
     }
 }
 
+/// A program that is run without anybody's settings.
+pub fn without_settings(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
 /// An address on this machine that nobody listens on at the moment.
-fn free_address() -> io::Result<SocketAddr> {
+///
+/// # Errors
+/// When the machine has none.
+pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 

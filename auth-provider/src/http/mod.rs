@@ -86,8 +86,12 @@ fn readiness(server: &Data<AuthServer>) -> Readiness {
             let server = database.clone();
             async move {
                 match server.store.ping().await {
-                    Err(error) if !server.contact.is_away() => Err(error.to_string()),
-                    _ => server.contact.state(),
+                    _ if server.contact.is_away() => server.contact.state(),
+                    Err(error) => Err(error.to_string()),
+                    Ok(()) if server.journal.is_refused() => {
+                        Err("it takes no writes: is its disk full?".to_owned())
+                    }
+                    Ok(()) => server.contact.state(),
                 }
             }
         })

@@ -1,7 +1,7 @@
 //! From a wish to a change that is in the store: who may, what the answer is, and what to do when somebody else was
 //! faster.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use m2m::{ScopeSet, trace};
@@ -29,6 +29,17 @@ const ATTEMPTS: usize = 20;
 
 /// How long the answer of a creation is kept for who asks again, in seconds.
 const REMEMBERED_FOR: u64 = 24 * 3600;
+
+/// A build that answers before it commits, to see that `scripts/chaos self-test` finds it out. Nobody else sets this.
+pub(crate) const ANSWERS_BEFORE_COMMIT: bool = option_env!("CHAOS_ANSWERS_BEFORE_COMMIT").is_some();
+
+const _: () = assert!(
+    cfg!(debug_assertions) || !ANSWERS_BEFORE_COMMIT,
+    "CHAOS_ANSWERS_BEFORE_COMMIT makes a server that loses what it acknowledged: no release is built so"
+);
+
+/// How long such a build gathers changes before it commits them.
+const HELD_BACK: Duration = Duration::from_millis(100);
 
 /// Who administers: an origin, and the scopes of the token that it came with.
 pub struct Admin {
@@ -236,6 +247,9 @@ async fn commit(
     let (store, directory) = (Arc::clone(&server.store), Arc::clone(&server.directory));
     let metrics = Arc::clone(&server.metrics);
     let committed = tokio::spawn(trace::carry(async move {
+        if ANSWERS_BEFORE_COMMIT {
+            tokio::time::sleep(HELD_BACK).await;
+        }
         let outcome = metrics
             .timed(Operation::Change, store.commit(&changes, &events))
             .await;
@@ -248,6 +262,9 @@ async fn commit(
         }
         outcome
     }));
+    if ANSWERS_BEFORE_COMMIT {
+        return Ok(Committed::Done);
+    }
     committed.await.expect("nothing of it panics")
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr, SqliteConnection, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -264,11 +264,29 @@ fn make_private(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
+/// Whether another transaction can begin. On a full disk SQLite ends one by itself, and then has none that could be rolled
+/// back; sqlx would go on counting it, and never begin another on this connection.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        connection.ping().await?; // answered after a rollback that is under way
+    }
+    Ok(!connection.is_in_transaction())
+}
+
 async fn open_sqlite(
     options: SqliteConnectOptions,
     connections: u32,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let pool = SqlitePoolOptions::new()
+    let pool = sqlite_pool(options, connections).await?;
+    sqlite_migrations().run(&pool).await?;
+    Ok(Arc::new(SqliteStore(pool)))
+}
+
+async fn sqlite_pool(
+    options: SqliteConnectOptions,
+    connections: u32,
+) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
         .idle_timeout(None)
@@ -276,10 +294,9 @@ async fn open_sqlite(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A question to a thread of this process; it would cost as much as the read that follows it.
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_between_transactions(connection)))
         .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
-        .await?;
-    sqlite_migrations().run(&pool).await?;
-    Ok(Arc::new(SqliteStore(pool)))
+        .await
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
@@ -366,6 +383,20 @@ mod tests {
                 Err(InvalidDatabaseUrl),
                 "{text:?}"
             );
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_is_not_in_the_way_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("test.db"))
+            .create_if_missing(true);
+        let pool = sqlite_pool(options, 1).await.unwrap();
+        for _ in 0..3 {
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            // As a full disk makes it do.
+            tx.execute("ROLLBACK").await.unwrap();
         }
     }
 }

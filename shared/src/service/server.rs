@@ -1,12 +1,14 @@
 //! Starting and stopping an HTTP server.
 
 use std::{
-    io,
+    fs, io,
     net::TcpListener,
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -23,6 +25,13 @@ use super::{HttpMetrics, Problem, observe::Observed};
 /// How long requests in flight may take to finish after SIGTERM, in seconds. A connection that
 /// stays open holds the server that long too, so it is no longer than a slow request needs.
 const SHUTDOWN_SECONDS: u64 = 5;
+
+/// Open files that are not for connections: those of databases, of requests to others, of the log. A server whose
+/// callers had taken the last one could not reach its own data.
+const RESERVED_FILES: usize = 64;
+
+/// Connections of one worker where open files are no matter; more wait to be let in.
+const MAX_CONNECTIONS: usize = 25_600;
 
 /// How long after SIGTERM answers still go out, each with `Connection: close` (RFC 9112 section
 /// 9.6), so that who sends on a kept connection turns elsewhere instead of losing a request.
@@ -77,6 +86,7 @@ where
             })
     })
     .disable_signals()
+    .max_connections(connections_of_each(workers))
     .shutdown_timeout(SHUTDOWN_SECONDS);
     if let Some(workers) = workers {
         server = server.workers(workers);
@@ -94,6 +104,28 @@ where
         interrupt,
     ));
     Ok(server)
+}
+
+/// How many connections each worker takes, so that all of them together leave some of the files that this process may
+/// open.
+fn connections_of_each(workers: Option<usize>) -> usize {
+    let workers =
+        workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let Some(files) = open_files(&limits) else {
+        return MAX_CONNECTIONS;
+    };
+    let share = files.saturating_sub(RESERVED_FILES) / workers.max(1);
+    share.clamp(1, MAX_CONNECTIONS)
+}
+
+/// The line `Max open files  1024  4096  files` of `proc_pid_limits(5)`, whose first number is the limit in force. `None`
+/// where there is none.
+fn open_files(limits: &str) -> Option<usize> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 async fn stop_on_signal(
@@ -129,4 +161,23 @@ pub fn method_not_allowed(allow: &'static str) -> Route {
         .header("Allow", allow)
         .error_response()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_the_one_in_force() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             63704                63704                processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(open_files(limits), Some(1024));
+        assert_eq!(
+            open_files("Max open files   unlimited   unlimited   files"),
+            None
+        );
+        assert_eq!(open_files(""), None);
+        assert!((1..=MAX_CONNECTIONS).contains(&connections_of_each(Some(2))));
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqlSafeStr, SqlitePool,
+    ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -153,6 +153,15 @@ fn make_private(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
+/// Whether another transaction can begin. On a full disk SQLite ends one by itself, and then has none that could be rolled
+/// back; sqlx would go on counting it, and never begin another on this connection.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        connection.ping().await?; // answered after a rollback that is under way
+    }
+    Ok(!connection.is_in_transaction())
+}
+
 async fn open_sqlite(
     options: SqliteConnectOptions,
     is_file: bool,
@@ -182,6 +191,7 @@ async fn sqlite_pool(
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A question to a thread of this process; it would cost as much as the read that follows it.
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_between_transactions(connection)))
         .connect_with(options)
         .await
 }
@@ -204,6 +214,8 @@ fn migrations(steps: [&'static str; STEPS.len()]) -> Migrator {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Executor;
+
     use super::*;
 
     #[test]
@@ -241,6 +253,20 @@ mod tests {
                 Err(InvalidDatabaseUrl),
                 "{text:?}"
             );
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_is_not_in_the_way_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("test.db"))
+            .create_if_missing(true);
+        let pool = sqlite_pool(1, options).await.unwrap();
+        for _ in 0..3 {
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            // As a full disk makes it do.
+            tx.execute("ROLLBACK").await.unwrap();
         }
     }
 }
