@@ -12,7 +12,7 @@
 //! ```
 //! ````
 //!
-//! A command begins with `$ ` and goes on after a `\`; what follows it is its output, in which `…` stands
+//! A command begins with `$ ` and goes on after a `\`, a `|` or an open `'`; what follows it is its output, in which `…` stands
 //! for any text within a line, and a line that is nothing but `…` for any lines, or none. A command has
 //! to succeed unless the next one asks for its status, as above.
 //!
@@ -127,6 +127,12 @@ pub fn read(page: &str) -> Result<Chapter, Unreadable> {
     Ok(Chapter { blocks })
 }
 
+/// Whether a shell would wait for another line.
+fn is_open(text: &str) -> bool {
+    let quotes = text.matches('\'').count();
+    text.ends_with(['\\', '|']) || !quotes.is_multiple_of(2)
+}
+
 fn block(line: usize, above: &str, rows: Vec<(&str, usize)>) -> Result<Block, Unreadable> {
     let note = above
         .strip_prefix("<!-- ")
@@ -146,12 +152,12 @@ fn block(line: usize, above: &str, rows: Vec<(&str, usize)>) -> Result<Block, Un
             let command = commands.last_mut().expect("only a command goes on");
             command.text.push('\n');
             command.text.push_str(row);
-            goes_on = row.ends_with('\\');
+            goes_on = is_open(&command.text);
         } else if let Some(text) = row.strip_prefix("$ ") {
             if let Some(before) = commands.last_mut() {
                 before.may_fail = text == "echo $?";
             }
-            goes_on = text.ends_with('\\');
+            goes_on = is_open(text);
             let (text, output) = (text.to_owned(), Vec::new());
             commands.push(Command {
                 line,
@@ -199,8 +205,7 @@ mod tests {
 
     #[test]
     fn commands_are_found_with_their_lines_and_outputs() {
-        let page =
-            "Text.\n\n```console\n$ one \\\n    more\nout\n…\n$ two\n$ echo $?\n3\n```\nEnd.\n";
+        let page = "Text.\n\n```console\n$ one \\\n    more '\n'\nout\n…\n$ two\n$ echo $?\n3\n```\nEnd.\n";
         let block = only_block(page);
         assert_eq!((block.line, block.place), (3, Place::Here));
         let told: Vec<_> = block
@@ -211,9 +216,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                (4, "one \\\n    more", "out|…".to_owned(), false),
-                (8, "two", String::new(), true),
-                (9, "echo $?", "3".to_owned(), false),
+                (4, "one \\\n    more '\n'", "out|…".to_owned(), false),
+                (9, "two", String::new(), true),
+                (10, "echo $?", "3".to_owned(), false),
             ]
         );
     }

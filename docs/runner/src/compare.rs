@@ -1,6 +1,8 @@
 //! Whether a text is what the book says: `…` stands for any text within a line, a line that is nothing
 //! but `…` for any lines.
 
+use std::fmt::Write;
+
 /// What stands for anything.
 const ANY: &str = "…";
 
@@ -45,7 +47,7 @@ pub fn shown(expected: &[String], got: &str, difference: &Difference) -> String 
     let (expected, got) = (lines_of(expected), lines(got));
     let mut text = String::new();
     let mut say = |sign: char, line: &str| {
-        text.push_str(&format!("    {sign} {line}\n"));
+        let _ = writeln!(text, "    {sign} {line}");
     };
     for line in &expected[..difference.expected] {
         say(' ', line);

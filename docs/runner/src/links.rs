@@ -122,9 +122,7 @@ fn lost(
     if !path.starts_with(root) || !path.exists() {
         return Some("there is no such file");
     }
-    let Some(anchor) = anchor.filter(|_| is_page(&path)) else {
-        return None;
-    };
+    let anchor = anchor.filter(|_| is_page(&path))?;
     if !headings.contains_key(&path) {
         let text = fs::read_to_string(&path).unwrap_or_default();
         headings.insert(path.clone(), anchors(&text));

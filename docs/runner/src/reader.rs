@@ -14,8 +14,8 @@ use crate::{
     terminal::Terminal,
 };
 
-/// For how long a command is waited for: it may have to be compiled first.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// For how long a command is waited for: it may have to be linked first.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What came of a chapter.
 #[derive(Debug, Default, PartialEq, Eq)]
