@@ -8,6 +8,7 @@
 mod commands;
 mod failures;
 mod keys;
+mod lab;
 mod screens;
 mod servers;
 mod terminal;
