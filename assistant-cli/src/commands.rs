@@ -88,8 +88,8 @@ async fn execute(cli: Cli, clock: &Clock) -> Result<Answer, Failure> {
         Command::Start => {
             ui::check_terminal()?;
             let api = connect(&cli.connection)?;
-
-            ui::run(api, clock.clone(), TimeZone::system()).await?;
+            let setting = setting(clock, &cli.connection)?;
+            ui::run(api, setting, TimeZone::system()).await?;
             Ok(Answer::Nothing)
         }
         Command::Completions { shell } => {

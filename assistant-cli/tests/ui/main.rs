@@ -11,5 +11,6 @@ mod keys;
 mod lab;
 mod screens;
 mod servers;
+mod tabs;
 mod terminal;
 mod world;
