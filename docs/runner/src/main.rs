@@ -1,5 +1,5 @@
-//! `book tutorial` types the tutorial, `book links` follows the links: see `scripts/tutorial` and
-//! `scripts/docs`.
+//! `book tutorial` types the tutorial, `book links` follows the links, `book reference` has the programs write the reference:
+//! see `scripts/tutorial`, `scripts/docs` and `scripts/reference`.
 
 use std::{
     env, fs,
@@ -13,12 +13,14 @@ use anyhow::{Context, bail};
 use book::{
     links,
     reader::type_chapter,
+    reference,
     workshop::{Apart, Workshop},
 };
 
 const USAGE: &str = "\
 Usage: book tutorial [--chapter N]...   type the commands of the tutorial, or of some chapters
        book links                       follow the links of all pages
+       book reference [--check]         write the reference, or say where it is not what the programs say
 in the project's folder";
 
 fn main() -> ExitCode {
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         // What `tutorial` starts for each chapter.
         ["chapter", name, page] => chapter(name, Path::new(page)),
         ["links"] => follow_links(),
+        ["reference"] => write_reference(false),
+        ["reference", "--check"] => write_reference(true),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
     match good {
@@ -52,8 +56,8 @@ fn tutorial(arguments: &[&str]) -> anyhow::Result<bool> {
     }
     let root = env::current_dir()?;
     let chapters = chapters(&root.join("docs/tutorial"), &wanted)?;
-    let programs = env::current_exe()?;
-    let programs = programs.parent().context("this program is in a folder")?;
+    let this = env::current_exe()?;
+    let programs = this.parent().context("this program is in a folder")?;
     let apart = Apart::found();
     if apart == Apart::No {
         say("This system has no namespaces for us: the chapters use the demo's ports.\n");
@@ -68,7 +72,9 @@ fn tutorial(arguments: &[&str]) -> anyhow::Result<bool> {
             .display()
             .to_string();
         let page = page.to_str().context("a path in UTF-8")?;
-        let status = workshop.command(apart, &["chapter", &name, page])?.status();
+        let status = workshop
+            .command(apart, &this, &["chapter", &name, page])
+            .status();
         if apart == Apart::No {
             workshop.stop_demo();
         }
@@ -135,6 +141,32 @@ fn follow_links() -> anyhow::Result<bool> {
         report.lost.len()
     ));
     Ok(report.lost.is_empty())
+}
+
+fn write_reference(only_check: bool) -> anyhow::Result<bool> {
+    let root = env::current_dir()?;
+    let this = env::current_exe()?;
+    let programs = this.parent().context("this program is in a folder")?;
+    let mut stale = 0;
+    for (name, text) in reference::pages(&root, programs)? {
+        let file = root.join("docs/reference").join(name);
+        if fs::read_to_string(&file).is_ok_and(|written| written == text) {
+            continue;
+        }
+        stale += 1;
+        if only_check {
+            say(&format!(
+                "docs/reference/{name} is not what the programs say\n"
+            ));
+        } else {
+            fs::write(&file, text).with_context(|| file.display().to_string())?;
+            say(&format!("docs/reference/{name} was written\n"));
+        }
+    }
+    if only_check && stale > 0 {
+        say("write them anew with scripts/reference\n");
+    }
+    Ok(!only_check || stale == 0)
 }
 
 fn say(text: &str) {

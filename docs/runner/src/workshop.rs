@@ -135,18 +135,14 @@ impl Workshop {
         self.folder.path()
     }
 
-    /// A command that runs this program with these arguments in the folder, apart from everything.
-    ///
-    /// # Errors
-    /// When this program does not find itself.
-    pub fn command(&self, apart: Apart, arguments: &[&str]) -> anyhow::Result<Command> {
-        let this = env::current_exe()?;
+    /// A command that runs a program with these arguments in the folder, apart from everything.
+    pub fn command(&self, apart: Apart, program: &Path, arguments: &[&str]) -> Command {
         let mut command = match apart.unshare() {
             Some(mut command) => {
-                command.arg(this);
+                command.arg(program);
                 command
             }
-            None => Command::new(this),
+            None => Command::new(program),
         };
         let path = env::var("PATH").unwrap_or_default();
         command
@@ -166,7 +162,7 @@ impl Workshop {
                     .iter()
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             );
-        Ok(command)
+        command
     }
 
     /// Stops what `scripts/demo --keep` may have left, for where processes are not kept apart.

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use book::reader::{Report, type_chapter};
 
 fn typed(page: &str) -> Report {
-    let folder = tempfile::tempdir().unwrap();
-    type_chapter("a.md", page, folder.path()).unwrap()
+    let folder = tempfile::tempdir().expect("a folder");
+    type_chapter("a.md", page, folder.path()).expect("a page and a shell")
 }
 
 fn block(inside: &str) -> String {
