@@ -191,7 +191,8 @@ fn endpoints(root: &Path, running: &Running) -> anyhow::Result<String> {
     let mut page = head(
         "Endpoints",
         "Each server also has `/health`, `/ready` and `/metrics`. The paths of other systems' dialects are in \
-         [dialects](dialects.md).",
+         [dialects](dialects.md). With `--dynamic-registration`, the provider also has `/auth/clients/register` (RFC 7591, RFC \
+         7592).",
     );
     let mut last = "";
     ensure!(

@@ -82,7 +82,7 @@ pub(super) const ERRORS: [(&str, u16, &str, &str); 11] = [
 ];
 
 /// Paths besides those in the document of the administration: program, method, path, purpose.
-pub(super) const PATHS: [(&str, &str, &str, &str); 27] = [
+pub(super) const PATHS: [(&str, &str, &str, &str); 32] = [
     (
         "auth-provider",
         "POST",
@@ -137,6 +137,12 @@ pub(super) const PATHS: [(&str, &str, &str, &str); 27] = [
         "GET",
         "/metrics",
         "Numbers, for Prometheus",
+    ),
+    (
+        "auth-provider",
+        "GET",
+        "/admin/v1/docs",
+        "The administration, to read; its paths are below",
     ),
     (
         "calendar-service",
@@ -208,6 +214,30 @@ pub(super) const PATHS: [(&str, &str, &str, &str); 27] = [
         "GET",
         "/github/status",
         "How the connections are, without secrets: `tokens.read`",
+    ),
+    (
+        "token-vault",
+        "DELETE",
+        "/github",
+        "Have one connection forgotten: `tokens.delete`, or `github:tokens.delete`",
+    ),
+    (
+        "token-vault",
+        "DELETE",
+        "/github/all",
+        "Have all of a user's connections to this service forgotten: `tokens.delete`",
+    ),
+    (
+        "token-vault",
+        "DELETE",
+        "/all",
+        "Have all of a user's forgotten: `tokens.delete`",
+    ),
+    (
+        "token-vault",
+        "GET",
+        "/.well-known/jwks.json",
+        "The public keys of what the vault signs",
     ),
     (
         "token-vault",
