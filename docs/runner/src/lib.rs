@@ -1,8 +1,9 @@
 //! What keeps the book true: it types the commands of the tutorial into a shell, as a reader would,
-//! and compares what they print with what the book says; and it follows the book's links.
+//! and compares what they print with what the book says.
 //!
-//! [`reference`] has the programs write the reference. [`chapter`] reads a page, [`compare`] holds two texts against each other, [`terminal`] is a
-//! shell, [`reader`] is who sits before it, [`links`] looks where links lead.
+//! [`chapter`] reads a page, [`compare`] holds two texts against each other, [`terminal`] is a shell,
+//! [`reader`] is who sits before it, and [`workshop`] where. [`links`] looks where links lead,
+//! [`reference`] has the programs write what they can say themselves.
 
 pub mod chapter;
 pub mod compare;

@@ -71,13 +71,17 @@ fn is_page(path: &Path) -> bool {
     path.extension().is_some_and(|kind| kind == "md")
 }
 
-/// The targets of `[text](target)` outside of code, with their lines. A link may go on in the next line.
+/// The targets of `[text](target)` outside of code, and of includes, with their lines. A link may go on in the next line.
 fn links(page: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut fenced = false;
     for (line, text) in (1..).zip(page.lines()) {
         if text.trim_start().starts_with("```") {
             fenced = !fenced;
+        }
+        // Code that mdBook takes from a file, with lines after a colon.
+        if let Some(included) = text.strip_prefix("{{#include ") {
+            found.push((line, included.split([':', '}']).next().unwrap_or_default()));
         }
         if fenced {
             continue;
@@ -183,6 +187,12 @@ mod tests {
     fn links_are_found_outside_of_code() {
         let page = "a [b](c.md) and [`d`](e.md#f)\n```text\n[g](h)\n```\n`[i](j)` [k](l)\n";
         assert_eq!(links(page), [(1, "c.md"), (1, "e.md#f"), (5, "l")]);
+    }
+
+    #[test]
+    fn an_include_is_a_link_too() {
+        let page = "```rust\n{{#include ../a.rs:3:}}\n```\n```toml\n{{#include b.toml}}\n```\n";
+        assert_eq!(links(page), [(2, "../a.rs"), (5, "b.toml")]);
     }
 
     #[test]
