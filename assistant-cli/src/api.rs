@@ -18,8 +18,10 @@ use url::Url;
 
 use crate::{
     credentials::Credentials,
+    exchange::{Exchange, Names},
     failure::{Failure, Kind},
     records::{Event, EventFields, Note, NoteFields},
+    wire::{Ask, Auth, Body, Wire},
 };
 
 /// How long one request may take.
@@ -101,6 +103,8 @@ pub struct Servers {
     pub calendar: Url,
     /// Under which the note service has `/note`.
     pub note: Url,
+    /// Under which a resource server that asks the issuer has `/protected`, if one runs.
+    pub files: Url,
 }
 
 /// A client of both services. Cheap to clone; clones share their tokens.
@@ -109,7 +113,8 @@ pub struct Api {
     tokens: TokenSource,
     http: reqwest::Client,
     servers: Arc<Servers>,
-    origin: Arc<str>,
+    wire: Wire,
+    credentials: Arc<Credentials>,
 }
 
 impl Api {
@@ -124,12 +129,19 @@ impl Api {
                 };
                 Failure::new(Kind::Usage, e.to_string()).hint(hint)
             })?;
+        let servers = Arc::new(servers);
         Ok(Self {
             tokens,
             http: m2m::http_client(TIMEOUT),
-            servers: Arc::new(servers),
-            origin: credentials.origin.as_str().into(),
+            wire: Wire::new(Arc::clone(&servers)),
+            servers,
+            credentials: Arc::new(credentials.clone()),
         })
+    }
+
+    /// The names of the servers.
+    pub fn names(&self) -> &Names {
+        self.wire.names()
     }
 
     /// A token for `resource` with `scopes`, or with all that the grant has when there are none.
@@ -145,6 +157,59 @@ impl Api {
     /// The token that the last call with this need used, without asking for one.
     pub fn token_held(&self, need: Need) -> Option<Arc<AccessToken>> {
         self.tokens.peek(&[need.scope()], need.service.name())
+    }
+
+    /// The token that is held for `resource` with these scopes, a text with spaces between them.
+    pub fn held(&self, scopes: &str, resource: &str) -> Option<Arc<AccessToken>> {
+        let scopes: Vec<&str> = scopes.split_whitespace().collect();
+        self.tokens.peek(&scopes, resource)
+    }
+
+    /// Drops the token that is held, and fetches another one.
+    pub async fn refresh(&self, scopes: &str, resource: &str) -> Result<Arc<AccessToken>, Failure> {
+        if let Some(held) = self.held(scopes, resource) {
+            self.tokens.forget(&held);
+        }
+        let scopes: Vec<&str> = scopes.split_whitespace().collect();
+        self.token(&scopes, resource).await
+    }
+
+    /// Has the issuer take back the token that is held (RFC 7009). It is held on to, so that the next
+    /// call shows what comes of it. Also says what went over the wire.
+    pub async fn revoke(
+        &self,
+        scopes: &str,
+        resource: &str,
+    ) -> (Vec<Exchange>, Result<(), Failure>) {
+        const SELF: &str = "assistant";
+        let Some(held) = self.held(scopes, resource) else {
+            let gone = Failure::new(Kind::Failed, "this token is no longer held");
+            return (vec![], Err(gone));
+        };
+        let (asked, endpoints) = self.wire.endpoints(SELF).await;
+        let mut exchanges: Vec<Exchange> = asked.into_iter().map(|asked| *asked).collect();
+        let url = match endpoints.and_then(|endpoints| endpoints.revocation()) {
+            Ok(url) => url,
+            Err(failure) => return (exchanges, Err(failure)),
+        };
+        let ask = Ask {
+            from: SELF,
+            method: Method::POST,
+            url,
+            auth: Auth::Client(&self.credentials),
+            body: Body::Form(&[("token", held.expose())]),
+        };
+        let (exchange, answer) = self.wire.send(ask).await;
+        exchanges.push(exchange);
+        let done = answer.and_then(|answer| {
+            let why = format!(
+                "auth-provider does not take the token back: {}",
+                answer.words()
+            );
+            let refused = || Failure::new(Kind::Refused, why);
+            answer.is_success().then_some(()).ok_or_else(refused)
+        });
+        (exchanges, done)
     }
 
     /// All events.
@@ -392,7 +457,7 @@ impl Api {
                     "invalid_client" => failure.hint(format!(
                         "the id or the secret in {} is not what the provider holds; \
                          it mends the file when it starts: `cargo run -p auth-provider`",
-                        self.origin
+                        self.credentials.origin
                     )),
                     "invalid_scope" => failure.hint(format!(
                         "`assistant token {resource}` shows the scopes of the grant"

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use clap_complete::Shell;
 use url::Url;
+
+use crate::lab;
 
 const AFTER_HELP: &str = "\
 Dates:
@@ -23,10 +25,11 @@ Exit codes:
   3  the token was refused: the issuer gave none, or the service answered 401 or 403
   4  a server cannot be reached, or cannot work at the moment
   5  there is no such note or event
+  6  an experiment of the lab did not end as its explanation says
 
 With --json, results are JSON on stdout, and an error is
 {\"error\": {\"kind\", \"message\", \"hint\"}} on stderr, where the kind is failed, usage, refused,
-unreachable or not_found (the exit codes 1 to 5).";
+unreachable, not_found or surprise (the exit codes 1 to 6).";
 
 /// Keeps your notes and your calendar, on the command line and in the terminal.
 ///
@@ -78,6 +81,11 @@ pub struct Connection {
     #[arg(hide_env_values = true, default_value = "http://localhost:3012", value_parser = http_url)]
     pub note_url: Url,
 
+    /// The service that asks the issuer about each token, where one runs; only the lab calls it
+    #[arg(long, global = true, value_name = "URL", env = "ASSISTANT_FILES_URL")]
+    #[arg(hide_env_values = true, default_value = "http://localhost:8081", value_parser = http_url)]
+    pub files_url: Url,
+
     /// The file with the client's id and secret [default: the nearest clients.json]
     #[arg(
         long,
@@ -105,6 +113,12 @@ pub enum Command {
 
     /// Fetch a token and explain what is in it
     Token(TokenArgs),
+
+    /// Try what must not work, and see why: experiments with the running demo
+    #[command(
+        after_help = "Examples:\n  assistant lab\n  assistant lab wrong-audience --predict b"
+    )]
+    Lab(LabArgs),
 
     /// Print completions for a shell
     Completions {
@@ -228,7 +242,18 @@ pub struct TokenArgs {
     pub raw: bool,
 }
 
-fn http_url(text: &str) -> Result<Url, String> {
+/// `assistant lab …`
+#[derive(Args, Debug)]
+pub struct LabArgs {
+    /// Which experiment [default: a list of all]
+    #[arg(value_parser = PossibleValuesParser::new(lab::names()))]
+    pub name: Option<String>,
+    /// What you think will happen: the letter of an answer
+    #[arg(long, value_name = "LETTER", requires = "name")]
+    pub predict: Option<char>,
+}
+
+pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     let url: Url = text
         .parse()
         .map_err(|e| format!("{e}; write it like http://localhost:3011"))?;

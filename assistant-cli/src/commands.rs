@@ -5,15 +5,17 @@ use std::{env, ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser};
 use jiff::{Zoned, tz::TimeZone};
 use m2m::{Clock, Export};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     api::{Api, Servers, Service},
     cli::{
-        AddEvent, CalendarCommand, Cli, Command, Connection, EventChange, NoteChange, NoteCommand,
-        TokenArgs, UpdateEvent,
+        AddEvent, CalendarCommand, Cli, Command, Connection, EventChange, LabArgs, NoteChange,
+        NoteCommand, TokenArgs, UpdateEvent,
     },
     credentials::{self, Places},
     failure::{Failure, Kind},
+    lab::{self, Setting, Stop, Workbench},
     output::{self, Answer, TokenAnswer},
     records::{EventFields, NoteFields},
     token_view::TokenView,
@@ -37,7 +39,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         let now = when::now(&clock, TimeZone::system());
         answer
             .print(json, &now)
-            .map_err(|e| Failure::new(Kind::Failed, format!("cannot write the output: {e}")))
+            .map_err(|e| Failure::new(Kind::Failed, format!("cannot write the output: {e}")))?;
+        answer.surprise().map_or(Ok(()), Err)
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,10 +84,12 @@ async fn execute(cli: Cli, clock: &Clock) -> Result<Answer, Failure> {
         Command::Calendar(command) => calendar(command, &now, &cli.connection).await,
         Command::Note(command) => note(command, &cli.connection).await,
         Command::Token(wish) => token(wish, cli.json, clock, &cli.connection).await,
+        Command::Lab(wish) => lab(wish, clock, &cli.connection).await,
         Command::Start => {
             ui::check_terminal()?;
             let api = connect(&cli.connection)?;
-            ui::run(api, clock.clone(), TimeZone::system()).await?;
+            let setting = setting(clock, &cli.connection)?;
+            ui::run(api, setting, TimeZone::system()).await?;
             Ok(Answer::Nothing)
         }
         Command::Completions { shell } => {
@@ -216,7 +221,67 @@ fn joined(words: &[String]) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
+async fn lab(wish: LabArgs, clock: &Clock, connection: &Connection) -> Result<Answer, Failure> {
+    let Some(experiment) = wish.name.as_deref().and_then(lab::find) else {
+        return Ok(Answer::Experiments);
+    };
+    let letters = (0..experiment.answers.len()).map(lab::letter);
+    let prediction = wish.predict.map(|predicted| {
+        let place = letters.clone().position(|letter| letter == predicted);
+        place.ok_or_else(|| {
+            let letters = letters.clone().map(String::from).collect::<Vec<_>>();
+            let message = format!("--predict takes one of {}", letters.join(", "));
+            Failure::new(Kind::Usage, message)
+        })
+    });
+    let prediction = prediction.transpose()?;
+    let setting = setting(clock, connection)?;
+    let stop = Stop::default();
+    let listening = tokio::spawn(stop_on_signal(stop.clone()));
+    let done = lab::run(experiment, Workbench::new(setting, stop, None)).await;
+    listening.abort();
+    let mut report = done?;
+    report.prediction = prediction;
+    Ok(Answer::Lab(Box::new(report)))
+}
+
+/// Ctrl-C does not end the program in the middle: what an experiment made is removed first.
+async fn stop_on_signal(stop: Stop) {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        heard = tokio::signal::ctrl_c() => if heard.is_err() { return },
+    }
+    stop.now();
+}
+
+fn setting(clock: &Clock, connection: &Connection) -> Result<Setting, Failure> {
+    Ok(Setting {
+        servers: servers(connection),
+        places: places(connection)?,
+        clock: clock.clone(),
+    })
+}
+
 fn connect(connection: &Connection) -> Result<Api, Failure> {
+    Api::new(
+        servers(connection),
+        &credentials::find(&places(connection)?)?,
+    )
+}
+
+fn servers(connection: &Connection) -> Servers {
+    Servers {
+        issuer: connection.issuer.clone(),
+        calendar: connection.calendar_url.clone(),
+        note: connection.note_url.clone(),
+        files: connection.files_url.clone(),
+    }
+}
+
+fn places(connection: &Connection) -> Result<Places, Failure> {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
     let folder = env::current_dir().map_err(|e| {
         Failure::new(
@@ -224,16 +289,10 @@ fn connect(connection: &Connection) -> Result<Api, Failure> {
             format!("cannot tell the folder we are in: {e}"),
         )
     })?;
-    let credentials = credentials::find(Places {
+    Ok(Places {
         client_id: variable("ASSISTANT_CLIENT_ID"),
         client_secret: variable("ASSISTANT_CLIENT_SECRET").map(Into::into),
         file: connection.clients_file.clone(),
         folder,
-    })?;
-    let servers = Servers {
-        issuer: connection.issuer.clone(),
-        calendar: connection.calendar_url.clone(),
-        note: connection.note_url.clone(),
-    };
-    Api::new(servers, &credentials)
+    })
 }

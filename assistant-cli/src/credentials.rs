@@ -32,7 +32,7 @@ pub struct Credentials {
 }
 
 /// Where to look, in this order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Places {
     /// `ASSISTANT_CLIENT_ID`.
     pub client_id: Option<String>,
@@ -44,6 +44,19 @@ pub struct Places {
     pub folder: PathBuf,
 }
 
+impl Places {
+    /// The credentials of any client whose secret is in the clients file.
+    ///
+    /// # Errors
+    /// Says what is missing and how to get it.
+    pub fn entry(&self, name: &str) -> Result<Credentials, Failure> {
+        match &self.file {
+            Some(file) => read(file, name),
+            None => read(&search(&self.folder)?, name),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
@@ -52,17 +65,14 @@ struct Entry {
 }
 
 /// Finds the credentials, or says what is missing and how to get it.
-pub fn find(places: Places) -> Result<Credentials, Failure> {
-    match (places.client_id, places.client_secret) {
+pub fn find(places: &Places) -> Result<Credentials, Failure> {
+    match (&places.client_id, &places.client_secret) {
         (Some(client_id), Some(client_secret)) => Ok(Credentials {
-            client_id,
-            client_secret,
+            client_id: client_id.clone(),
+            client_secret: client_secret.clone(),
             origin: "ASSISTANT_CLIENT_ID and ASSISTANT_CLIENT_SECRET".to_owned(),
         }),
-        (None, None) => match places.file {
-            Some(file) => read(&file),
-            None => read(&search(&places.folder)?),
-        },
+        (None, None) => places.entry(ENTRY),
         _ => Err(Failure::new(
             Kind::Usage,
             "only one of ASSISTANT_CLIENT_ID and ASSISTANT_CLIENT_SECRET is set",
@@ -82,7 +92,7 @@ fn search(folder: &Path) -> Result<PathBuf, Failure> {
         })
 }
 
-fn read(file: &Path) -> Result<Credentials, Failure> {
+fn read(file: &Path, entry: &str) -> Result<Credentials, Failure> {
     let name = file.display();
     let text = fs::read_to_string(file).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => {
@@ -97,19 +107,19 @@ fn read(file: &Path) -> Result<Credentials, Failure> {
             let at = format!("line {}, column {}", e.line(), e.column());
             Failure::new(Kind::Failed, format!("{name} is no JSON object ({at})")).hint(BROKEN)
         })?;
-    let entry = entries.remove(ENTRY).ok_or_else(|| {
-        Failure::new(Kind::Failed, format!("{name} has no entry {ENTRY:?}")).hint(
+    let found = entries.remove(entry).ok_or_else(|| {
+        Failure::new(Kind::Failed, format!("{name} has no entry {entry:?}")).hint(
             "the policy that the provider applied has no such client; demo/policy.toml has it",
         )
     })?;
     // serde's message would quote the value that does not fit, which may be the secret.
-    let entry: Entry = serde_json::from_value(entry).map_err(|_| {
-        let lacks = format!("{name}: {ENTRY:?} lacks the texts clientId and clientSecret");
+    let found: Entry = serde_json::from_value(found).map_err(|_| {
+        let lacks = format!("{name}: {entry:?} lacks the texts clientId and clientSecret");
         Failure::new(Kind::Failed, lacks).hint(BROKEN)
     })?;
     Ok(Credentials {
-        client_id: entry.client_id,
-        client_secret: entry.client_secret,
+        client_id: found.client_id,
+        client_secret: found.client_secret,
         origin: name.to_string(),
     })
 }
@@ -140,7 +150,7 @@ mod tests {
             r#"{"other": 7, "assistant": {"clientId": "me", "clientSecret": "m2m_x", "new": 1}}"#,
         )
         .unwrap();
-        let found = find(places(&deep)).unwrap();
+        let found = find(&places(&deep)).unwrap();
         assert_eq!(found.client_id, "me");
         assert_eq!(found.client_secret.expose_secret(), "m2m_x");
         assert!(!format!("{found:?}").contains("m2m_x"));
@@ -148,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_environment_goes_before_the_file() {
-        let found = find(Places {
+        let found = find(&Places {
             client_id: Some("me".to_owned()),
             client_secret: Some("m2m_x".into()),
             ..places(Path::new("/nowhere"))
@@ -162,7 +172,7 @@ mod tests {
             client_id: Some("me".to_owned()),
             ..places(Path::new("/nowhere"))
         };
-        assert_eq!(find(half).unwrap_err().kind, Kind::Usage);
+        assert_eq!(find(&half).unwrap_err().kind, Kind::Usage);
     }
 
     #[test]
@@ -181,7 +191,7 @@ mod tests {
         ] {
             let root = tempfile::tempdir().unwrap();
             fs::write(root.path().join(FILE), text).unwrap();
-            let failure = find(places(root.path())).unwrap_err();
+            let failure = find(&places(root.path())).unwrap_err();
             assert!(failure.message.contains(says), "{text}: {failure}");
             assert!(failure.hint.is_some(), "{text}");
             assert!(!failure.sentence().contains("m2m_x"), "{failure}");
@@ -190,12 +200,12 @@ mod tests {
             file: Some(PathBuf::from("/nowhere/c.json")),
             ..places(Path::new("/nowhere"))
         };
-        let failure = find(named).unwrap_err().sentence();
+        let failure = find(&named).unwrap_err().sentence();
         assert!(
             failure.contains("no file /nowhere/c.json: start the provider once"),
             "{failure}"
         );
-        let failure = find(places(Path::new("/nowhere"))).unwrap_err().sentence();
+        let failure = find(&places(Path::new("/nowhere"))).unwrap_err().sentence();
         assert!(failure.contains("cargo run -p auth-provider"), "{failure}");
     }
 }

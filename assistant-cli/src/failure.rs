@@ -18,6 +18,8 @@ pub enum Kind {
     Unreachable,
     /// The thing asked for is not there.
     NotFound,
+    /// An experiment of the lab did not end as its explanation says.
+    Surprise,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Self::Refused => 3,
             Self::Unreachable => 4,
             Self::NotFound => 5,
+            Self::Surprise => 6,
         }
     }
 
@@ -40,6 +43,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::NotFound => "not_found",
+            Self::Surprise => "surprise",
         }
     }
 }

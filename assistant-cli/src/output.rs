@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Service,
     failure::Failure,
+    lab::{self, Report},
     records::{Event, Note},
     token_view::{Explained, TokenView},
     when,
@@ -37,6 +38,10 @@ pub enum Answer {
     Deleted(Service, u64),
     /// `token`.
     Token(Box<TokenAnswer>),
+    /// `lab` without a name.
+    Experiments,
+    /// `lab`.
+    Lab(Box<Report>),
     /// `token --raw`, or a completion script: printed as it is.
     Raw(String),
     /// `start`: the terminal program has said everything.
@@ -108,6 +113,8 @@ impl Answer {
             }
             Self::Deleted(service, id) => done(&format!("Deleted {} {id}", service.thing())),
             Self::Token(token) => token_text(token, now),
+            Self::Experiments => lab::list_text(),
+            Self::Lab(report) => report.to_text(),
             Self::Raw(text) => text.clone(),
             Self::Nothing => String::new(),
         }
@@ -122,8 +129,19 @@ impl Answer {
             Self::Note(_, note) => json!(note),
             Self::Deleted(service, id) => json!({ "deleted": true, service.thing(): id }),
             Self::Token(token) => json!(TokenJson::from(token.as_ref())),
+            Self::Experiments => lab::list_json(),
+            Self::Lab(report) => report.to_json(),
             Self::Raw(text) => json!(text),
             Self::Nothing => Value::Null,
+        }
+    }
+
+    /// What makes a command fail although it did all that it was told: an experiment that did not
+    /// end as its explanation says.
+    pub fn surprise(&self) -> Option<Failure> {
+        match self {
+            Self::Lab(report) => report.surprise(),
+            _ => None,
         }
     }
 

@@ -103,6 +103,8 @@ pub mod scope;
 
 pub mod trace;
 
+pub mod watch;
+
 mod credentials;
 
 mod issuer;

@@ -6,7 +6,7 @@ use std::{error::Error, net::IpAddr, sync::Arc, sync::Once, time::Duration};
 use reqwest::{NoProxy, Proxy, Response, StatusCode, header::CACHE_CONTROL};
 use url::{Host, Url};
 
-use crate::trace;
+use crate::{trace, watch};
 
 /// How long anything fetched from an issuer may take, unless configured otherwise.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,7 +165,12 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<Re
     let (http, request) = request.build_split();
     let mut request = request?;
     trace::inject(request.headers_mut());
-    http.execute(request).await
+    let watched = watch::begin(&request);
+    let answer = http.execute(request).await;
+    if let Some(watched) = watched {
+        watched.end(answer.as_ref().ok());
+    }
+    answer
 }
 
 /// Sends a request to `url` and reads the answer, however much it is meant to be, up to

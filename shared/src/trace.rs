@@ -31,6 +31,8 @@ use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::watch::Watcher;
+
 /// The header that carries a trace from one program to the next.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -234,7 +236,8 @@ pub async fn traced<F: Future>(name: &'static str, future: F) -> F::Output {
     current.unwrap_or_default().scope(future).await
 }
 
-/// The same future for another task: what it does still belongs to the request that spawns it.
+/// The same future for another task: what it does still belongs to the request that spawns it, and is
+/// [watched](crate::watch) by the same.
 ///
 /// ```
 /// # async fn example() {
@@ -242,10 +245,16 @@ pub async fn traced<F: Future>(name: &'static str, future: F) -> F::Output {
 /// # }
 /// ```
 pub fn carry<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    let work = Work::current();
-    async move {
+    let (work, watcher) = (Work::current(), Watcher::current());
+    let future = async move {
         match work {
             Some(work) => work.scope(future).await,
+            None => future.await,
+        }
+    };
+    async move {
+        match watcher {
+            Some(watcher) => watcher.scope(future).await,
             None => future.await,
         }
     }

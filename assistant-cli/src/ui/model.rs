@@ -2,7 +2,7 @@
 
 use jiff::Zoned;
 
-use super::form::Form;
+use super::{form::Form, held::Held, seen::Seen, trials::Trials};
 use crate::{
     api::Service,
     failure::Failure,
@@ -13,6 +13,8 @@ use crate::{
 /// The whole state.
 #[derive(Clone, Debug)]
 pub struct Model {
+    /// What is on the screen.
+    pub tab: Tab,
     /// The left column.
     pub notes: Column<Note>,
     /// The right column.
@@ -23,6 +25,12 @@ pub struct Model {
     pub front: Front,
     /// The token of the last call.
     pub token: Option<TokenInUse>,
+    /// All tokens that were used.
+    pub held: Held,
+    /// What went over the wire.
+    pub seen: Seen,
+    /// The experiments.
+    pub trials: Trials,
     /// How the last call that changed something ended.
     pub news: Option<News>,
     /// Deletions under way.
@@ -37,11 +45,15 @@ impl Model {
     /// Nothing is loaded before the user asks for it.
     pub fn new(now: Zoned) -> Self {
         Self {
+            tab: Tab::Board,
             notes: Column::default(),
             events: Column::default(),
             side: Service::Note,
             front: Front::Columns,
             token: None,
+            held: Held::default(),
+            seen: Seen::default(),
+            trials: Trials::default(),
             news: None,
             deleting: Vec::new(),
             now,
@@ -60,6 +72,41 @@ impl Model {
             Service::Calendar => self.events.current().map(|ev| (ev.id, ev.title.clone()))?,
         };
         Some(Doomed { service, id, title })
+    }
+}
+
+/// The four screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    /// Notes and events.
+    Board,
+    /// The tokens that are held.
+    Tokens,
+    /// What goes over the wire.
+    Trace,
+    /// Experiments.
+    Lab,
+}
+
+impl Tab {
+    /// From left to right.
+    pub const ALL: [Self; 4] = [Self::Board, Self::Tokens, Self::Trace, Self::Lab];
+
+    /// Its name on the screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Board => "Board",
+            Self::Tokens => "Tokens",
+            Self::Trace => "Trace",
+            Self::Lab => "Lab",
+        }
+    }
+
+    /// The one so many places further, around the ends.
+    pub fn next(self, by: isize) -> Self {
+        let all = Self::ALL.len();
+        let place = Self::ALL.iter().position(|tab| *tab == self);
+        Self::ALL[(place.unwrap_or(0) + all).saturating_add_signed(by) % all]
     }
 }
 
@@ -214,10 +261,10 @@ impl<T: Card> Column<T> {
     }
 }
 
-/// What stands before the columns.
+/// What stands before the tab.
 #[derive(Clone, Debug)]
 pub enum Front {
-    /// Nothing: the keys move the cursor.
+    /// Nothing: the keys are the tab's.
     Columns,
     /// A note or an event is being written.
     Form(Form),
@@ -225,8 +272,6 @@ pub enum Front {
     Confirm(Doomed),
     /// The list of keys.
     Help,
-    /// The token of the last call, explained.
-    Token,
 }
 
 /// A row that is to be deleted.
@@ -257,6 +302,8 @@ pub struct TokenInUse {
     /// What it allows, separated by spaces.
     pub scopes: String,
     /// Unix seconds.
+    pub fetched_at: u64,
+    /// Unix seconds.
     pub expires_at: u64,
     /// What is inside, if it can be read.
     pub view: Option<TokenView>,
@@ -267,5 +314,13 @@ impl TokenInUse {
     pub fn time_left(&self, now: &Zoned) -> u64 {
         let now = u64::try_from(now.timestamp().as_second()).unwrap_or(0);
         self.expires_at.saturating_sub(now)
+    }
+
+    /// How much of its life is left, from 0 to 1.
+    pub fn share_left(&self, now: &Zoned) -> f64 {
+        let life = self.expires_at.saturating_sub(self.fetched_at).max(1);
+        #[expect(clippy::cast_precision_loss, reason = "a life is some seconds")]
+        let share = self.time_left(now) as f64 / life as f64;
+        share.min(1.0)
     }
 }

@@ -6,12 +6,15 @@ use tui_input::{InputRequest, backend::crossterm::to_input_request};
 
 use super::{
     form::{Form, Stage},
+    held::{Deed, TokenWish},
     keys::{self, Action},
-    model::{Card, Column, Doomed, Front, Model, News, TokenInUse},
+    model::{Card, Column, Doomed, Front, Model, News, Tab, TokenInUse},
 };
 use crate::{
     api::Service,
+    exchange::Exchange,
     failure::{Failure, Kind},
+    lab::{Note as LabNote, Report},
     records::{Event, EventFields, Note, NoteFields},
 };
 
@@ -20,12 +23,24 @@ use crate::{
 pub enum Msg {
     /// A key was pressed, held or released.
     Key(KeyEvent),
+    /// Something on the screen was clicked, which does this.
+    Click(Action),
+    /// The wheel was turned by so many steps; towards the user is down.
+    Wheel(isize),
     /// A text was pasted.
     Paste(String),
     /// Time has passed.
     Tick(Zoned),
     /// A call is using this token.
     Token(TokenInUse),
+    /// What was wished for a token was done, or not.
+    TokenDone(TokenWish, Result<(), Failure>),
+    /// Something went over the wire.
+    Seen(Box<Exchange>),
+    /// An experiment tells how it goes on.
+    Trial(LabNote),
+    /// An experiment has ended.
+    TrialEnded(Box<Result<Report, Failure>>),
     /// The answer to [`Call::LoadNotes`].
     Notes(Result<Vec<Note>, Failure>),
     /// The answer to [`Call::LoadEvents`].
@@ -43,6 +58,12 @@ pub enum Msg {
 pub enum Effect {
     /// Talk to a service.
     Call(Call),
+    /// Do something with a token.
+    Token(TokenWish),
+    /// Carry out the experiment with this name.
+    Begin(&'static str),
+    /// Break off the experiment that goes on.
+    Stop,
     /// End the program.
     Quit,
 }
@@ -90,8 +111,31 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.now = now;
             vec![]
         }
+        Msg::Click(action) => act(model, action),
+        Msg::Wheel(by) => wheel(model, by),
         Msg::Token(token) => {
+            model.held.take_in(token.clone());
             model.token = Some(token);
+            vec![]
+        }
+        Msg::TokenDone(wish, done) => {
+            model.held.end(&wish, done.is_ok());
+            model.news = Some(token_news(&wish, done));
+            vec![]
+        }
+        Msg::Seen(exchange) => {
+            model.seen.push(*exchange);
+            vec![]
+        }
+        Msg::Trial(note) => {
+            if let LabNote::Exchange(exchange) = &note {
+                model.seen.push(Exchange::clone(exchange));
+            }
+            model.trials.told(note);
+            vec![]
+        }
+        Msg::TrialEnded(outcome) => {
+            model.trials.end(*outcome);
             vec![]
         }
         Msg::Notes(answer) => {
@@ -117,11 +161,28 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
 fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     match action {
         Action::Load => return load(model),
-        Action::Go(by) => match model.side {
-            Service::Note => model.notes.go(by),
-            Service::Calendar => model.events.go(by),
-        },
+        Action::Tab(tab) => {
+            (model.tab, model.front) = (tab, Front::Columns);
+            if tab == Tab::Tokens {
+                show_last_token(model);
+            }
+        }
+        Action::Go(by) => go(model, by),
         Action::Side(side) => model.side = side,
+        Action::Card(side, place) => {
+            model.side = side;
+            match side {
+                Service::Note => model.notes.at = place.min(model.notes.cards().len()),
+                Service::Calendar => model.events.at = place.min(model.events.cards().len()),
+            }
+        }
+        Action::Row(place) => match model.tab {
+            Tab::Board => {}
+            Tab::Tokens => model.held.choose(place),
+            Tab::Trace => model.seen.choose(place),
+            Tab::Lab => model.trials.choose(place),
+        },
+        Action::Scroll(by) => scroll(model, by),
         Action::Open => model.front = Front::Form(open(model)),
         Action::AskDelete => {
             if let Some(row) = model.selected() {
@@ -136,12 +197,89 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             }
         }
         Action::Save => return save(model),
-        Action::Token => model.front = Front::Token,
+        Action::Token(deed) => {
+            model.news = None;
+            return model
+                .held
+                .begin(deed)
+                .map(Effect::Token)
+                .into_iter()
+                .collect();
+        }
+        Action::Expand => model.seen.is_open = !model.seen.is_open,
+        Action::Predict(answer) => model.trials.predict(answer),
+        Action::Run => {
+            let begun = model.trials.begin();
+            return begun.map(|e| Effect::Begin(e.name)).into_iter().collect();
+        }
+        Action::Stop => return vec![Effect::Stop],
         Action::Help => model.front = Front::Help,
         Action::Leave => model.front = Front::Columns,
         Action::Quit => return vec![Effect::Quit],
     }
     vec![]
+}
+
+fn go(model: &mut Model, by: isize) {
+    match (model.tab, model.side) {
+        (Tab::Board, Service::Note) => model.notes.go(by),
+        (Tab::Board, Service::Calendar) => model.events.go(by),
+        (Tab::Tokens, _) => model.held.go(by),
+        (Tab::Trace, _) => model.seen.go(by),
+        (Tab::Lab, _) => model.trials.go(by),
+    }
+}
+
+/// Nothing that is explained has more lines than this.
+const MOST_LINES: usize = 400;
+
+fn scroll(model: &mut Model, by: isize) {
+    let lines = match model.tab {
+        Tab::Tokens => &mut model.held.scroll,
+        Tab::Lab => &mut model.trials.scroll,
+        Tab::Board | Tab::Trace => return,
+    };
+    *lines = lines.saturating_add_signed(by).min(MOST_LINES);
+}
+
+/// The wheel moves what is read where something is read, and else the cursor.
+fn wheel(model: &mut Model, by: isize) -> Vec<Effect> {
+    if matches!(model.front, Front::Columns) {
+        match model.tab {
+            Tab::Board | Tab::Trace => go(model, by),
+            Tab::Tokens | Tab::Lab => scroll(model, by * 2),
+        }
+    }
+    vec![]
+}
+
+/// The cursor goes to the token of the last call.
+fn show_last_token(model: &mut Model) {
+    let Some(last) = &model.token else { return };
+    let is_it = |held: &super::HeldToken| held.token == *last;
+    if let Some(place) = model.held.tokens.iter().position(is_it) {
+        model.held.choose(place);
+    }
+}
+
+fn token_news(wish: &TokenWish, done: Result<(), Failure>) -> News {
+    let TokenWish {
+        deed,
+        resource,
+        scopes,
+    } = wish;
+    match (deed, done) {
+        (Deed::Refresh, Ok(())) => News::Good(format!("A new token for {resource}, {scopes}")),
+        (Deed::Revoke, Ok(())) => {
+            let what = "Revoked: the next call gets a 401, then a new token by itself";
+            News::Good(what.to_owned())
+        }
+        (Deed::Copy, Ok(())) => News::Good(
+            "The token, a secret, was handed to the terminal's clipboard (if it takes it)"
+                .to_owned(),
+        ),
+        (_, Err(failure)) => News::Bad(failure.sentence()),
+    }
 }
 
 /// Asks for both lists, but not for one that is on its way.

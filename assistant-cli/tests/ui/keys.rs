@@ -29,7 +29,6 @@ fn front(model: &Model) -> String {
         }
         Front::Confirm(row) => format!("delete {} {}?", row.service.thing(), row.id),
         Front::Help => "help".to_owned(),
-        Front::Token => "token".to_owned(),
     }
 }
 
@@ -99,8 +98,9 @@ fn keys_move_between_cards_and_windows() {
         (&[Char('?')], "help", Service::Note, 0),
         (&[Char('?'), Esc], "columns", Service::Note, 0),
         (&[Char('?'), Char('q')], "columns", Service::Note, 0),
-        (&[Char('t')], "token", Service::Note, 0),
-        (&[Char('t'), Char('t')], "columns", Service::Note, 0),
+        // On another tab the cards stay where they are.
+        (&[Char('t'), Down], "columns", Service::Note, 0),
+        (&[Char('t'), Char('1'), Down], "columns", Service::Note, 1),
         // In a form a letter is a letter.
         (&[Enter, Char('q')], "note 1, Title", Service::Note, 0),
         (&[Char('x'), Esc, Tab], "columns", Service::Note, 0),
@@ -126,6 +126,8 @@ fn every_key_in_the_help_line_does_something() {
         &[Delete],
         &[Char('?')],
         &[Char('t')],
+        &[Char('3')],
+        &[Char('4')],
     ] {
         let mut model = loaded();
         press_all(&mut model, keys);

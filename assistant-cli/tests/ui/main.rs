@@ -8,7 +8,9 @@
 mod commands;
 mod failures;
 mod keys;
+mod lab;
 mod screens;
 mod servers;
+mod tabs;
 mod terminal;
 mod world;

@@ -3,17 +3,15 @@
 use assistant_cli::{
     api::Service,
     failure::{Failure, Kind},
-    token_view::TokenView,
     ui::{Model, Msg, update, view},
 };
 use ratatui::{Terminal, backend::TestBackend, crossterm::event::KeyCode};
-use serde_json::json;
 
-use crate::world::{NOW, event, fresh, loaded, note, press, token, type_in, unreachable};
+use crate::world::{event, fresh, loaded, note, press, type_in, unreachable};
 
-fn picture(model: &Model, width: u16, height: u16) -> TestBackend {
+pub(crate) fn picture(model: &Model, width: u16, height: u16) -> TestBackend {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| view(model, frame)).unwrap();
+    terminal.draw(|frame| drop(view(model, frame))).unwrap();
     terminal.backend().clone()
 }
 
@@ -114,28 +112,6 @@ fn all_keys() {
     let mut model = loaded();
     press(&mut model, KeyCode::Char('?'));
     insta::assert_snapshot!(picture(&model, 80, 24));
-}
-
-#[test]
-fn the_token_in_use() {
-    let serde_json::Value::Object(claims) = json!({
-        "iss": "http://localhost:3001/auth", "sub": "assistant", "client_id": "assistant",
-        "aud": "calendar-service", "scope": "calendar.read", "scp": ["calendar.read"],
-        "iat": NOW - 10, "nbf": NOW - 10, "exp": NOW + 3590, "jti": "tok_1",
-    }) else {
-        unreachable!("it was written as an object")
-    };
-    let serde_json::Value::Object(header) = json!({"alg": "ES256", "kid": "k1", "typ": "at+jwt"})
-    else {
-        unreachable!("it was written as an object")
-    };
-    let mut model = loaded();
-    let mut token = token();
-    token.view = Some(TokenView { header, claims });
-    update(&mut model, Msg::Token(token));
-    press(&mut model, KeyCode::Char('t'));
-    insta::assert_snapshot!("token_80x24", picture(&model, 80, 24));
-    insta::assert_snapshot!("token_120x40", picture(&model, 120, 40));
 }
 
 #[test]

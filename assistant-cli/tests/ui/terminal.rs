@@ -27,6 +27,8 @@ struct Terminal {
 struct Picture {
     parser: Mutex<vt100::Parser>,
     changed: Condvar,
+    /// Everything that was written, for what leaves no trace on the screen.
+    written: Mutex<Vec<u8>>,
 }
 
 /// `assistant start`, with the servers in its environment.
@@ -60,6 +62,7 @@ impl Terminal {
         let picture = Arc::new(Picture {
             parser: Mutex::new(vt100::Parser::new(rows, cols, 0)),
             changed: Condvar::new(),
+            written: Mutex::default(),
         });
         let mut output = pair.master.try_clone_reader().unwrap();
         let drawn = Arc::clone(&picture);
@@ -67,6 +70,7 @@ impl Terminal {
             let mut bytes = [0; 4096];
             // Linux ends a pseudo-terminal with an error, others with nothing.
             while let Ok(count @ 1..) = output.read(&mut bytes) {
+                drawn.written.lock().unwrap().extend(&bytes[..count]);
                 drawn.parser.lock().unwrap().process(&bytes[..count]);
                 drawn.changed.notify_all();
             }
@@ -102,6 +106,17 @@ impl Terminal {
         self.wait(text, |screen| screen.contents().contains(text));
     }
 
+    /// A click of the left button on this text.
+    fn click(&mut self, text: &str) {
+        self.wait_for(text);
+        let contents = self.picture.parser.lock().unwrap().screen().contents();
+        let mut lines = contents.lines().enumerate();
+        let (x, y) = lines
+            .find_map(|(y, line)| Some((line[..line.find(text)?].chars().count(), y)))
+            .unwrap();
+        self.press(&format!("\x1b[<0;{};{}M\x1b[<0;{0};{1}m", x + 1, y + 1));
+    }
+
     fn wait_until_gone(&self, text: &str) {
         self.wait(text, |screen| !screen.contents().contains(text));
     }
@@ -121,7 +136,10 @@ impl Terminal {
     /// Waits for the end, and for a terminal that is as it was.
     fn finish(mut self) -> ExitStatus {
         self.wait("the old screen", |screen| {
-            !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor()
+            !screen.alternate_screen()
+                && !screen.bracketed_paste()
+                && !screen.hide_cursor()
+                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
         });
         self.child.wait().unwrap()
     }
@@ -177,6 +195,47 @@ async fn a_session_from_the_first_key_to_the_last() {
     terminal.resize(12, 40);
     terminal.wait_until_gone("Events");
     terminal.wait_for("Notes (1)");
+    terminal.press("q");
+    assert_eq!(terminal.finish().exit_code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tabs_with_the_mouse() {
+    let servers = Servers::start().await;
+    let mut terminal = Terminal::start(&servers);
+    terminal.click("r get tokens");
+    terminal.wait_for("Notes (1)");
+    terminal.wait_for("Events (1)");
+
+    terminal.click("2 Tokens");
+    terminal.wait_for("the one service that may accept it");
+    terminal.wait_for("████");
+    terminal.click("[c copy]");
+    terminal.wait_for("handed to the terminal's clipboard");
+    let written = terminal.picture.written.lock().unwrap().clone();
+    let clipboard = b"\x1b]52;c;";
+    assert!(
+        written
+            .windows(clipboard.len())
+            .any(|part| part == clipboard)
+    );
+
+    terminal.click("3 Trace");
+    terminal.wait_for("POST /auth/oauth/token");
+    terminal.wait_for("assistant → notes           GET /note");
+    terminal.click("assistant → notes");
+    terminal.press("\r");
+    terminal.wait_for("authorization: Bearer …");
+
+    // A calendar that takes the token of the notes.
+    servers.calendar.answer(Some((200, json!([]))));
+    terminal.click("4 Lab");
+    terminal.click("401: the token is good");
+    terminal.click("[Enter: see what happens]");
+    terminal.wait_for("You said b; it was a.");
+    terminal.wait_for("The attack succeeded");
+    terminal.resize(12, 40);
+    terminal.wait_for("1 of 11: wrong-audience");
     terminal.press("q");
     assert_eq!(terminal.finish().exit_code(), 0);
 }

@@ -65,6 +65,7 @@ pub(crate) fn token() -> TokenInUse {
     TokenInUse {
         resource: "calendar-service".to_owned(),
         scopes: "calendar.read".to_owned(),
+        fetched_at: u64::try_from(NOW).unwrap() - 10,
         expires_at: u64::try_from(NOW).unwrap() + 3590,
         view: None,
     }

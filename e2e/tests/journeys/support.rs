@@ -143,6 +143,7 @@ impl Provider {
             issuer: self.issuer.clone(),
             calendar: calendar.parse().unwrap(),
             note: notes.parse().unwrap(),
+            files: notes.parse().unwrap(),
         };
         Api::new(servers, &self.assistants_credentials()).unwrap()
     }
@@ -154,7 +155,7 @@ impl Provider {
             file: Some(self.clients_file()),
             folder: self.folder.path().to_owned(),
         };
-        credentials::find(places).unwrap()
+        credentials::find(&places).unwrap()
     }
 }
 
@@ -193,13 +194,19 @@ pub(crate) fn calendar_with(issuer: &str, clock: &Clock, more: &[&str]) -> Strin
 
 /// Starts a note-service that verifies by itself alone, and says where.
 pub(crate) fn notes(issuer: &str) -> String {
+    notes_with(issuer, &["--revocation", "none"])
+}
+
+/// Starts a note-service with more arguments on its command line, and says where.
+pub(crate) fn notes_with(issuer: &str, more: &[&str]) -> String {
     let common = [
         "note-service",
         "--listen=127.0.0.1:0",
         "--workers=1",
-        "--revocation=none",
+        "--issuer",
+        issuer,
     ];
-    let config = note_service::Config::parse_from(common.into_iter().chain(["--issuer", issuer]));
+    let config = note_service::Config::parse_from(common.iter().chain(more));
     run(note_service::start(config, &Clock::System).unwrap())
 }
 

@@ -8,12 +8,15 @@ use ratatui::{
     widgets::{Block, BorderType, Padding, Paragraph, Wrap},
 };
 
-use super::{ACCENT, BAD, DIM, fit};
+use super::{ACCENT, BAD, DIM, Targets, fit};
 use crate::{
     api::{Access, Need, Service},
     failure::Failure,
     records::{Event, Note},
-    ui::model::{Card, Column, Model, Remote},
+    ui::{
+        keys::Action,
+        model::{Card, Column, Model, Remote},
+    },
     when,
 };
 
@@ -27,36 +30,46 @@ const FAILURE: u16 = 8;
 const INVITATION: u16 = 5;
 
 /// The left column.
-pub(super) fn notes(model: &Model, frame: &mut Frame, area: Rect) {
+pub(super) fn notes(model: &Model, frame: &mut Frame, area: Rect, targets: &mut Targets) {
     let draw = Draw {
         model,
         service: Service::Note,
         heading: "Notes",
     };
-    draw.column(&model.notes, frame, area, |note: &Note, width| {
-        let description = fit(&note.description, width.saturating_mul(2));
-        vec![
-            Line::from(fit(&note.title, width)).bold(),
-            Line::from(description),
-        ]
-    });
+    draw.column(
+        &model.notes,
+        (frame, targets),
+        area,
+        |note: &Note, width| {
+            let description = fit(&note.description, width.saturating_mul(2));
+            vec![
+                Line::from(fit(&note.title, width)).bold(),
+                Line::from(description),
+            ]
+        },
+    );
 }
 
 /// The right column.
-pub(super) fn events(model: &Model, frame: &mut Frame, area: Rect) {
+pub(super) fn events(model: &Model, frame: &mut Frame, area: Rect, targets: &mut Targets) {
     let draw = Draw {
         model,
         service: Service::Calendar,
         heading: "Events",
     };
-    draw.column(&model.events, frame, area, |event: &Event, width| {
-        let span = when::show_span(event.start, event.end, &model.now);
-        vec![
-            Line::from(fit(&event.title, width)).bold(),
-            Line::from(fit(&span, width)).style(ACCENT),
-            Line::from(fit(&event.description, width)),
-        ]
-    });
+    draw.column(
+        &model.events,
+        (frame, targets),
+        area,
+        |event: &Event, width| {
+            let span = when::show_span(event.start, event.end, &model.now);
+            vec![
+                Line::from(fit(&event.title, width)).bold(),
+                Line::from(fit(&span, width)).style(ACCENT),
+                Line::from(fit(&event.description, width)),
+            ]
+        },
+    );
 }
 
 struct Draw<'a> {
@@ -70,7 +83,7 @@ impl Draw<'_> {
     fn column<T: Card + PartialEq>(
         &self,
         column: &Column<T>,
-        frame: &mut Frame,
+        (frame, targets): (&mut Frame, &mut Targets),
         area: Rect,
         body: impl Fn(&T, u16) -> Vec<Line<'static>>,
     ) {
@@ -95,17 +108,26 @@ impl Draw<'_> {
         let mut area = rest;
         for place in window.first..window.end {
             let on = focused && column.at == place;
+            let rows = if place < cards.len() { CARD } else { ADD };
+            let here = cut(&mut area, rows);
+            // The first click moves the cursor, the second opens.
+            let click = if on {
+                Action::Open
+            } else {
+                Action::Card(self.service, place)
+            };
+            targets.add(here, click);
             let Some(card) = cards.get(place) else {
-                self.add_card(on, frame, cut(&mut area, ADD));
+                self.add_card(on, frame, here);
                 continue;
             };
-            let lines = body(card, area.width.saturating_sub(4));
+            let lines = body(card, here.width.saturating_sub(4));
             let mut block = border(on, &format!(" {}", card.id()));
             if self.is_going(card.id()) {
                 block = block.title(Line::from(" deleting … ").right_aligned());
             }
             let card = Paragraph::new(lines).wrap(Wrap { trim: true }).block(block);
-            frame.render_widget(card, cut(&mut area, CARD));
+            frame.render_widget(card, here);
         }
         let more = (cards.len() + 1).saturating_sub(window.end);
         if more > 0 {

@@ -1,4 +1,4 @@
-//! What stands before the columns: the form, the question, the help, the token.
+//! What stands before the tab: the form, the question, the help.
 
 use jiff::Zoned;
 use ratatui::{
@@ -12,12 +12,10 @@ use ratatui::{
 use super::{ACCENT, BAD, DIM, fit};
 use crate::{
     api::Service,
-    token_view::Explained,
     ui::{
         form::{Field, Form, Name, Stage},
-        model::{Doomed, Model},
+        model::Doomed,
     },
-    when,
 };
 
 /// Columns that the names of the fields take.
@@ -148,7 +146,15 @@ const HELP: &[(&str, &str)] = &[
     ("Enter", "edit the card, or add one at “Add”"),
     ("Del", "delete the card, after a question"),
     ("t", "what is in the token of the last call"),
+    (
+        "1 2 3 4",
+        "Board, Tokens, Trace, Lab; Tab goes through them",
+    ),
     ("q Ctrl-C", "quit"),
+    (
+        "mouse",
+        "tabs, cards, rows, buttons and these keys; the wheel",
+    ),
     ("", ""),
     ("Tab ↑ ↓", "in a form: to another field"),
     ("Enter Esc", "in a form: save, or leave without saving"),
@@ -164,51 +170,6 @@ pub(super) fn help(frame: &mut Frame, area: Rect) {
         .iter()
         .map(|(keys, what)| Line::from(vec![format!("{keys:<11}").bold(), (*what).into()]))
         .collect();
-    frame.render_widget(Paragraph::new(lines), inside);
-}
-
-/// Columns that the longest meaning of a claim takes.
-const MEANINGS: u16 = 55;
-
-/// What is in the token of the last call, and what each part is for where there is room to say it.
-pub(super) fn token(model: &Model, frame: &mut Frame, area: Rect) {
-    let Some(token) = &model.token else { return };
-    let title = format!(" Token for {} ", token.resource);
-    let Some(view) = &token.view else {
-        let inside = popup(frame, area, &title, (56, 3));
-        frame.render_widget("It is no JWT: only its issuer can read it.", inside);
-        return;
-    };
-    let (header, claims) = (view.explain_header(), view.explain_claims(&model.now));
-    let members = u16::try_from(header.len() + claims.len() + 3).unwrap_or(u16::MAX);
-    let wide = area.width >= 110;
-    let inside = popup(
-        frame,
-        area,
-        &title,
-        (if wide { 120 } else { 78 }, members + 2),
-    );
-    let line = |Explained {
-                    name,
-                    value,
-                    meaning,
-                }: Explained| {
-        let mut spans = vec![Span::styled(format!("  {name:<11}"), ACCENT)];
-        if wide {
-            let room = inside.width.saturating_sub(13 + MEANINGS);
-            spans.push(format!("{:<1$}", fit(&value, room), usize::from(room)).into());
-            spans.push(Span::styled(format!("  {meaning}"), DIM));
-        } else {
-            spans.push(Span::raw(fit(&value, inside.width.saturating_sub(13))));
-        }
-        Line::from(spans)
-    };
-    let mut lines = vec![Line::from("Header: how it is signed").bold()];
-    lines.extend(header.into_iter().map(line));
-    lines.push(Line::default());
-    let left = when::show_countdown(token.time_left(&model.now));
-    lines.push(Line::from(format!("Claims: what the issuer says, for {left} more")).bold());
-    lines.extend(claims.into_iter().map(line));
     frame.render_widget(Paragraph::new(lines), inside);
 }
 

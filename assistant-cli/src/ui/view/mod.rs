@@ -1,21 +1,25 @@
 //! Draws the model. Pure: what is on the screen follows from the model and the size alone.
 //!
-//! From top to bottom: a title, the two columns, what is going on, the token in use, the keys.
-//! Nothing is told by colour alone.
+//! From top to bottom: the tabs, the one that is open, what is going on, the token in use, the keys.
+//! Nothing is told by colour alone. Whoever draws something that can be clicked says so in the
+//! [`Targets`], so that a click does what stands where it went.
 
 mod cards;
+mod exchanges;
+mod experiments;
 mod fronts;
+mod held_tokens;
 
 use ratatui::{
     Frame,
-    layout::{Constraint, Layout, Rect},
+    layout::{Constraint, Layout, Position, Rect},
     style::{Color, Style, Stylize},
     text::{Line, Span},
 };
 
 use super::{
-    keys::{Choice, choices},
-    model::{Front, Model, News},
+    keys::{Action, Choice, choices},
+    model::{Front, Model, News, Tab},
 };
 use crate::{api::Service, when};
 
@@ -27,8 +31,27 @@ const DIM: Style = Style::new().dim();
 /// Below this width only the column with the cursor is drawn.
 const BOTH_COLUMNS: u16 = 60;
 
+/// What a click would do, and where.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Vec<(Rect, Action)>);
+
+impl Targets {
+    /// What a click here would do; what was drawn last lies on top.
+    pub fn at(&self, column: u16, row: u16) -> Option<Action> {
+        let here = Position { x: column, y: row };
+        let mut targets = self.0.iter().rev();
+        let (_, action) = targets.find(|(area, _)| area.contains(here))?;
+        Some(*action)
+    }
+
+    fn add(&mut self, area: Rect, action: Action) {
+        self.0.push((area, action));
+    }
+}
+
 /// Draws one picture, in whatever size the terminal has.
-pub fn view(model: &Model, frame: &mut Frame) {
+pub fn view(model: &Model, frame: &mut Frame) -> Targets {
+    let mut targets = Targets::default();
     let rows = Layout::vertical([
         Constraint::Length(1),
         Constraint::Fill(1),
@@ -36,35 +59,72 @@ pub fn view(model: &Model, frame: &mut Frame) {
         Constraint::Length(1),
         Constraint::Length(1),
     ]);
-    let [title, columns, news, token, keys] = rows.areas(frame.area());
-    let moment = when::show(now_ms(model), model.now.time_zone());
-    sides(
-        frame,
-        title,
-        Line::from(" Assistant").bold(),
-        Line::from(vec![moment.into(), " ".into()]).style(DIM),
-    );
-    if columns.width >= BOTH_COLUMNS {
-        let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2);
-        let [left, right] = halves.areas(columns);
-        cards::notes(model, frame, left);
-        cards::events(model, frame, right);
-    } else {
-        match model.side {
-            Service::Note => cards::notes(model, frame, columns),
-            Service::Calendar => cards::events(model, frame, columns),
-        }
+    let [title, inside, news, token, keys] = rows.areas(frame.area());
+    tabs_line(model, frame, title, &mut targets);
+    match model.tab {
+        Tab::Board => board(model, frame, inside, &mut targets),
+        Tab::Tokens => held_tokens::draw(model, frame, inside, &mut targets),
+        Tab::Trace => exchanges::draw(model, frame, inside, &mut targets),
+        Tab::Lab => experiments::draw(model, frame, inside, &mut targets),
+    }
+    if !matches!(model.front, Front::Columns) {
+        // What lies behind the window cannot be reached.
+        targets = Targets::default();
     }
     frame.render_widget(news_line(model), news);
     token_line(model, frame, token);
-    frame.render_widget(keys_line(&choices(model), keys.width), keys);
+    keys_line(&choices(model), frame, keys, &mut targets);
     match &model.front {
         Front::Columns => {}
-        Front::Form(form) => fronts::form(form, &model.now, frame, columns),
-        Front::Confirm(row) => fronts::confirm(row, frame, columns),
-        Front::Help => fronts::help(frame, columns),
-        Front::Token => fronts::token(model, frame, columns),
+        Front::Form(form) => fronts::form(form, &model.now, frame, inside),
+        Front::Confirm(row) => fronts::confirm(row, frame, inside),
+        Front::Help => fronts::help(frame, inside),
     }
+    targets
+}
+
+fn board(model: &Model, frame: &mut Frame, area: Rect, targets: &mut Targets) {
+    if area.width >= BOTH_COLUMNS {
+        let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2);
+        let [left, right] = halves.areas(area);
+        cards::notes(model, frame, left, targets);
+        cards::events(model, frame, right, targets);
+    } else {
+        match model.side {
+            Service::Note => cards::notes(model, frame, area, targets),
+            Service::Calendar => cards::events(model, frame, area, targets),
+        }
+    }
+}
+
+/// The tabs, each with the key that opens it; the one that is open stands in brackets.
+fn tabs_line(model: &Model, frame: &mut Frame, area: Rect, targets: &mut Targets) {
+    let moment = when::show(now_ms(model), model.now.time_zone());
+    let mut spans = Vec::new();
+    let mut x = area.x;
+    for (tab, key) in Tab::ALL.into_iter().zip('1'..) {
+        let name = tab.name();
+        let (text, style) = if tab == model.tab {
+            (format!("[{key} {name}]"), Style::new().bold().reversed())
+        } else {
+            (format!(" {key} {name} "), DIM)
+        };
+        let wanted = u16::try_from(text.chars().count()).unwrap_or(u16::MAX);
+        let place = Rect {
+            x,
+            width: wanted,
+            ..area
+        };
+        targets.add(place.intersection(area), Action::Tab(tab));
+        x = x.saturating_add(wanted);
+        spans.push(Span::styled(text, style));
+    }
+    let right = if area.width < BOTH_COLUMNS {
+        Line::default()
+    } else {
+        Line::from(vec![moment.into(), " ".into()]).style(DIM)
+    };
+    sides(frame, area, Line::from(spans), right);
 }
 
 /// What is going on, or how the last thing ended.
@@ -126,19 +186,124 @@ fn token_line(model: &Model, frame: &mut Frame, area: Rect) {
 }
 
 /// The keys that do something now, as many as fit; the last ones, help and quit, go first.
-fn keys_line(choices: &[Choice], width: u16) -> Line<'static> {
-    let mut shown: Vec<Span> = Vec::new();
-    for choice in choices {
-        shown.push(format!(" {}", choice.keys).bold());
-        shown.push(Span::styled(format!(" {} ", choice.what), DIM));
+fn keys_line(choices: &[Choice], frame: &mut Frame, area: Rect, targets: &mut Targets) {
+    let named = choices.iter().filter(|choice| !choice.keys.is_empty());
+    let mut shown: Vec<(&Choice, [Span; 2])> = named
+        .map(|choice| {
+            let keys = format!(" {}", choice.keys).bold();
+            (
+                choice,
+                [keys, Span::styled(format!(" {} ", choice.what), DIM)],
+            )
+        })
+        .collect();
+    let width = |shown: &[(&Choice, [Span; 2])]| -> usize {
+        let spans = shown.iter().flat_map(|(_, spans)| spans);
+        spans.map(Span::width).sum()
+    };
+    while width(&shown) > usize::from(area.width) && shown.len() > 1 {
+        // The second one is the least needed: "move", or "other field".
+        shown.remove(usize::from(shown.len() > 2));
     }
-    let mut line = Line::from(shown);
-    while line.width() > usize::from(width) && line.spans.len() > 2 {
-        // The second pair is the least needed: "move", or "other field".
-        let drop = if line.spans.len() > 4 { 2 } else { 0 };
-        line.spans.drain(drop..drop + 2);
+    let mut x = area.x;
+    for (choice, spans) in &shown {
+        let wanted = spans.iter().map(Span::width).sum::<usize>();
+        let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
+        let place = Rect {
+            x,
+            width: wanted,
+            ..area
+        };
+        x = x.saturating_add(wanted);
+        // Where keys do different things, a click would be a guess.
+        if let [(_, action), rest @ ..] = choice.on.as_slice()
+            && rest.iter().all(|(_, other)| other == action)
+        {
+            targets.add(place.intersection(area), *action);
+        }
     }
-    line
+    let spans: Vec<Span> = shown.into_iter().flat_map(|(_, spans)| spans).collect();
+    frame.render_widget(Line::from(spans), area);
+}
+
+/// Buttons in a row, as wide as they have to be: `[x revoke]`.
+fn buttons(named: &[(&str, Action)], frame: &mut Frame, area: Rect, targets: &mut Targets) {
+    let mut x = area.x;
+    for (name, action) in named {
+        let text = format!("[{name}]");
+        let wanted = u16::try_from(Span::raw(text.as_str()).width()).unwrap_or(u16::MAX);
+        let place = Rect {
+            x,
+            width: wanted,
+            height: 1,
+            ..area
+        };
+        let place = place.intersection(area);
+        frame.render_widget(Line::from(text).style(ACCENT), place);
+        targets.add(place, *action);
+        x = x.saturating_add(wanted + 1);
+    }
+}
+
+/// As many of the lines as fit, from `first` on, or as near as it makes sense.
+fn window<'a>(mut lines: Vec<Line<'a>>, first: usize, area: Rect) -> Vec<Line<'a>> {
+    let height = usize::from(area.height);
+    let most = lines.len().saturating_sub(height);
+    let mut lines = lines.split_off(first.min(most));
+    if lines.len() > height && height > 0 {
+        lines.truncate(height - 1);
+        lines.push(Line::from("↓ PgDn: more").style(DIM));
+    }
+    lines
+}
+
+/// A text in lines of this width.
+fn wrapped(text: &str, width: u16) -> Vec<String> {
+    let width = usize::from(width).max(1);
+    let mut lines = vec![String::new()];
+    let length = |text: &str| Span::raw(text).width();
+    for word in text.split(' ') {
+        let mut word: String = word
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        loop {
+            let line = lines.last_mut().expect("there is one from the start");
+            let gap = usize::from(!line.is_empty());
+            if length(line) + gap + length(&word) <= width {
+                if gap == 1 {
+                    line.push(' ');
+                }
+                line.push_str(&word);
+                break;
+            }
+            if gap == 1 {
+                lines.push(String::new());
+                continue;
+            }
+            // A word that is longer than a line is cut.
+            let mut taken = String::new();
+            let mut rest = word.chars();
+            for c in rest.by_ref() {
+                taken.push(c);
+                if length(&taken) >= width {
+                    break;
+                }
+            }
+            let rest: String = rest.collect();
+            lines.push(String::new());
+            let last = lines.len() - 2;
+            lines[last] = taken;
+            if rest.is_empty() {
+                break;
+            }
+            word = rest;
+        }
+    }
+    if lines.len() > 1 && lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines
 }
 
 /// One text at each side; where they would meet, the left one gives way.
