@@ -58,7 +58,9 @@ def cells(line, style):
 
 
 def change(style, codes):
-    for code in [int(code or 0) for code in codes.split(";")]:
+    codes = [int(code or 0) for code in codes.split(";")]
+    while codes:
+        code = codes.pop(0)
         if code == 0:
             style.clear()
         elif code in (1, 2, 4, 7):
@@ -66,6 +68,12 @@ def change(style, codes):
         elif code in (22, 24, 27):
             for name in {22: ("bold", "dim"), 24: ("underlined",), 27: ("reversed",)}[code]:
                 style.pop(name, None)
+        elif code in (38, 48) and codes[:1] == [5]:
+            # Of the 256 colours, the first 16 are those of before.
+            number = codes[1]
+            del codes[:2]
+            if code == 38 and number < 16:
+                style["colour"] = COLOURS[number + (30 if number < 8 else 82)]
         elif code in COLOURS:
             style["colour"] = COLOURS[code]
         elif code == 39:
@@ -131,7 +139,10 @@ def svg(lines, title, columns):
             if style.get("reversed"):
                 fill, behind = BACKGROUND, fill
             if behind:
-                out.append(f'<rect x="{x:.1f}" y="{top}" width="{length:.1f}" height="{LINE}" fill="{behind}"/>')
+                out.append(
+                    f'<rect x="{x:.1f}" y="{top}" width="{length:.1f}" height="{LINE}" '
+                    f'fill="{behind}" shape-rendering="crispEdges"/>'
+                )
             if not text.strip():
                 continue
             extra = ' font-weight="bold"' if style.get("bold") else ""
