@@ -26,16 +26,16 @@ COLOURS = {
 # A pattern, and what stands in its place: cut or filled up with blanks to the width of what was there.
 DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{1,2} [A-Z][a-z]{2}"
 FIXED = [
-    (rf"\b1\d{{9}} \({DAY} \d{{4}} \d\d:\d\d, (now|[\d:]+ ago)\)", "1767261600 (Thu 1 Jan 2026 10:00, now)"),
-    (rf"\b1\d{{9}} \({DAY} \d{{4}} \d\d:\d\d, in [\d:]+\)", "1767265200 (Thu 1 Jan 2026 11:00, in 1:00:00)"),
+    (r"(?<=(?:iat|nbf) {8})1\d{9} \([^)]*\)", "1767261600 (Thu 1 Jan 2026 10:00, now)"),
+    (r"(?<=exp {8})1\d{9} \([^)]*\)", "1767265200 (Thu 1 Jan 2026 11:00, in 1:00:00)"),
     (rf"{DAY} \d{{4}} \d\d:\d\d(?= *$)", "Thu 1 Jan 2026 10:00"),
     (r"(?<=kid  ) *\S+", " kXf1ZJ0v4Qm2b7Tn"),
     (r"(?<=jti  ) *\S+", " tB3vJxYk0aQm5c9RlD2wEg"),
     (r'(?<="(?:start)":)1\d{12}', "1767261600000"),
     (r'(?<="(?:end)":)1\d{12}', "1767263400000"),
     (r"\b1[67]\d{11}\b", "1767261600000"),
-    (r"\b(?:59:\d\d|1:00:00) left", "59:59 left"),
-    (r"(?<=[█░] )(?:59:\d\d|1:00:00)", "59:59"),
+    (r"\b(?:59:\d\d|1:00:\d\d) left", "59:59 left"),
+    (r"(?<=[█░] )(?:59:\d\d|1:00:\d\d)", "59:59"),
 ]  # fmt: skip
 
 SGR = re.compile(r"\x1b\[([\d;]*)m")

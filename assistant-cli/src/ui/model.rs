@@ -311,10 +311,10 @@ pub struct TokenInUse {
 }
 
 impl TokenInUse {
-    /// Seconds until it ends; 0 when it has.
+    /// Seconds until it ends; 0 when it has. `now` may be a moment before the token was fetched.
     pub fn time_left(&self, now: &Zoned) -> u64 {
         let now = u64::try_from(now.timestamp().as_second()).unwrap_or(0);
-        self.expires_at.saturating_sub(now)
+        self.expires_at.saturating_sub(now.max(self.fetched_at))
     }
 
     /// What tells it from the others that are held: for whom and for what it is.
