@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use m2m::{
+    ConfigError,
     client::{AccessToken, FetchError, SendError, TokenSource},
     trace::traced,
 };
@@ -121,7 +122,13 @@ impl Api {
     pub fn new(servers: Servers, credentials: &Credentials) -> Result<Self, Failure> {
         let secret = credentials.client_secret.clone();
         let tokens = TokenSource::client_secret(&servers.issuer, &credentials.client_id, secret)
-            .map_err(|e| Failure::new(Kind::Usage, e.to_string()).hint("see --issuer"))?;
+            .map_err(|e| {
+                let hint = match e {
+                    ConfigError::Credential(_) => format!("it comes from {}", credentials.origin),
+                    _ => "see --issuer".to_owned(),
+                };
+                Failure::new(Kind::Usage, e.to_string()).hint(hint)
+            })?;
         let servers = Arc::new(servers);
         Ok(Self {
             tokens,

@@ -413,6 +413,11 @@ impl fmt::Debug for SecretHash {
     }
 }
 
+/// Whether a text can only be a client secret, made by [`Secret::generate`].
+pub fn is_secret(text: &str) -> bool {
+    is_well_formed(text, SECRET_PREFIX)
+}
+
 /// `prefix`, 256 random bits, and six characters of checksum, all within `[A-Za-z0-9_-]`. Prefix and checksum let
 /// a scanner recognise for certain what has leaked.
 pub fn unguessable(prefix: &str) -> String {

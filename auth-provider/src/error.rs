@@ -125,6 +125,16 @@ impl OAuthError {
         )
     }
 
+    /// Says which slip the request looks like, when its sender was not authenticated. It must follow from the request
+    /// alone: what the server knows of its clients must not show.
+    #[must_use]
+    pub fn looks_like(mut self, slip: Option<&str>) -> Self {
+        if let Some(slip) = slip.filter(|_| self.is_failed_authentication()) {
+            self.description = format!("client authentication failed: {slip}").into();
+        }
+        self
+    }
+
     /// What was presented by itself opens nothing: one description for every reason.
     pub fn invalid_bearer() -> Self {
         Self::new(

@@ -127,9 +127,12 @@ impl Case<'_> {
     fn refused(&self, refusal: &Refusal) -> Explanation {
         let id = &self.client.id;
         match (refusal, &self.wish.resource, self.resource) {
-            (Refusal::ScopeNotGranted { resource, allowed }, ..) => {
-                self.scope_missing(resource, allowed)
-            }
+            (
+                Refusal::ScopeNotGranted {
+                    resource, allowed, ..
+                },
+                ..,
+            ) => self.scope_missing(resource, allowed),
             (Refusal::Ambiguous { choices }, ..) => {
                 let sentence = format!(
                     "{id} names no resource and has more than one grant: it has to name one of {}",

@@ -26,7 +26,9 @@ pub struct MasterKey(RandomizedNonceKey);
 pub enum MasterKeyError {
     #[error("{0} can be read by others: `chmod 600` it")]
     Exposed(PathBuf),
-    #[error("{0} is not a master key: it must hold 32 bytes in base64")]
+    #[error(
+        "{0} is not a master key: it must hold 32 bytes in base64, as `openssl rand -base64 32` prints"
+    )]
     Malformed(String),
     #[error("cannot read or write {0}")]
     Io(PathBuf, #[source] io::Error),

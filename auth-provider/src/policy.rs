@@ -27,7 +27,9 @@ pub struct Allowed<'a> {
 /// Why a client gets nothing. Every variant knows what the client could ask for instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("this client may not call any resource: no grant names it in the policy")]
+    #[error(
+        "this client may not call any resource: an administrator must grant it one, as with auth-provider grant create"
+    )]
     NoGrants,
     #[error(
         "name one resource, with the parameter resource or audience: this client may call {}",
@@ -38,10 +40,15 @@ pub enum Refusal {
     #[error("this client has no grant for that resource: it may call {}", list(.choices))]
     NotGranted { choices: Vec<ResourceId> },
     // What was wished for is not repeated: it is the caller's text, and may be a secret in the wrong place.
-    #[error("the grant for {resource} does not allow all of these scopes: it allows {allowed}")]
+    #[error(
+        "the grant for {resource} does not allow all of these scopes: it allows {allowed}{}",
+        if *.has_comma { "; separate scopes by spaces, not by commas" } else { "" }
+    )]
     ScopeNotGranted {
         resource: ResourceId,
         allowed: ScopeSet,
+        /// A comma may stand in a scope (RFC 6749 section 3.3), but mostly it was meant to separate two.
+        has_comma: bool,
     },
 }
 
@@ -69,10 +76,11 @@ pub fn decide<'a>(
     let scopes = match &wish.scopes {
         None => &grant.scopes,
         Some(wished) if wished.is_subset(&grant.scopes) => wished,
-        Some(_) => {
+        Some(wished) => {
             return Err(Refusal::ScopeNotGranted {
                 resource: grant.resource.clone(),
                 allowed: grant.scopes.clone(),
+                has_comma: wished.iter().any(|scope| scope.contains(',')),
             });
         }
     };
@@ -167,6 +175,12 @@ mod tests {
                 Err("does not allow all of these scopes: it allows hello list"),
             ),
             (&one, None, Some("HELLO"), Err("it allows hello list")),
+            (
+                &one,
+                None,
+                Some("hello,list"),
+                Err("it allows hello list; separate scopes by spaces"),
+            ),
             (&unscoped, None, Some("hello"), Err("does not allow all")),
         ] {
             let wish = Wish {

@@ -83,7 +83,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let opened = storage::open_with(&config.database_url, config.database)
         .await
-        .with_context(|| format!("cannot open the database {}", config.database_url))?;
+        .with_context(|| not_opened(&config.database_url))?;
     let Opened {
         store,
         contact,
@@ -207,7 +207,7 @@ fn read_policy(path: Option<&Path>, schedule: &Schedule) -> anyhow::Result<Polic
     let text = match path {
         None => String::new(),
         Some(path) => fs::read_to_string(path)
-            .with_context(|| format!("cannot read the policy file {shown}"))?,
+            .with_context(|| format!("cannot read the policy file {shown}: see --policy"))?,
     };
     let mut policy = Policy::parse(&text).with_context(|| format!("policy file {shown}"))?;
     for (id, resource) in &mut policy.resources {
@@ -229,7 +229,10 @@ pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .with_context(|| format!("cannot make the data folder {}", folder.display()))
+        .with_context(|| {
+            let shown = folder.display();
+            format!("cannot make the data folder {shown}: choose one that this user may write, with --data-dir")
+        })
 }
 
 /// SQLite lets several processes write to one file, but each would believe in its own memory.
@@ -239,7 +242,9 @@ pub(crate) fn lock(database: &DatabaseUrl) -> anyhow::Result<Option<File>> {
     };
     let path = PathBuf::from(format!("{}.lock", database.display()));
     let shown = path.display();
-    let file = File::create(&path).with_context(|| format!("cannot write {shown}"))?;
+    let file = File::create(&path).with_context(|| {
+        format!("cannot write {shown}: choose a folder that this user may write, with --data-dir")
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => bail!(
@@ -269,6 +274,14 @@ async fn master_key(config: &Config, store: &dyn Store) -> anyhow::Result<Master
     );
     info!("made the master key {}", path.display());
     Ok(MasterKey::create(&path)?)
+}
+
+fn not_opened(database: &DatabaseUrl) -> String {
+    let mend = match database {
+        DatabaseUrl::Postgres(_) => " (see that it runs, and that --database-url is right)",
+        DatabaseUrl::SqliteFile(_) | DatabaseUrl::SqliteMemory => "",
+    };
+    format!("cannot open the database {database}{mend}")
 }
 
 async fn apply(

@@ -1,6 +1,11 @@
 //! What Linux says of the machine and of a process, read from `/proc`.
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    time::Instant,
+};
 
 use serde::Serialize;
 
@@ -123,6 +128,44 @@ impl Memory {
     }
 }
 
+/// How many bytes a process has had written to disk, as far as Linux can tell whose they are: pages of files count when they
+/// are made dirty.
+pub fn bytes_written_by(pid: u32) -> io::Result<f64> {
+    parse_bytes_written(&fs::read_to_string(format!("/proc/{pid}/io"))?)
+        .ok_or_else(|| io::Error::other(format!("cannot make sense of /proc/{pid}/io")))
+}
+
+/// The line `write_bytes: 4096`.
+fn parse_bytes_written(io: &str) -> Option<f64> {
+    let written = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"))?;
+    written.trim().parse().ok()
+}
+
+/// How large a file is, in bytes.
+#[expect(clippy::cast_precision_loss, reason = "no file here has 2^53 bytes")]
+pub fn size_of(file: &fs::Metadata) -> f64 {
+    file.len() as f64
+}
+
+/// How long the disk below this folder takes until a small write is durable, in milliseconds: the middle of many.
+pub fn sync_milliseconds(folder: &Path) -> io::Result<f64> {
+    const TIMES: usize = 50;
+    let path = folder.join("sync");
+    let mut file = File::create(&path)?;
+    let mut taken = [0.0; TIMES];
+    for taken in &mut taken {
+        let begin = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        *taken = begin.elapsed().as_secs_f64() * 1e3;
+    }
+    fs::remove_file(path)?;
+    taken.sort_by(f64::total_cmp);
+    Ok(taken[TIMES / 2])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +199,18 @@ mod tests {
         assert_eq!(Memory::parse(status), Some(expected));
         assert_eq!(Memory::parse("Name:\ta\n"), None);
         assert!(Memory::of(std::process::id()).is_ok());
+    }
+
+    #[test]
+    fn bytes_written_and_sizes_are_of_files() {
+        let io = "rchar: 1\nwchar: 2\nread_bytes: 3\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n";
+        assert_eq!(parse_bytes_written(io), Some(8192.0));
+        assert_eq!(parse_bytes_written("rchar: 1\n"), None);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, [0; 300]).unwrap();
+        assert!((size_of(&fs::metadata(file).unwrap()) - 300.0).abs() < 1e-9);
+        assert!(sync_milliseconds(folder.path()).is_ok());
     }
 
     #[test]

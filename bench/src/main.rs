@@ -6,16 +6,19 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{bail, ensure};
 use bench::{
-    clients, floor, replicas, revoke,
-    run::{self, Plan},
-    vault,
+    clients,
+    figures::Group,
+    floor, open_loop, replicas, revoke,
+    run::{self, Options, Plan},
+    signatures, vault,
 };
-use clap::{Parser, Subcommand};
-use m2m::service::Listen;
+use clap::{Args, Parser, Subcommand};
+use m2m::{service::Listen, verify::Algorithm};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,19 +31,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure and report. Goals that are missed are reported, not an error; a refused request is
-    /// one.
-    Run {
-        /// Fewer and shorter rounds: about half a minute instead of two.
-        #[arg(long)]
-        quick: bool,
-        /// Print JSON instead of the table.
-        #[arg(long)]
-        json: bool,
-        /// The policy that auth-provider starts with.
-        #[arg(long, default_value = "demo/policy.toml")]
-        policy: PathBuf,
-    },
+    /// Measure and report: each figure beside its goal, as ratios within one run. Goals that are missed are reported, not an
+    /// error; a refused request is one.
+    Run(Run),
     /// Measure how soon a revoked token is refused. Goals that are missed are an error.
     Revoke {
         /// How many tokens are revoked, one after the other.
@@ -104,6 +97,66 @@ enum Command {
         #[arg(long)]
         listen: Listen,
     },
+    /// Sign as fast as one thread can (`run` does it itself).
+    #[command(hide = true)]
+    Sign {
+        #[arg(value_parser = algorithm)]
+        algorithm: Algorithm,
+        #[arg(long)]
+        seconds: u32,
+    },
+    /// Send the requests that standard input tells of, at moments fixed before (`run` does it itself).
+    #[command(hide = true)]
+    OpenLoop,
+}
+
+#[derive(Args)]
+struct Run {
+    /// Fewer and shorter rounds: less than three minutes instead of ten.
+    #[arg(long)]
+    quick: bool,
+    /// Only these figures; may be given more than once.
+    #[arg(long, value_name = "FIGURES")]
+    only: Vec<Group>,
+    /// Print JSON instead of the table.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print Markdown instead of the table.
+    #[arg(long)]
+    markdown: bool,
+    /// How long the load lasts under which memory is looked at, in seconds. Default: 60, and 4 with `--quick`.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=86_400))]
+    soak: Option<u32>,
+    /// An empty PostgreSQL, as `scripts/with-postgres` makes one. Without it, what needs it is left out.
+    #[arg(long, env = "TEST_POSTGRES_URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl Run {
+    fn options(&self) -> Options {
+        let only = &self.only;
+        Options {
+            plan: if self.quick {
+                Plan::QUICK_TABLE
+            } else {
+                Plan::FULL_TABLE
+            },
+            groups: if only.is_empty() {
+                Group::TABLE.to_vec()
+            } else {
+                only.clone()
+            },
+            soak: self.soak.unwrap_or(if self.quick { 4 } else { 60 }),
+            database_url: self.database_url.clone(),
+        }
+    }
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let found = Algorithm::ALL
+        .into_iter()
+        .find(|known| known.name() == name);
+    found.ok_or_else(|| "there is no such algorithm".to_owned())
 }
 
 #[actix_web::main]
@@ -120,13 +173,21 @@ async fn main() -> ExitCode {
 async fn obey(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Floor { listen } => floor::serve(listen.bind()?)?.await?,
-        Command::Run {
-            quick,
-            json,
-            policy,
-        } => {
-            let report = unless_interrupted(run::run(plan(quick), &policy)).await?;
-            print(&report, json)?;
+        Command::Run(wish) => {
+            let report = unless_interrupted(run::run(&wish.options())).await?;
+            if wish.markdown {
+                write(&report.markdown())?;
+            } else {
+                print(&report, wish.json)?;
+            }
+        }
+        Command::Sign { algorithm, seconds } => {
+            let time = Duration::from_secs(seconds.into());
+            write(&serde_json::to_string(&signatures::run(algorithm, time)?)?)?;
+        }
+        Command::OpenLoop => {
+            let order = serde_json::from_reader(io::stdin())?;
+            write(&serde_json::to_string(&open_loop::run(order).await?)?)?;
         }
         Command::Clients {
             clients,
@@ -193,8 +254,11 @@ fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> 
     } else {
         report.to_string()
     };
-    io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(write(&text)?)
+}
+
+fn write(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
 }
 
 /// Waits until somebody wants this program to end.

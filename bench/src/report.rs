@@ -1,6 +1,4 @@
-//! From samples to figures: medians, ratios within one round, and the table that a person reads.
-
-use std::fmt;
+//! From samples to figures: medians, and ratios within one round.
 
 use serde::Serialize;
 
@@ -12,6 +10,13 @@ use crate::{
 /// The part of its core that a server under full load uses. With less, something else was the limit.
 const FULL_LOAD: f64 = 0.9;
 
+/// What is said once when that happened.
+const NOT_FULL: &str =
+    "where a server used less than 90 % of its core, wrk or others were the limit: compare by CPU";
+
+/// The part of a waiting time that may be the load's own.
+const LATE: f64 = 0.25;
+
 /// What one run of load on one route came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -19,6 +24,8 @@ pub struct Sample {
     pub p99_milliseconds: f64,
     /// The server's processor time per request.
     pub cpu_microseconds: f64,
+    /// How late the load was, at the 99th percentile, where each request has its moment.
+    pub late_milliseconds: f64,
 }
 
 impl Sample {
@@ -28,6 +35,7 @@ impl Sample {
             requests_per_second: summary.requests_per_second(),
             p99_milliseconds: summary.p99_microseconds / 1e3,
             cpu_microseconds: used * 1e6 / summary.requests,
+            late_milliseconds: 0.0,
         }
     }
 }
@@ -35,7 +43,8 @@ impl Sample {
 /// A route's samples, one for each round.
 pub struct Measured {
     pub name: &'static str,
-    /// The least ratio of the product's speed to this one's that is wanted.
+    /// What is wanted of the ratio of the product to this one: at least so much of the speed, or at most so much of the
+    /// 99th percentile.
     pub goal: Option<f64>,
     pub samples: Vec<Sample>,
 }
@@ -50,34 +59,63 @@ impl Measured {
 /// All figures of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    rounds: u32,
-    seconds_per_round: u32,
-    connections: u32,
+    pub(crate) rounds: u32,
+    pub(crate) seconds_per_round: u32,
+    pub(crate) connections: u32,
     /// What makes the figures unsure.
-    warnings: Vec<String>,
-    routes: Vec<Speed>,
-    ratios: Vec<Ratio>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) routes: Vec<Speed>,
+    pub(crate) ratios: Vec<Ratio>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) facts: Vec<Fact>,
 }
 
 /// The medians of a route's rounds.
 #[derive(Debug, Serialize)]
-struct Speed {
-    route: &'static str,
-    requests_per_second: f64,
-    p99_milliseconds: f64,
-    cpu_microseconds_per_request: f64,
+pub(crate) struct Speed {
+    pub(crate) route: &'static str,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p99_milliseconds: f64,
+    pub(crate) cpu_microseconds_per_request: f64,
+    /// The part of its core that the server used.
+    pub(crate) core_used: f64,
 }
 
-/// How many requests one route answers for each request of another, taken in each round.
+/// How one route compares with another, taken in each round.
 #[derive(Debug, Serialize)]
-struct Ratio {
-    of: &'static str,
-    to: &'static str,
-    median: f64,
-    min: f64,
-    max: f64,
-    goal: Option<f64>,
-    met: Option<bool>,
+pub(crate) struct Ratio {
+    pub(crate) kind: Kind,
+    pub(crate) of: &'static str,
+    pub(crate) to: &'static str,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    /// The median of the other's processor time per request as a part of the first's: what the ratio of the speeds comes to
+    /// when nothing but the servers is the limit.
+    pub(crate) processor: f64,
+    pub(crate) goal: Option<f64>,
+    pub(crate) met: Option<bool>,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// More is better.
+    RequestsPerSecond,
+    /// Less is better.
+    P99,
+}
+
+/// A figure that is no ratio.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fact {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    /// The most that is wanted; `None` only informs.
+    pub(crate) goal: Option<f64>,
+    pub(crate) met: Option<bool>,
 }
 
 impl Report {
@@ -89,6 +127,7 @@ impl Report {
             warnings: Vec::new(),
             routes: Vec::new(),
             ratios: Vec::new(),
+            facts: Vec::new(),
         }
     }
 
@@ -98,25 +137,67 @@ impl Report {
 
     /// Whether every goal was met.
     pub fn is_good(&self) -> bool {
-        self.ratios.iter().all(|ratio| ratio.met != Some(false))
+        let mut met = self.ratios.iter().map(|ratio| ratio.met);
+        let mut facts = self.facts.iter().map(|fact| fact.met);
+        met.all(|met| met != Some(false)) && facts.all(|met| met != Some(false))
+    }
+
+    /// Adds a figure that stands alone, which should be `at_most` so much.
+    pub fn fact(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        at_most: Option<f64>,
+    ) {
+        self.facts.push(Fact {
+            name: name.into(),
+            value,
+            unit,
+            goal: at_most,
+            met: at_most.map(|goal| value <= goal),
+        });
+    }
+
+    /// Adds routes that took turns under a load that was not full: the first's 99th percentile is compared with that of each
+    /// of the others.
+    pub fn add_p99(&mut self, measured: &[Measured]) {
+        for measured in measured {
+            let speed = Speed::of(measured);
+            let late = median(
+                measured
+                    .samples
+                    .iter()
+                    .map(|sample| sample.late_milliseconds),
+            );
+            if late > speed.p99_milliseconds * LATE {
+                self.warn(format!(
+                    "`{}`: {late:.2} ms of the p99 may be the load's own, which was late",
+                    speed.route
+                ));
+            }
+            self.routes.push(speed);
+        }
+        self.compare(measured, Kind::P99);
     }
 
     /// Adds routes that took turns: the first is compared with each of the others.
     pub fn add(&mut self, measured: &[Measured]) {
         for speed in measured.iter().map(Speed::of) {
-            if speed.busy() < FULL_LOAD {
-                self.warn(format!(
-                    "`{}` used only {:.0} % of its core: wrk or others were the limit",
-                    speed.route,
-                    speed.busy() * 100.0
-                ));
+            let is_known = self.warnings.iter().any(|warning| warning == NOT_FULL);
+            if speed.core_used < FULL_LOAD && !is_known {
+                self.warn(NOT_FULL.to_owned());
             }
             self.routes.push(speed);
         }
+        self.compare(measured, Kind::RequestsPerSecond);
+    }
+
+    fn compare(&mut self, measured: &[Measured], kind: Kind) {
         if let [product, references @ ..] = measured {
             let ratios = references
                 .iter()
-                .map(|reference| Ratio::of(product, reference));
+                .map(|reference| Ratio::of(kind, product, reference));
             self.ratios.extend(ratios);
         }
     }
@@ -125,99 +206,51 @@ impl Report {
 impl Speed {
     fn of(measured: &Measured) -> Self {
         let median_of = |figure: fn(&Sample) -> f64| median(measured.samples.iter().map(figure));
+        let requests_per_second = median_of(|sample| sample.requests_per_second);
+        let cpu_microseconds = measured.cpu_microseconds();
         Self {
             route: measured.name,
-            requests_per_second: median_of(|sample| sample.requests_per_second),
+            requests_per_second,
             p99_milliseconds: median_of(|sample| sample.p99_milliseconds),
-            cpu_microseconds_per_request: median_of(|sample| sample.cpu_microseconds),
+            cpu_microseconds_per_request: cpu_microseconds,
+            core_used: requests_per_second * cpu_microseconds / 1e6,
         }
-    }
-
-    /// The part of its core that the server used.
-    fn busy(&self) -> f64 {
-        self.requests_per_second * self.cpu_microseconds_per_request / 1e6
     }
 }
 
 impl Ratio {
-    fn of(product: &Measured, reference: &Measured) -> Self {
+    fn of(kind: Kind, product: &Measured, reference: &Measured) -> Self {
         let rounds = product.samples.iter().zip(&reference.samples);
-        let ratios = rounds.map(|(of, to)| of.requests_per_second / to.requests_per_second);
+        let ratios = rounds.clone().map(|(of, to)| match kind {
+            Kind::RequestsPerSecond => of.requests_per_second / to.requests_per_second,
+            Kind::P99 => of.p99_milliseconds / to.p99_milliseconds,
+        });
         let median = median(ratios.clone());
+        let is_met = |goal| match kind {
+            Kind::RequestsPerSecond => median >= goal,
+            Kind::P99 => median <= goal,
+        };
         Self {
+            kind,
             of: product.name,
             to: reference.name,
             median,
             min: ratios.clone().fold(f64::INFINITY, f64::min),
             max: ratios.fold(f64::NEG_INFINITY, f64::max),
+            processor: self::median(
+                rounds.map(|(of, to)| to.cpu_microseconds / of.cpu_microseconds),
+            ),
             goal: reference.goal,
-            met: reference.goal.map(|goal| median >= goal),
+            met: reference.goal.map(is_met),
         }
     }
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} rounds of {} s on each route in turn, {} connections, one worker on one core\n",
-            self.rounds, self.seconds_per_round, self.connections
-        )?;
-        writeln!(
-            f,
-            "{:<42}{:>12}{:>10}{:>13}",
-            "medians", "requests/s", "p99 ms", "CPU µs each"
-        )?;
-        for speed in &self.routes {
-            writeln!(
-                f,
-                "{:<42}{:>12.0}{:>10.2}{:>13.1}",
-                speed.route,
-                speed.requests_per_second,
-                speed.p99_milliseconds,
-                speed.cpu_microseconds_per_request
-            )?;
-        }
-        writeln!(
-            f,
-            "\n{:<42}{:>12}{:>10}{:>13}  goal",
-            "requests/s, ratio in each round", "median", "min", "max"
-        )?;
-        let mut product = "";
-        for ratio in &self.ratios {
-            if ratio.of != product {
-                product = ratio.of;
-                writeln!(f, "{product}")?;
-            }
-            write!(
-                f,
-                "{:<42}{:>12.2}{:>10.2}{:>13.2}",
-                format!("  ÷ {}", ratio.to),
-                ratio.median,
-                ratio.min,
-                ratio.max
-            )?;
-            match (ratio.goal, ratio.met) {
-                (Some(goal), Some(true)) => writeln!(f, "  {goal:.2} met")?,
-                (Some(goal), _) => writeln!(f, "  {goal:.2} MISSED")?,
-                (None, _) => writeln!(f)?,
-            }
-        }
-        if !self.warnings.is_empty() {
-            writeln!(f)?;
-        }
-        for warning in &self.warnings {
-            writeln!(f, "note: {warning}")?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -229,6 +262,7 @@ mod tests {
             requests_per_second,
             p99_milliseconds: 2.5,
             cpu_microseconds: 1e6 / requests_per_second,
+            late_milliseconds: 0.0,
         });
         Measured {
             name,
@@ -281,15 +315,59 @@ mod tests {
     }
 
     #[test]
+    fn of_waiting_times_and_facts_less_is_better() {
+        for (product, fact, is_good) in [(3.0, 9.0, true), (4.5, 9.0, false), (3.0, 11.0, false)] {
+            let mut waiting = measured("product", None, &[100.0]);
+            waiting.samples[0].p99_milliseconds = product;
+            let mut report = Report::new(Plan::QUICK);
+            report.add_p99(&[waiting, measured("floor", Some(1.5), &[100.0])]);
+            report.fact("start", fact, "ms", Some(10.0));
+            assert_eq!(report.is_good(), is_good, "{report}");
+            assert!(report.warnings.is_empty(), "half a load fills no core");
+        }
+    }
+
+    #[test]
+    fn a_load_that_was_late_itself_is_pointed_out() {
+        for (late, warned) in [(0.5, 0), (1.0, 1)] {
+            let mut product = measured("product", None, &[100.0]);
+            product.samples[0].late_milliseconds = late;
+            let mut report = Report::new(Plan::QUICK);
+            report.add_p99(&[product]);
+            assert_eq!(report.warnings.len(), warned, "{:?}", report.warnings);
+        }
+    }
+
+    #[test]
+    fn markdown_has_a_row_for_each_figure() {
+        let mut report = report(&[80.0, 160.0, 80.0]);
+        report.fact("start", 12.5, "ms", Some(10.0));
+        report.warn("the machine is busy".into());
+        let markdown = report.markdown();
+        for row in [
+            "| product ÷ floor | 0.80 (0.80–0.80) | 0.80 | ≥ 0.70 | met |",
+            "| product ÷ bare | 0.08 (0.08–0.16) | 0.08 | | |",
+            "| start | 12.5 ms | | ≤ 10 ms | missed |",
+            "| product | 80 | 2.50 | 12500.0 | 100 % |",
+        ] {
+            assert!(markdown.contains(row), "{row} in {markdown}");
+        }
+        assert!(markdown.contains("the machine is busy"));
+        assert!(markdown.starts_with("<!-- table -->\n"));
+        assert!(markdown.ends_with("<!-- /table -->\n"));
+    }
+
+    #[test]
     fn a_server_that_was_not_busy_is_pointed_out() {
         let mut idle = measured("idle", None, &[100.0]);
         idle.samples[0].cpu_microseconds = 5000.0; // half of what 100 requests a second leave it
         let mut report = Report::new(Plan::QUICK);
         report.add(&[idle, measured("busy", None, &[100.0])]);
-        let [warning] = &report.warnings[..] else {
-            panic!("one of them is busy: {:?}", report.warnings);
-        };
-        assert!(warning.starts_with("`idle` used only 50 %"), "{warning}");
+        assert_eq!(report.warnings, [NOT_FULL]);
+        let used = report.routes.iter().map(|speed| speed.core_used);
+        for (used, expected) in used.zip([0.5, 1.0]) {
+            assert!((used - expected).abs() < 1e-9, "{used}");
+        }
     }
 
     #[test]

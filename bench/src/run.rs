@@ -1,28 +1,19 @@
-//! What is measured, and how: every figure is a ratio of two routes that are put under load one
-//! right after the other, again and again, so that whatever else the machine does falls on both.
+//! The run: what all measurements share, from the cores that processes are pinned to, over the servers and their
+//! credentials, to the order in which [figures](crate::figures) are taken.
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
-    floor,
+    figures::{Group, Stage},
     machine::{self, ProcessorTime},
-    report::{Measured, Report, Sample},
-    server::{Place, Server},
-    wrk::Request,
+    report::Report,
+    server::{Cores, Place, Server},
 };
-
-/// The token request that product and floor are asked alike.
-const TOKEN_REQUEST: &str =
-    "grant_type=client_credentials&resource=calendar-service&scope=calendar.read";
-
-/// What should remain of the floor's speed once a real issuer, or a protected route, does the work.
-const GOAL: f64 = 0.7;
 
 /// Above this share of the processors' time, others disturb the figures.
 const BUSY: f64 = 0.1;
@@ -46,16 +37,26 @@ impl Plan {
         rounds: 3,
         seconds: 1,
     };
+    /// For the many figures of [`run`].
+    pub const QUICK_TABLE: Self = Self {
+        rounds: 2,
+        seconds: 1,
+    };
+    pub const FULL_TABLE: Self = Self {
+        rounds: 5,
+        seconds: 2,
+    };
 }
 
-/// A route under measurement.
-struct Route<'a> {
-    name: &'static str,
-    server: &'a Server,
-    request: Request,
-    /// The least part of this route's speed that the compared one should reach; `None` only
-    /// informs.
-    goal: Option<f64>,
+/// What a run is to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub plan: Plan,
+    pub groups: Vec<Group>,
+    /// How long the load lasts that memory is looked at under, in seconds.
+    pub soak: u32,
+    /// An empty PostgreSQL. Without one, what needs it is left out.
+    pub database_url: Option<String>,
 }
 
 /// Where processes run, and how long.
@@ -67,10 +68,13 @@ pub(crate) struct Setting {
     pub(crate) http: reqwest::Client,
 }
 
-/// Starts product and floor, measures, and stops them.
-pub async fn run(plan: Plan, policy: &Path) -> anyhow::Result<Report> {
-    let setting = Setting::new(plan)?;
-    let mut report = Report::new(plan);
+/// Starts product and floor, measures one group of figures after the other, and stops all.
+///
+/// # Errors
+/// When a server does not do its part, or a request is refused.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let setting = Setting::new(options.plan)?;
+    let mut report = Report::new(options.plan);
     if cfg!(debug_assertions) {
         report.warn("this is a debug build: only scripts/bench measures the product".to_owned());
     }
@@ -79,9 +83,11 @@ pub async fn run(plan: Plan, policy: &Path) -> anyhow::Result<Report> {
     }
 
     let start = ProcessorTime::now()?;
-    let servers = Servers::start(&setting, policy).await?;
-    for routes in servers.comparisons(&setting).await? {
-        report.add(&measure(&setting, &routes).await?);
+    let stage = Stage::set(&setting, options).await?;
+    for group in &options.groups {
+        eprintln!("{group} …");
+        let measured = group.measure(&stage, &mut report).await;
+        measured.with_context(|| format!("measuring {group}"))?;
     }
     let stolen = ProcessorTime::now()?.since(start).stolen;
     if stolen > STOLEN {
@@ -108,11 +114,10 @@ async fn busy_before() -> anyhow::Result<Option<String>> {
     }))
 }
 
-/// Everything that runs while we measure.
+/// A provider, and a service that takes its tokens.
 pub(crate) struct Servers {
     pub(crate) provider: Server,
     pub(crate) calendar: Server,
-    floor: Server,
 }
 
 /// One entry of `clients.json`.
@@ -126,108 +131,65 @@ pub(crate) struct ClientEntry {
 impl Servers {
     /// Starts the programs that were built beside this one, each with one worker.
     pub(crate) async fn start(setting: &Setting, policy: &Path) -> anyhow::Result<Self> {
-        let this = std::env::current_exe()?;
-        let place = setting.served();
         let mut provider = provider(setting, policy)?;
-        let issuer = provider.url("/auth");
-        let mut calendar = Server::start(
-            "calendar-service",
-            &this.with_file_name("calendar-service"),
-            place,
-            |command, address| {
-                command
-                    .args(["--listen", &address.to_string()])
-                    .args(["--issuer", &issuer])
-                    .args(["--workers", "1"])
-            },
-        )?;
-        let mut floor = floor(setting)?;
-
-        for server in [&mut provider, &mut calendar, &mut floor] {
+        let mut calendar = calendar(setting, &provider, "calendar-service")?;
+        for server in [&mut provider, &mut calendar] {
             server.ready(&setting.http).await?;
         }
-        Ok(Self {
-            provider,
-            calendar,
-            floor,
-        })
-    }
-
-    /// What is compared with what: the first route of each with the others.
-    async fn comparisons(&self, setting: &Setting) -> anyhow::Result<[[Route<'_>; 3]; 2]> {
-        let Self {
-            provider,
-            calendar,
-            floor,
-        } = self;
-        let client = assistant(setting.folder.path())?;
-        let token_request = Request::post_form(provider.url("/auth/oauth/token"), TOKEN_REQUEST)
-            .basic_auth(&client.client_id, &client.client_secret);
-        let answer: Value = serde_json::from_str(&token_request.once(&setting.http).await?)?;
-        let token = answer["access_token"]
-            .as_str()
-            .context("no access token in the answer")?;
-
-        let issuance = [
-            Route {
-                name: "auth-provider: issue a token (ES256)",
-                server: provider,
-                request: token_request,
-                goal: None,
-            },
-            Route {
-                name: "floor: check a secret, sign (ES256)",
-                server: floor,
-                request: Request::post_form(floor.url("/token"), TOKEN_REQUEST)
-                    .basic_auth(floor::CLIENT_ID, floor::CLIENT_SECRET),
-                goal: Some(GOAL),
-            },
-            Route {
-                name: "floor: form to JSON",
-                server: floor,
-                request: Request::post_form(floor.url("/form"), TOKEN_REQUEST),
-                goal: None,
-            },
-        ];
-        let protection = [
-            Route {
-                name: "calendar-service: list, repeated token",
-                server: calendar,
-                request: Request::get(calendar.url("/event")).bearer(token),
-                goal: None,
-            },
-            Route {
-                name: "floor: such a list, open",
-                server: floor,
-                request: Request::get(floor.url("/event")),
-                goal: Some(GOAL),
-            },
-            Route {
-                name: "calendar-service: /health, open",
-                server: calendar,
-                request: Request::get(calendar.url("/health")),
-                goal: None,
-            },
-        ];
-        Ok([issuance, protection])
+        Ok(Self { provider, calendar })
     }
 }
 
 /// Starts the auth-provider that was built beside this program, with one worker. Data folder, master key and
 /// clients.json have their default places below the setting's folder.
 pub(crate) fn provider(setting: &Setting, policy: &Path) -> anyhow::Result<Server> {
+    provider_in(setting.served(), policy, &[])
+}
+
+/// The same in another place, with some settings besides, by the names of their environment variables after
+/// `AUTH_PROVIDER_`.
+pub(crate) fn provider_in(
+    place: Place<'_>,
+    policy: &Path,
+    settings: &[(&str, &str)],
+) -> anyhow::Result<Server> {
     let policy = fs::canonicalize(policy)
         .with_context(|| format!("there is no policy at {}", policy.display()))?;
     Server::start(
         "auth-provider",
         &std::env::current_exe()?.with_file_name("auth-provider"),
-        setting.served(),
+        place,
         |command, address| {
             command
                 .env("AUTH_PROVIDER_LISTEN", address.to_string())
                 .env("AUTH_PROVIDER_PUBLIC_URL", format!("http://{address}"))
                 .env("AUTH_PROVIDER_POLICY", policy)
-                .env("AUTH_PROVIDER_WORKERS", "1")
+                .env("AUTH_PROVIDER_WORKERS", "1");
+            for (name, value) in settings {
+                command.env(format!("AUTH_PROVIDER_{name}"), value);
+            }
+            command
+        },
+    )
+}
+
+/// Starts a calendar-service with one worker, for tokens that this provider issues for `audience`.
+pub(crate) fn calendar(
+    setting: &Setting,
+    provider: &Server,
+    audience: &str,
+) -> anyhow::Result<Server> {
+    let issuer = provider.url("/auth");
+    Server::start(
+        "calendar-service",
+        &std::env::current_exe()?.with_file_name("calendar-service"),
+        setting.served(),
+        |command, address| {
+            command
+                .args(["--listen", &address.to_string()])
+                .args(["--issuer", &issuer])
+                .args(["--audience", audience])
+                .args(["--workers", "1"])
         },
     )
 }
@@ -254,38 +216,6 @@ pub(crate) fn entry(folder: &Path, client: &str) -> anyhow::Result<ClientEntry> 
         .with_context(|| format!("clients.json has no {client}"))
 }
 
-/// Puts some routes under load in turn, round after round.
-async fn measure(setting: &Setting, routes: &[Route<'_>]) -> anyhow::Result<Vec<Measured>> {
-    let mut measured = Vec::new();
-    for route in routes {
-        eprintln!("warming up {} …", route.name);
-        route.request.once(&setting.http).await?;
-        sample(setting, route, 1).await?;
-        measured.push(Measured {
-            name: route.name,
-            goal: route.goal,
-            samples: Vec::new(),
-        });
-    }
-    for round in 1..=setting.plan.rounds {
-        eprintln!("round {round} of {} …", setting.plan.rounds);
-        for (route, measured) in routes.iter().zip(&mut measured) {
-            measured
-                .samples
-                .push(sample(setting, route, setting.plan.seconds).await?);
-        }
-    }
-    Ok(measured)
-}
-
-/// Loads one route for some seconds.
-async fn sample(setting: &Setting, route: &Route<'_>, seconds: u32) -> anyhow::Result<Sample> {
-    let before = route.server.processor_seconds()?;
-    let summary = route.request.repeat(seconds, setting.load()).await?;
-    let used = route.server.processor_seconds()? - before;
-    Ok(Sample::of(&summary, used))
-}
-
 impl Setting {
     pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
         let cores = machine::allowed_cores()?;
@@ -302,6 +232,10 @@ impl Setting {
         })
     }
 
+    pub(crate) fn plan(&self) -> Plan {
+        self.plan
+    }
+
     /// Where the servers keep their files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -309,25 +243,30 @@ impl Setting {
 
     /// Where servers run.
     pub(crate) fn served(&self) -> Place<'_> {
-        self.place(self.server_core)
+        self.place(Cores::One(self.server_core))
+    }
+
+    /// Both cores, for servers and load alike.
+    pub(crate) fn everywhere(&self) -> Place<'_> {
+        self.place(Cores::Two(self.server_core, self.load_core))
     }
 
     /// Where the load is made.
     pub(crate) fn load(&self) -> Place<'_> {
-        self.place(self.load_core)
+        self.place(Cores::One(self.load_core))
     }
 
     /// Where a server runs that has a folder of its own.
     pub(crate) fn server_in<'a>(&self, folder: &'a Path) -> Place<'a> {
         Place {
-            core: self.server_core,
+            cores: Cores::One(self.server_core),
             folder,
         }
     }
 
-    fn place(&self, core: u32) -> Place<'_> {
+    fn place(&self, cores: Cores) -> Place<'_> {
         Place {
-            core,
+            cores,
             folder: self.folder.path(),
         }
     }

@@ -2,6 +2,7 @@
 //! happens.
 
 use std::{
+    fmt,
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -18,17 +19,34 @@ use crate::machine::{self, Memory};
 /// How long a server may take until it is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a process runs: on which core, and in which folder.
+/// Where a process runs: on which cores, and in which folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    pub core: u32,
+    pub cores: Cores,
     pub folder: &'a Path,
+}
+
+/// The cores that a process may use, by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub enum Cores {
+    One(u32),
+    Two(u32, u32),
+}
+
+impl fmt::Display for Cores {
+    /// As `taskset` reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(core) => write!(f, "{core}"),
+            Self::Two(one, other) => write!(f, "{one},{other}"),
+        }
+    }
 }
 
 /// A running server. Dropping it kills the process.
 pub struct Server {
     name: &'static str,
-    url: String,
+    address: SocketAddr,
     process: Child,
     log: PathBuf,
 }
@@ -48,7 +66,7 @@ impl Server {
         let output = File::create(&log)?;
         let mut command = Command::new("taskset");
         command
-            .args(["--cpu-list", &place.core.to_string()])
+            .args(["--cpu-list", &place.cores.to_string()])
             .arg(program)
             .current_dir(place.folder)
             .env_clear()
@@ -61,14 +79,18 @@ impl Server {
             .with_context(|| format!("cannot start {name} with taskset (Debian: util-linux)"))?;
         Ok(Self {
             name,
-            url: format!("http://{address}"),
+            address,
             process,
             log,
         })
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Waits until the server says that it is ready.
@@ -124,6 +146,12 @@ impl Server {
             .with_context(|| format!("{} is gone:\n{}", self.name, self.last_words()))
     }
 
+    /// How many bytes the server has had written to disk so far.
+    pub fn bytes_written(&self) -> anyhow::Result<f64> {
+        machine::bytes_written_by(self.process.id())
+            .with_context(|| format!("{} is gone:\n{}", self.name, self.last_words()))
+    }
+
     /// The end of its log.
     fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
@@ -151,8 +179,8 @@ mod tests {
     use super::*;
 
     fn start(folder: &Path, script: &str) -> Server {
-        let core = machine::allowed_cores().unwrap()[0];
-        let place = Place { core, folder };
+        let cores = Cores::One(machine::allowed_cores().unwrap()[0]);
+        let place = Place { cores, folder };
         Server::start("tested", Path::new("/bin/sh"), place, |command, _| {
             command.args(["-c", script])
         })

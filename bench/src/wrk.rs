@@ -1,12 +1,12 @@
 //! The load: one request, repeated over 32 connections as fast as the server answers, by the
 //! program `wrk`.
 
-use std::{fmt::Write, fs, process::Stdio, time::Duration};
+use std::{fmt::Write, fs, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{process::Command, time::timeout};
 
 use crate::server::Place;
@@ -36,21 +36,22 @@ pub struct Request {
     method: Method,
     url: String,
     headers: Vec<(&'static str, String)>,
-    body: &'static str,
+    body: String,
     /// Lua that makes each request anew.
     maker: String,
+    connections: u32,
 }
 
 /// What one run of the load came to.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Summary {
     pub requests: f64,
-    microseconds: f64,
+    pub microseconds: f64,
     pub p99_microseconds: f64,
     /// Answers with a status of 400 or more.
-    refused: f64,
+    pub refused: f64,
     /// Connections that could not be made, broke, or timed out.
-    broken: f64,
+    pub broken: f64,
 }
 
 impl Request {
@@ -59,12 +60,13 @@ impl Request {
             method: Method::GET,
             url,
             headers: Vec::new(),
-            body: "",
+            body: String::new(),
             maker: String::new(),
+            connections: CONNECTIONS,
         }
     }
 
-    pub fn post_form(url: String, form: &'static str) -> Self {
+    pub fn post_form(url: String, form: impl Into<String>) -> Self {
         Self {
             method: Method::POST,
             url,
@@ -72,8 +74,9 @@ impl Request {
                 "Content-Type",
                 "application/x-www-form-urlencoded".to_owned(),
             )],
-            body: form,
+            body: form.into(),
             maker: String::new(),
+            connections: CONNECTIONS,
         }
     }
 
@@ -87,6 +90,25 @@ impl Request {
         Self { maker, ..self }
     }
 
+    /// When it is repeated, each one has the next of the bearer tokens in this file, one a line, and the first again after the
+    /// last. They are made before the first is sent, so that making them costs no time of the load.
+    pub fn with_tokens_of(self, file: &Path) -> Self {
+        self.made_by(format!(
+            "local made, last = {{}}, 0\nfunction init()\n  for token in io.lines({}) do\n    \
+             wrk.headers[\"Authorization\"] = \"Bearer \" .. token\n    made[#made + 1] = wrk.format()\n  \
+             end\nend\nfunction request()\n  last = last % #made + 1\n  return made[last]\nend\n",
+            lua(&file.to_string_lossy())
+        ))
+    }
+
+    /// When it is repeated, over so many connections.
+    pub fn over(self, connections: u32) -> Self {
+        Self {
+            connections,
+            ..self
+        }
+    }
+
     pub fn bearer(self, token: &str) -> Self {
         self.authorization(format!("Bearer {token}"))
     }
@@ -98,7 +120,9 @@ impl Request {
 
     /// Sends it once and returns the body of the answer, which has to be a 200.
     pub async fn once(&self, http: &reqwest::Client) -> anyhow::Result<String> {
-        let mut request = http.request(self.method.clone(), &self.url).body(self.body);
+        let mut request = http
+            .request(self.method.clone(), &self.url)
+            .body(self.body.clone());
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
@@ -122,12 +146,12 @@ impl Request {
         let run = Command::new("taskset")
             .args([
                 "--cpu-list",
-                &place.core.to_string(),
+                &place.cores.to_string(),
                 "wrk",
                 "--threads",
                 "1",
             ])
-            .args(["--connections", &CONNECTIONS.to_string()])
+            .args(["--connections", &self.connections.to_string()])
             .args(["--duration", &format!("{seconds}s"), "--script"])
             .arg(&script)
             .arg(&self.url)
@@ -148,6 +172,25 @@ impl Request {
         Ok(summary)
     }
 
+    /// The request as it goes over a kept connection (RFC 9112 section 2.1).
+    ///
+    /// # Errors
+    /// When its URL is none.
+    pub fn on_the_wire(&self) -> anyhow::Result<String> {
+        let url = reqwest::Url::parse(&self.url)?;
+        let mut text = format!(
+            "{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n",
+            self.method,
+            url.path(),
+            url.authority(),
+            self.body.len()
+        );
+        for (name, value) in &self.headers {
+            write!(text, "{name}: {value}\r\n").expect("a string takes any text");
+        }
+        Ok(text + "\r\n" + &self.body)
+    }
+
     /// The Lua script that makes `wrk` send this request.
     fn script(&self) -> String {
         let mut script = format!("wrk.method = {}\n", lua(self.method.as_str()));
@@ -156,7 +199,7 @@ impl Request {
                 .expect("a string takes any text");
         }
         if !self.body.is_empty() {
-            writeln!(script, "wrk.body = {}", lua(self.body)).expect("a string takes any text");
+            writeln!(script, "wrk.body = {}", lua(&self.body)).expect("a string takes any text");
         }
         script + &self.maker + SUMMARY
     }
@@ -168,12 +211,15 @@ fn lua(text: &str) -> String {
 }
 
 impl Summary {
-    fn read(output: &str) -> anyhow::Result<Self> {
+    /// The last line of a program's output that is a summary.
+    pub fn read(output: &str) -> anyhow::Result<Self> {
         let line = output.lines().rfind(|line| line.starts_with('{'));
         Ok(serde_json::from_str(line.context("no summary")?)?)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    /// # Errors
+    /// When a request was refused or lost, or there was no answer at all.
+    pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
             self.refused == 0.0 && self.broken == 0.0,
             "the run is invalid: of {} requests {} were refused, and {} connections failed",
@@ -237,6 +283,15 @@ mod tests {
         assert!(script.contains("wrk.body = \"a=b&c=d+e\"\n"), "{script}");
         let basic = "wrk.headers[\"Authorization\"] = \"Basic YXNzaXN0YW50OnNlY3JldA==\"\n";
         assert!(script.contains(basic), "{script}");
+        let wire = request.on_the_wire().unwrap();
+        let (head, body) = wire.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("POST /token HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("\r\nContent-Length: 9\r\n") && body == "a=b&c=d+e");
+        let many = request.with_tokens_of(Path::new("/t/tokens")).script();
+        assert!(many.contains("for token in io.lines(\"/t/tokens\") do\n"));
         let get = Request::get("http://127.0.0.1:1/".into()).script();
         assert!(!get.contains("wrk.body"), "{get}");
     }

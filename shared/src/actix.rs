@@ -146,7 +146,8 @@ pub fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
     match std::str::from_utf8(token).map(|text| text.strip_prefix(' ').map(str::trim)) {
         Ok(Some(token)) if !token.is_empty() => Ok(token),
         _ => Err(TokenError::Invalid(
-            "there is no token behind Bearer in the Authorization header",
+            "there is no token behind Bearer in the Authorization header: send `Authorization: Bearer \
+             <token>`, and see that the variable with the token is not empty",
         )),
     }
 }

@@ -138,7 +138,9 @@ impl ClientsFile {
             Err(error) => Err(error),
         };
         let text = text.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no file {name}"),
+            io::ErrorKind::NotFound => {
+                format!("there is no file {name}: start the provider, which writes it, or name the one that it wrote")
+            },
             _ => format!("cannot read {name}: {error}"),
         })?;
         self.entry_of(&text)

@@ -86,6 +86,10 @@ impl Issuer {
         if url.query().is_some() {
             return Err(refused("issuer", &text, "leave out the query"));
         }
+        if url.path().contains("/.well-known/") {
+            let rule = "this is where its metadata is; write only what stands before /.well-known";
+            return Err(refused("issuer", &text, rule));
+        }
         Ok(Self { text, url })
     }
 
@@ -185,7 +189,8 @@ impl Issuer {
         if document.issuer != self.text {
             let theirs = document.issuer.escape_debug().to_string();
             let reason = format!(
-                "it is the metadata of the issuer `{theirs:.200}`, and `{}` is configured",
+                "it is the metadata of the issuer `{theirs:.200}`, and `{}` is configured: they must \
+                 be the same text",
                 self.text
             );
             return Err(NetError::unexpected(from, reason));

@@ -65,10 +65,12 @@ pub enum VaultError {
     #[error("the user must connect again: {}", .0.explanation())]
     NeedsReconnect(Broken),
     /// The token has ended, and the provider gives no new one just now.
-    #[error("the token has ended, and the provider gives no new one just now: try again later")]
+    #[error("the token has ended, and {}", why_not_now(*.is_configured))]
     NotNow {
         /// In seconds.
         retry_after: u64,
+        /// Whether the vault has credentials at the provider.
+        is_configured: bool,
     },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,6 +80,14 @@ pub enum VaultError {
     Kek(#[from] KekError),
     #[error(transparent)]
     Behind(#[from] Behind),
+}
+
+fn why_not_now(is_configured: bool) -> &'static str {
+    if is_configured {
+        "the provider gives no new one just now: try again later"
+    } else {
+        "the vault has no credentials at the provider to renew it with: add them to its providers file (--providers)"
+    }
 }
 
 impl From<RefreshError> for VaultError {
@@ -181,6 +191,10 @@ impl Vault {
         let give_up_at = Instant::now() + self.desk.ask_timeout + Duration::from_secs(2);
         let mut look = LOOKS.0;
         let mut tried = None;
+        let not_now = |retry_after| VaultError::NotNow {
+            retry_after,
+            is_configured: provider.client.is_some(),
+        };
         loop {
             let changes = self.memory.changes();
             let glance = self.looks.at(key).await?.ok_or(VaultError::NotFound)?;
@@ -203,11 +217,9 @@ impl Vault {
                     return self.open(key, glance, changes).await;
                 }
                 Decision::BackOff { until } | Decision::Wait { until } => {
-                    return Err(VaultError::NotNow {
-                        retry_after: (until.saturating_sub(now)).div_ceil(1000),
-                    });
+                    return Err(not_now((until.saturating_sub(now)).div_ceil(1000)));
                 }
-                Decision::Refresh => return Err(VaultError::NotNow { retry_after: 1 }),
+                Decision::Refresh => return Err(not_now(1)),
                 Decision::NeedsReconnect(broken) => {
                     if state.broken.is_none() {
                         mark(&self.desk, key, seen, broken).await?;

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     address::CallerAddress,
     audit::{Action, Origin},
-    client::{ClientRecord, CredentialKind},
+    client::{ClientRecord, CredentialKind, is_secret},
     clients::{self, Authenticated},
     error::{ErrorCode, OAuthError},
     server::AuthServer,
@@ -196,8 +196,24 @@ async fn authenticate(
     Credentials { id, secret }: &Credentials,
 ) -> Result<Authenticated, OAuthError> {
     let address = caller_address(request, server);
-    let caller = clients::authenticate(server, address, id, secret).await?;
+    let caller = clients::authenticate(server, address, id, secret).await;
+    let caller = caller.map_err(|refusal| refusal.looks_like(slip(id, secret)))?;
     within_limits(server, request, caller)
+}
+
+/// What people get wrong when they hand credentials on, as far as what they sent shows it by itself. A secret may have
+/// these marks and be right, so this is asked only of what was refused.
+fn slip(id: &str, secret: &str) -> Option<&'static str> {
+    let quotes = ['"', '\''];
+    if is_secret(id) {
+        Some("the client id is a secret: are id and secret swapped?")
+    } else if secret.trim() != secret {
+        Some("the client secret begins or ends with a blank or a line break: send it without")
+    } else if secret.starts_with(quotes) || secret.ends_with(quotes) {
+        Some("the client secret stands in quotes: send it without them")
+    } else {
+        None
+    }
 }
 
 fn within_limits(

@@ -24,7 +24,7 @@ use actix_web::{
     middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
-use m2m::service::{Readiness, health_routes};
+use m2m::service::{Problem, Readiness, health_routes};
 use serde::Serialize;
 use url::Url;
 
@@ -73,6 +73,7 @@ pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
         cfg.configure(admin::routes);
         cfg.configure(dialects::routes);
         cfg.configure(health_routes(readiness(&server)))
+            .default_service(web::to(no_such_endpoint))
             .app_data(server);
     }
 }
@@ -156,11 +157,19 @@ fn uncached(answer: &impl Serialize) -> HttpResponse {
         .json(answer)
 }
 
+/// Mostly it was a guess at where tokens are to be had.
+async fn no_such_endpoint() -> HttpResponse {
+    let detail = "there is nothing at this path: tokens are at POST /auth/oauth/token, and GET \
+                  /auth/.well-known/openid-configuration names the other endpoints";
+    Problem::not_found(detail).error_response()
+}
+
 /// An OAuth client expects an OAuth error, also when it used the wrong method.
 fn wrong_method(allow: &'static str) -> Route {
     web::to(move || async move {
-        let error = OAuthError::invalid_request(format!("this endpoint answers {allow}"))
-            .status(StatusCode::METHOD_NOT_ALLOWED);
+        let error =
+            OAuthError::invalid_request(format!("this endpoint answers {allow}: use that method"))
+                .status(StatusCode::METHOD_NOT_ALLOWED);
         let mut answer = error.error_response();
         answer
             .headers_mut()

@@ -204,7 +204,7 @@ pub(super) fn client_credentials(params: &mut Params) -> Result<(), OAuthError> 
             "this server grants client_credentials only",
         )),
         None => Err(OAuthError::invalid_request(
-            "grant_type=client_credentials is missing",
+            "grant_type=client_credentials is missing: add it to the parameters in the body",
         )),
     }
 }

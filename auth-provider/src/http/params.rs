@@ -19,6 +19,11 @@ pub(super) struct Params(BTreeMap<String, Value>);
 impl Params {
     /// Reads `application/x-www-form-urlencoded`. Only `resource` may be repeated (RFC 8707 section 2).
     pub(super) fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
+        if body.trim_ascii_start().starts_with(b"{") {
+            return Err(OAuthError::invalid_request(
+                "the body is JSON, and its Content-Type says that it is a form: send Content-Type: application/json",
+            ));
+        }
         let mut params = BTreeMap::<String, Value>::new();
         for pair in body
             .split(|byte| *byte == b'&')
@@ -43,7 +48,7 @@ impl Params {
     pub(super) fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
         serde_json::from_slice(body).map_err(|error| {
             OAuthError::invalid_request(format!(
-                "the body is no JSON object of parameters: {}",
+                "the body is no JSON object of parameters, as its Content-Type says: {}",
                 redacted(&error.to_string())
             ))
         })

@@ -176,7 +176,12 @@ impl Policy {
         ClientId::parse(client)
             .ok()
             .filter(|id| self.clients.contains_key(id))
-            .ok_or_else(|| format!("there is no [clients.{}] in this file", shown(client)))
+            .ok_or_else(|| {
+                let shown = shown(client);
+                format!(
+                    "there is no [clients.{shown}] in this file: correct the name, or define it"
+                )
+            })
     }
 }
 
@@ -262,7 +267,7 @@ impl FileGrant {
             .and_then(|id| policy.resources.get_key_value(&id))
             .ok_or_else(|| {
                 wrong(format!(
-                    "there is no [resources.{}] in this file",
+                    "there is no [resources.{}] in this file: correct the name, or define it",
                     shown(resource)
                 ))
             })?;

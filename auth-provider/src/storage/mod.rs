@@ -119,7 +119,9 @@ pub enum StoreError {
          and name in sslrootcert who signed its certificate"
     )]
     Tls(#[source] sqlx::Error),
-    #[error("the database cannot be brought to this program's version")]
+    #[error(
+        "the database cannot be brought to this program's version: start the version that made it, or a newer one"
+    )]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// It was not asked, or not for long: others found out.
     #[error("the database is away")]

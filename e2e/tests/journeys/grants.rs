@@ -70,7 +70,8 @@ async fn a_token_opens_one_service_and_does_there_what_its_scope_says() {
     assert_eq!(
         answer.challenge,
         "Bearer realm=\"calendar-service\", error=\"invalid_token\", \
-         error_description=\"the token is for another audience\""
+         error_description=\"the token is for another audience: get one whose resource is this service, \
+         which WWW-Authenticate names as the realm\""
     );
     assert_eq!(answer.body["error"], "invalid_token");
 

@@ -1,20 +1,16 @@
 //! The service mesh: three services that call each other, as programs of their own.
 
-use std::{
-    env,
-    fs::File,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::time::Duration;
 
 use m2m::http_client;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{own_port, status, until};
+use crate::{
+    programs::{Program, command},
+    support::{own_port, status, until},
+};
 
 const NAMES: [&str; 3] = ["m1", "m2", "m3"];
 
@@ -117,54 +113,6 @@ fn index(name: &str) -> usize {
     NAMES.iter().position(|known| *known == name).unwrap()
 }
 
-/// A program that runs until this is dropped.
-struct Program(Child);
-
-impl Program {
-    /// Starts it in `folder`, with its log there.
-    fn start(name: &str, arguments: &[&str], folder: &Path) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let log = File::options().create(true).append(true).open(log);
-        let child = Command::new(programs().join(name))
-            .args(arguments)
-            .current_dir(folder)
-            .env_remove("AUTH_PROVIDER_MASTER_KEY")
-            .stdin(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn();
-        Self(child.unwrap())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// The folder with the programs, which are built if they are not there or not new.
-fn programs() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let build = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "-p",
-                "auth-provider",
-                "-p",
-                "microservice",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(build.unwrap().success());
-        // This test is target/debug/deps/journeys-….
-        let deps = env::current_exe().unwrap();
-        deps.ancestors().nth(2).unwrap().to_owned()
-    })
-}
-
 #[tokio::test]
 async fn the_nine_arrows_are_those_of_the_policy_and_no_others() {
     let mesh = Mesh::start().await;
@@ -204,10 +152,9 @@ async fn the_nine_arrows_are_those_of_the_policy_and_no_others() {
 async fn a_service_that_starts_with_a_bootstrap_token_calls_whom_it_may() {
     let mesh = Mesh::start().await;
     let provider = format!("http://localhost:{}", mesh.provider_port);
-    let made = Command::new(programs().join("auth-provider"))
+    let made = command("auth-provider", mesh.folder.path())
         .args(["client", "bootstrap", "m1", "--secret-file", "m1.bootstrap"])
         .args(["--url", &provider])
-        .current_dir(mesh.folder.path())
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");

@@ -48,7 +48,8 @@ async fn a_token_without_the_scope_is_told_which_one_is_missing() {
             let response = request.try_clone().unwrap().send().await.unwrap();
             let challenge = format!(
                 "Bearer realm=\"note-service\", error=\"insufficient_scope\", \
-                 error_description=\"the token does not have the scope {needed}\", \
+                 error_description=\"the token does not have the scope {needed}: ask for one with \
+                 scope={needed}, which the client's grant must allow\", \
                  scope=\"{needed}\""
             );
             assert_eq!(

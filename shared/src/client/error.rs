@@ -33,7 +33,7 @@ pub enum FetchError {
     #[error("no credentials to ask the issuer with: {0}")]
     NoCredentials(String),
     /// Something answered, but not as an issuer does.
-    #[error("{url} did not answer as an issuer does: {reason}; is this the issuer's address?")]
+    #[error("{url} did not answer as an issuer does: {reason}; check the issuer's URL")]
     Unexpected {
         /// What was asked.
         url: String,

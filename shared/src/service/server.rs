@@ -57,8 +57,8 @@ where
     let mut server = HttpServer::new(move || {
         let (closing, metrics) = (Arc::clone(&closing), metrics.clone());
         App::new()
-            .configure(&configure)
             .default_service(web::to(no_such_path))
+            .configure(&configure) // which may know better what to say then
             .wrap_fn(move |request, service| {
                 let closing = Arc::clone(&closing);
                 let observed = Observed::begin(&request, &metrics);

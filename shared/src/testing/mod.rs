@@ -9,7 +9,7 @@
 //! let verifier = Verifier::builder(issuer.url()).audience("notes").build().unwrap();
 //! let expired = issuer.token().audience("notes").expires_in(-60).mint();
 //! let refusal = verifier.verify(&expired).await.unwrap_err();
-//! assert_eq!(refusal, TokenError::Invalid("the token has expired"));
+//! assert!(matches!(refusal, TokenError::Invalid(why) if why.starts_with("the token has expired")));
 //! # });
 //! ```
 

@@ -23,6 +23,17 @@ const LAST_DATE: f64 = 253_402_300_799.0;
 
 type Claims = Map<String, Value>;
 
+const OTHER_ISSUER: &str = "the token is from another issuer: use one issuer URL everywhere, letter by letter \
+     (localhost is not 127.0.0.1, and a closing slash counts)";
+const OTHER_AUDIENCE: &str = "the token is for another audience: get one whose resource is this service, \
+     which WWW-Authenticate names as the realm";
+const EXPIRED: &str = "the token has expired: get a new one; when a new one has expired, too, the clock of this \
+     service is ahead of the issuer's";
+const NOT_YET: &str =
+    "the token is not valid yet: the clock of this service is behind the issuer's, set both right";
+const FROM_THE_FUTURE: &str = "the token was issued in the future: the clock of this service is behind the issuer's, \
+     set both right";
+
 impl Expected {
     /// Reads a payload whose signature was verified. The dates are only read here; see
     /// [`Self::check_dates`].
@@ -32,10 +43,10 @@ impl Expected {
         };
         // A string, not an array that contains it: the issuer is one.
         if claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
-            return refuse("the token is from another issuer");
+            return refuse(OTHER_ISSUER);
         }
         if !is_for(claims.get("aud"), &self.audience) {
-            return refuse("the token is for another audience");
+            return refuse(OTHER_AUDIENCE);
         }
         // RFC 9449 section 7.2, RFC 8705 section 3: such a token is worth nothing without the
         // proof, and this library does not check proofs.
@@ -75,12 +86,12 @@ impl Expected {
             claims.retain(|_, value| !says_nothing(value));
         }
         let Some(issuer) = self.issuer_in_answer(&claims)? else {
-            return refuse("the token is from another issuer");
+            return refuse(OTHER_ISSUER);
         };
         let aud = claims.get("aud");
         // RFC 7662 section 4: who is asked must determine whether the token may be used at who asks.
         if !(is_for(aud, &self.audience) || self.terse_answers && aud.is_none()) {
-            return refuse("the token is for another audience");
+            return refuse(OTHER_AUDIENCE);
         }
         if claims.contains_key("cnf") || !is_bearer(claims.get("token_type")) {
             return refuse("the token is bound to a key, so it cannot be sent as a bearer token");
@@ -127,14 +138,14 @@ impl Expected {
         let latest = now + self.leeway;
         // "On or after" `exp` it must not be accepted (RFC 7519 section 4.1.4).
         if now >= token.expires_at + self.leeway {
-            refuse("the token has expired")
+            refuse(EXPIRED)
         } else if token
             .not_before
             .is_some_and(|not_before| latest < not_before)
         {
-            refuse("the token is not valid yet")
+            refuse(NOT_YET)
         } else if token.issued_at.is_some_and(|issued_at| latest < issued_at) {
-            refuse("the token was issued in the future")
+            refuse(FROM_THE_FUTURE)
         } else {
             Ok(())
         }

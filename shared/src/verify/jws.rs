@@ -6,6 +6,15 @@ use serde_json::Value;
 
 use super::{Algorithm, MAX_TOKEN, TokenError, json};
 
+const NOT_THREE_PARTS: &str = "the token does not have three parts: it was cut short, or is not a JWT; send all of the \
+     access_token that the issuer gave";
+const UNREADABLE: &str = "the header of the token cannot be read: send the access_token as the issuer gave it, behind one \
+     Bearer and without quotes";
+const NO_ACCESS_TOKEN: &str = "this is not an access token: its typ is not at+jwt; send the access_token that the token \
+     endpoint gave";
+pub(super) const ALGORITHM: &str = "the algorithm of the token is not accepted: the issuer signs with a private key, and \
+     nobody with a client secret; send the issuer's access_token";
+
 /// A token whose header was read. Nothing is verified yet.
 pub(super) struct Jws<'a> {
     pub(super) key_id: String,
@@ -39,12 +48,20 @@ impl<'a> Jws<'a> {
             .filter(|(_, byte)| **byte == b'.')
             .map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
-            return refuse("the token does not have three parts");
+            return refuse(NOT_THREE_PARTS);
         };
         let Some(header) = base64(&token[..first]).and_then(|header| json::object(&header)) else {
-            return refuse("the header of the token cannot be read");
+            return refuse(UNREADABLE);
         };
 
+        // First: who signed with a client secret has mostly written `typ: JWT` as well, and that is the lesser mistake.
+        let Some(algorithm) = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .and_then(Algorithm::named)
+        else {
+            return refuse(ALGORITHM);
+        };
         // RFC 9068 section 4: else an ID token or a client's assertion could pass for an access
         // token.
         let is_access_token = header
@@ -54,20 +71,13 @@ impl<'a> Jws<'a> {
                 typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
             });
         if !is_access_token {
-            return refuse("this is not an access token: its typ is not at+jwt");
+            return refuse(NO_ACCESS_TOKEN);
         }
         // RFC 7515 section 4.1.11: what is critical must be understood, and no extension is
         // understood here.
         if header.contains_key("crit") {
             return refuse("the token demands an extension that is not supported");
         }
-        let Some(algorithm) = header
-            .get("alg")
-            .and_then(Value::as_str)
-            .and_then(Algorithm::named)
-        else {
-            return refuse("the algorithm of the token is not accepted");
-        };
         // RFC 9068 does not demand a kid. This library does: trying one key after the other would
         // tie the token's meaning to the order of the key set.
         let Some(Value::String(key_id)) = header.get("kid") else {

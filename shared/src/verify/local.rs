@@ -10,7 +10,7 @@ use super::{
     claims::Expected,
     fingerprint::Fingerprint,
     issuer_keys::{Held, IssuerKeys},
-    jws::Jws,
+    jws::{ALGORITHM, Jws},
 };
 use crate::Clock;
 
@@ -70,14 +70,13 @@ impl LocalVerifier {
     ) -> Result<Arc<VerifiedToken>, TokenError> {
         let jws = Jws::read(token)?;
         if !self.algorithms.contains(&jws.algorithm) {
-            return Err(TokenError::Invalid(
-                "the algorithm of the token is not accepted",
-            ));
+            return Err(TokenError::Invalid(ALGORITHM));
         }
         let held = self.keys_with(&jws.key_id).await?;
         let Some(key) = held.set.get(&jws.key_id) else {
             return Err(TokenError::Invalid(
-                "the token is signed with a key that is not the issuer's",
+                "the token is signed with a key that is not the issuer's: get a new one from the \
+                 issuer that this service trusts",
             ));
         };
         if jws.algorithm != key.algorithm {
@@ -89,7 +88,10 @@ impl LocalVerifier {
             .signature()
             .is_some_and(|signature| key.verifies(jws.signed, &signature))
         {
-            return Err(TokenError::Invalid("the signature of the token is wrong"));
+            return Err(TokenError::Invalid(
+                "the signature of the token is wrong: it was changed or cut short; send all of the \
+                 access_token as the issuer gave it",
+            ));
         }
         let Some(payload) = jws.payload() else {
             return Err(TokenError::Invalid(

@@ -223,7 +223,10 @@ impl Verifier {
                 }
                 match standing {
                     Standing::Good => Ok(verified),
-                    Standing::Revoked => Err(TokenError::Invalid("the token has been revoked")),
+                    Standing::Revoked => Err(TokenError::Invalid(
+                        "the token has been revoked: get a new one; when there is none, ask the \
+                         issuer's administrator",
+                    )),
                     Standing::Unknown => Err(TokenError::IssuerUnavailable),
                 }
             }

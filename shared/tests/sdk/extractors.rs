@@ -97,12 +97,12 @@ async fn a_caller_who_may_not_come_in_is_told_why() {
     let bearer = |token: &str| vec![format!("Bearer {token}")];
 
     let refusal = |error: &str, why: &str| {
-        format!(r#"{REALM}, error="{error}", error_description="{why}""#)
+        format!(r#"{REALM}, error="{error}", error_description="{why}"#)
     };
     let invalid = |why: &str| refusal("invalid_token", why);
     let several = |why: &str| refusal("invalid_request", why);
     let scope = "the token does not have the scope note.read";
-    let scope = refusal("insufficient_scope", scope) + r#", scope="note.read""#;
+    let scope = refusal("insufficient_scope", scope);
     let no_parts = invalid("the token does not have three parts");
     let foreign_key = invalid("the token is signed with a key that is not the issuer's");
     let other_audience = invalid("the token is for another audience");
@@ -139,7 +139,9 @@ async fn a_caller_who_may_not_come_in_is_told_why() {
         let request = headers.iter().fold(request, |r, value| r.header("Authorization", value));
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), status, "{what}");
-        assert_eq!(header(&response, "WWW-Authenticate"), Some(challenge.as_str()), "{what}");
+        let sent = header(&response, "WWW-Authenticate").unwrap().to_owned();
+        assert!(sent.starts_with(&challenge) && (sent == challenge) == (challenge == REALM), "{what}: {sent}");
+        assert_eq!(sent.ends_with(r#", scope="note.read""#), status == 403, "{what}: {sent}");
         assert_eq!(header(&response, "Content-Type"), Some("application/problem+json"), "{what}");
         let body: Value = response.json().await.unwrap();
         assert_eq!(body["status"], status, "{what}");
@@ -147,8 +149,8 @@ async fn a_caller_who_may_not_come_in_is_told_why() {
         // The body says the same as the header.
         for name in ["error", "error_description"] {
             let quoted = body.get(name).map(|text| format!("{name}={text}"));
-            assert_eq!(quoted.is_some(), challenge.contains(name), "{what}: {body}");
-            assert!(quoted.is_none_or(|quoted| challenge.contains(&quoted)), "{what}: {body}");
+            assert_eq!(quoted.is_some(), sent.contains(name), "{what}: {body}");
+            assert!(quoted.is_none_or(|quoted| sent.contains(&quoted)), "{what}: {body}");
         }
     }
 }

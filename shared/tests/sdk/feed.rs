@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use crate::{NOW, eventually};
 
-const REVOKED: TokenError = TokenError::Invalid("the token has been revoked");
+const REVOKED: TokenError = TokenError::Invalid(
+    "the token has been revoked: get a new one; when there is none, ask the issuer's administrator",
+);
 
 /// An issuer with a feed, and a verifier that has caught up with it.
 async fn followed(when_stale: WhenStale) -> (TestIssuer, Verifier, ManualClock) {
@@ -437,7 +439,10 @@ fn a_feed_that_was_followed_in_another_runtime_is_followed_again() {
     run().block_on(settles(
         &verifier,
         "x",
-        Some(TokenError::Invalid("the token does not have three parts")),
+        Some(TokenError::Invalid(
+            "the token does not have three parts: it was cut short, or is not a JWT; send all of the \
+             access_token that the issuer gave",
+        )),
     ));
     run().block_on(async {
         eventually(|| verifier.health().now_or_never().unwrap().is_ok()).await;

@@ -15,7 +15,7 @@ use wiremock::{
     matchers::{any, basic_auth, body_string, header, method, path},
 };
 
-use crate::NOW;
+use crate::{NOW, is_refused};
 
 const OPAQUE: &str = "m2m_at_0123456789abcdef";
 const INACTIVE: TokenError = TokenError::Invalid("the token is not active");
@@ -198,7 +198,7 @@ async fn what_the_issuer_says_is_judged() {
         let (server, verifier) = answering(answer).await;
         for _ in 0..2 {
             let refused = verifier.verify(OPAQUE).await.unwrap_err();
-            assert_eq!(refused, TokenError::Invalid(why), "{more}");
+            assert!(is_refused(refused, why), "{more}: {refused}");
         }
         assert_eq!(server.received_requests().await.unwrap().len(), 1, "{more}");
     }

@@ -8,8 +8,10 @@ use serde_json::json;
 
 use crate::{eventually, issuer_and_verifier};
 
-const UNKNOWN_KEY: TokenError =
-    TokenError::Invalid("the token is signed with a key that is not the issuer's");
+const UNKNOWN_KEY: TokenError = TokenError::Invalid(
+    "the token is signed with a key that is not the issuer's: get a new one from the issuer that this \
+     service trusts",
+);
 
 fn good(issuer: &TestIssuer) -> String {
     issuer.token().audience("notes").mint()

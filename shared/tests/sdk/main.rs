@@ -18,7 +18,7 @@ mod watched;
 
 use std::time::Duration;
 
-use m2m::{Clock, ManualClock, Verifier, testing::TestIssuer};
+use m2m::{Clock, ManualClock, TokenError, Verifier, testing::TestIssuer};
 
 /// When the tests take place, in seconds since the Unix epoch.
 const NOW: u64 = 1_800_000_000;
@@ -37,6 +37,11 @@ fn verifier_of(issuer: &TestIssuer, clock: Clock) -> Verifier {
         .clock(clock)
         .build()
         .expect("the configuration is sound")
+}
+
+/// Whether a token was refused for this reason, which is followed by what to do about it.
+fn is_refused(refusal: TokenError, reason: &str) -> bool {
+    matches!(refusal, TokenError::Invalid(why) if why.starts_with(reason))
 }
 
 /// Waits until something that runs behind the callers has happened. Gives up after 10 s.

@@ -4,14 +4,14 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use jsonwebtoken::{EncodingKey, Header, jwk::Jwk};
 use m2m::{
-    ManualClock, ScopeSet, TokenError, Verifier,
+    ManualClock, ScopeSet, Verifier,
     testing::{TestIssuer, TestToken},
     verify::Algorithm,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{NOW, issuer_and_verifier};
+use crate::{NOW, is_refused, issuer_and_verifier};
 
 /// One row: what is special about the token, the token, and why it is refused.
 type Row = (&'static str, String, &'static str);
@@ -236,17 +236,18 @@ async fn a_token_with_anything_wrong_is_refused_with_the_reason() {
     let rows = [shapes_and_headers(&issuer), claims(&issuer)].concat();
     for (what, token, reason) in rows {
         let refusal = verifier.verify(&token).await.unwrap_err();
-        assert_eq!(refusal, TokenError::Invalid(reason), "{what}");
+        assert!(is_refused(refusal, reason), "{what}: {refusal}");
     }
 }
 
 /// A reason stands in `error_description`, whose characters RFC 6750 section 3 limits.
 #[tokio::test]
 async fn every_reason_may_stand_in_a_header() {
-    let (issuer, _, _) = issuer_and_verifier().await;
-    for (_, _, reason) in [shapes_and_headers(&issuer), claims(&issuer)].concat() {
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    for (_, token, _) in [shapes_and_headers(&issuer), claims(&issuer)].concat() {
+        let refusal = verifier.verify(&token).await.unwrap_err().to_string();
         let fits = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-        assert!(reason.bytes().all(fits), "{reason}");
+        assert!(refusal.bytes().all(fits), "{refusal}");
     }
 }
 
@@ -317,10 +318,8 @@ async fn a_remembered_token_is_refused_once_it_has_expired() {
     hand.advance(std::time::Duration::from_secs(69));
     assert!(verifier.verify(&jwt).await.is_ok(), "within the leeway");
     hand.advance(std::time::Duration::from_secs(1));
-    assert_eq!(
-        verifier.verify(&jwt).await.unwrap_err(),
-        TokenError::Invalid(EXPIRED)
-    );
+    let refusal = verifier.verify(&jwt).await.unwrap_err();
+    assert!(is_refused(refusal, EXPIRED), "{refusal}");
 }
 
 #[tokio::test]
@@ -333,7 +332,7 @@ async fn only_the_algorithms_that_were_configured_are_accepted() {
         .build()
         .unwrap();
     let refusal = verifier.verify(&token(&issuer).mint()).await.unwrap_err();
-    assert_eq!(refusal, TokenError::Invalid(ALG));
+    assert!(is_refused(refusal, ALG), "{refusal}");
     assert_eq!(
         issuer.requests(TestIssuer::KEY_SET),
         0,

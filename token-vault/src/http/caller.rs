@@ -122,7 +122,11 @@ where
             let service = Service::parse(name).ok();
             let provider = service.and_then(|service| server.providers.get(&service).cloned());
             let provider =
-                provider.ok_or_else(|| Problem::not_found("there is no provider of this name"))?;
+                provider.ok_or_else(|| {
+                Problem::not_found(
+                    "there is no provider of this name: name it in the vault's providers file (--providers)",
+                )
+            })?;
             Ok(Self {
                 who: server.who(caller)?,
                 provider,

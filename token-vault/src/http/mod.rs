@@ -156,7 +156,7 @@ impl From<VaultError> for Problem {
                     .oauth_error("needs_reconnect")
                     .header("Vault-Reason", broken.as_str())
             }
-            VaultError::NotNow { retry_after } => {
+            VaultError::NotNow { retry_after, .. } => {
                 unavailable(&error.to_string(), (*retry_after).max(1))
             }
             VaultError::Behind(_) => {

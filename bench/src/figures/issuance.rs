@@ -1,0 +1,40 @@
+//! Tokens a second, by algorithm. RSA is compared with what one core signs when it does nothing else, since the signature is
+//! nearly all of it; the fast algorithms with the floor.
+
+use m2m::verify::Algorithm;
+
+use super::{Stage, Token};
+use crate::{
+    report::Report,
+    route::{Route, measure as compare},
+};
+
+const GOAL: f64 = 0.9;
+
+pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let issue = |name, algorithm| {
+        let request = stage.token_request(Token::Jwt(algorithm))?;
+        anyhow::Ok(Route::new(name, &stage.provider, request))
+    };
+    let floor = |name, algorithm| {
+        let request = stage.floor_token_request(algorithm);
+        Route::new(name, &stage.floor, request)
+    };
+    let rs256 = [
+        issue("issue a token, RS256", Algorithm::RS256)?,
+        Route::signatures("raw signatures on one core, RS256", Algorithm::RS256).goal(GOAL),
+        floor("floor: secret, signature, RS256", Algorithm::RS256),
+    ];
+    let es256 = [
+        issue("issue a token, ES256", Algorithm::ES256)?,
+        floor("floor: secret, signature, ES256", Algorithm::ES256).goal(GOAL),
+    ];
+    let eddsa = [
+        issue("issue a token, EdDSA", Algorithm::EdDSA)?,
+        floor("floor: secret, signature, EdDSA", Algorithm::EdDSA).goal(GOAL),
+    ];
+    for routes in [&rs256[..], &es256, &eddsa] {
+        report.add(&compare(stage.setting, routes).await?);
+    }
+    Ok(())
+}
