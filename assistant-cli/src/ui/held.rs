@@ -5,7 +5,7 @@ use super::model::TokenInUse;
 /// The tokens that were used since the start, one for each service and scope.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
-    /// In the order of their first use.
+    /// By their service and scope.
     pub tokens: Vec<HeldToken>,
     /// The place of the cursor.
     pub at: usize,
@@ -72,10 +72,19 @@ impl Held {
                     state: TokenState::Good,
                 }
             }
-            None => self.tokens.push(HeldToken {
-                token,
-                state: TokenState::Good,
-            }),
+            None => {
+                let before = |held: &HeldToken| held.token.name() < token.name();
+                let place = self.tokens.partition_point(before);
+                // The cursor stays on its token.
+                self.at += usize::from(!self.tokens.is_empty() && place <= self.at);
+                self.tokens.insert(
+                    place,
+                    HeldToken {
+                        token,
+                        state: TokenState::Good,
+                    },
+                );
+            }
         }
     }
 

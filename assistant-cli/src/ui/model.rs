@@ -103,6 +103,7 @@ impl Tab {
     }
 
     /// The one so many places further, around the ends.
+    #[must_use]
     pub fn next(self, by: isize) -> Self {
         let all = Self::ALL.len();
         let place = Self::ALL.iter().position(|tab| *tab == self);
@@ -310,10 +311,15 @@ pub struct TokenInUse {
 }
 
 impl TokenInUse {
-    /// Seconds until it ends; 0 when it has.
+    /// Seconds until it ends; 0 when it has. `now` may be a moment before the token was fetched.
     pub fn time_left(&self, now: &Zoned) -> u64 {
         let now = u64::try_from(now.timestamp().as_second()).unwrap_or(0);
-        self.expires_at.saturating_sub(now)
+        self.expires_at.saturating_sub(now.max(self.fetched_at))
+    }
+
+    /// What tells it from the others that are held: for whom and for what it is.
+    pub fn name(&self) -> (&str, &str) {
+        (&self.resource, &self.scopes)
     }
 
     /// How much of its life is left, from 0 to 1.

@@ -378,7 +378,10 @@ impl Screen {
     /// terminal takes it is not to be known.
     fn copy(&mut self, text: &str) -> io::Result<()> {
         let text = STANDARD.encode(text);
-        execute!(stdout(), Print(format_args!("\x1b]52;c;{text}\x07")))
+        execute!(
+            self.terminal.backend_mut(),
+            Print(format_args!("\x1b]52;c;{text}\x07"))
+        )
     }
 }
 

@@ -208,7 +208,7 @@ async fn the_tabs_with_the_mouse() {
     terminal.wait_for("Events (1)");
 
     terminal.click("2 Tokens");
-    terminal.wait_for("the one service that may accept it");
+    terminal.wait_for("who issued it; a verifier fetches the keys from there");
     terminal.wait_for("████");
     terminal.click("[c copy]");
     terminal.wait_for("handed to the terminal's clipboard");

@@ -14,6 +14,7 @@ mod keys;
 mod observed;
 mod sources;
 mod tokens;
+mod watched;
 
 use std::time::Duration;
 

@@ -283,11 +283,11 @@ fn step(what: &str, width: u16) -> Vec<Line<'static>> {
 
 fn exchanged(exchange: &Exchange, width: u16) -> Line<'static> {
     let text = format!(
-        "    {} → {}: {} → {}",
+        "    {:<3} {} → {}: {}",
+        exchange.outcome(),
         exchange.from,
         exchange.to,
-        exchange.what(),
-        exchange.outcome()
+        exchange.what()
     );
     Line::from(fit(&text, width)).style(DIM)
 }

@@ -28,6 +28,9 @@ const NAMES: u16 = 11;
 /// Columns that the longest meaning of a claim takes.
 const MEANINGS: u16 = 55;
 
+/// From this width on a meaning stands beside its value: the longest value is a date with its distance.
+const BESIDE: u16 = 116;
+
 pub(super) fn draw(model: &Model, frame: &mut Frame, area: Rect, targets: &mut Targets) {
     let Some(current) = model.held.current() else {
         let text = "No token is held yet. r gets one for each service, and loads what is there.";
@@ -155,7 +158,7 @@ fn explanation(model: &Model, held: &HeldToken, width: u16) -> Vec<Line<'static>
 
 fn members(members: Vec<Explained>, width: u16) -> Vec<Line<'static>> {
     let room = width.saturating_sub(2 + NAMES);
-    let beside = width >= 110;
+    let beside = width >= BESIDE;
     let line = |Explained {
                     name,
                     value,

@@ -246,7 +246,7 @@ fn buttons(named: &[(&str, Action)], frame: &mut Frame, area: Rect, targets: &mu
 }
 
 /// As many of the lines as fit, from `first` on, or as near as it makes sense.
-fn window<'a>(mut lines: Vec<Line<'a>>, first: usize, area: Rect) -> Vec<Line<'a>> {
+fn window(mut lines: Vec<Line<'_>>, first: usize, area: Rect) -> Vec<Line<'_>> {
     let height = usize::from(area.height);
     let most = lines.len().saturating_sub(height);
     let mut lines = lines.split_off(first.min(most));
