@@ -604,7 +604,11 @@ async fn very_many_events_keep_their_order_and_what_each_has_of_its_own() {
         }
         // Long runs that have much in common, and now and then one that has not.
         let event = |n: usize| {
-            let actor = if n % 700 == 0 { "somebody" } else { "bot" };
+            let actor = if n.is_multiple_of(700) {
+                "somebody"
+            } else {
+                "bot"
+            };
             let event = Event::of(actor, Action::Released, NOW_MS + n as u64, &keys[n % 40]);
             match n % 900 {
                 13 => Event::own(Action::Refreshed, event.at, &event.key),
