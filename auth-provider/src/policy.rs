@@ -41,7 +41,8 @@ pub enum Refusal {
     NotGranted { choices: Vec<ResourceId> },
     // What was wished for is not repeated: it is the caller's text, and may be a secret in the wrong place.
     #[error(
-        "the grant for {resource} does not allow all of these scopes: it allows {allowed}{}",
+        "the grant for {resource} does not allow all of these scopes: it allows {}{}",
+        scopes(.allowed),
         if *.has_comma { "; separate scopes by spaces, not by commas" } else { "" }
     )]
     ScopeNotGranted {
@@ -91,6 +92,14 @@ pub fn decide<'a>(
 pub fn only_grant(client: &ClientRecord, now: u64) -> Option<&Grant> {
     let mut alive = client.grants.iter().filter(|grant| grant.is_alive(now));
     alive.next().filter(|_| alive.next().is_none())
+}
+
+fn scopes(allowed: &ScopeSet) -> String {
+    if allowed.is_empty() {
+        "none".to_owned()
+    } else {
+        allowed.to_string()
+    }
 }
 
 /// A few names, separated by commas; an answer stays readable when there are hundreds.
@@ -181,7 +190,7 @@ mod tests {
                 Some("hello,list"),
                 Err("it allows hello list; separate scopes by spaces"),
             ),
-            (&unscoped, None, Some("hello"), Err("does not allow all")),
+            (&unscoped, None, Some("hello"), Err("it allows none")),
         ] {
             let wish = Wish {
                 resource: resource.map(str::to_owned),

@@ -109,6 +109,7 @@ pub async fn run(connections: u32, plan: Plan) -> anyhow::Result<Report> {
         vault.ready(&setting.http).await?;
         has_read_ahead(&setting, &vault).await?;
         read_ahead_seconds = begin.elapsed().as_secs_f64();
+        bench.asked = 0.0; // of this process
         cold.add(
             bench
                 .pair(&vault, Which::Unread, round, plan.seconds)

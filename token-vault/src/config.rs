@@ -174,7 +174,7 @@ pub struct Config {
     pub audit_retention: u64,
 
     /// How much memory opened connections may take, in MiB: what is in memory need not be read and opened for each request.
-    /// At its start a vault that has its database for itself fills it. A million connections take 320, and 0 keeps none.
+    /// At its start a vault that has its database for itself fills it. A million connections take 300, and 0 keeps none.
     #[arg(
         long,
         value_name = "MEBIBYTES",

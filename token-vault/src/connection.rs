@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
+use compact_str::CompactString;
 use serde::Deserialize;
 
 /// A name that a caller chose cannot be kept.
@@ -22,11 +23,11 @@ pub enum InvalidName {
 pub const MAX_NAME: usize = 256;
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($text:ty);)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name($text);
 
         impl TryFrom<String> for $name {
             type Error = InvalidName;
@@ -64,13 +65,14 @@ macro_rules! names {
     )*};
 }
 
+// Many connections have one application; users and accounts are mostly short, and then stand where the key does.
 names! {
     /// The client that calls, as its verified access token has it. Nothing else makes one but a row of the store.
-    Application;
+    Application(Arc<str>);
     /// A user, by the name that the application has for them.
-    User;
+    User(CompactString);
     /// Which of a user's accounts at the service: a workspace, an organisation, an installation.
-    Account;
+    Account(CompactString);
 }
 
 fn checked(text: &str) -> Result<&str, InvalidName> {

@@ -107,7 +107,10 @@ impl Opened {
 
     /// How many bytes it takes. Application and service are shared with others.
     fn weight(&self) -> usize {
-        let counted = |text: &str| allocated(text.len() + 2 * size_of::<usize>());
+        let name = |text: &str| match text.len() {
+            0..=IN_PLACE => 0,
+            long => allocated(long),
+        };
         let more = self.more.as_ref().map_or(0, |more| {
             let scopes = more.scopes.iter();
             let scopes: usize = scopes
@@ -119,12 +122,15 @@ impl Opened {
         });
         PLACE
             + allocated(size_of::<Self>() + 2 * size_of::<usize>())
-            + counted(self.key.user.as_str())
-            + counted(self.key.account.as_str())
+            + name(self.key.user.as_str())
+            + name(self.key.account.as_str())
             + allocated(self.access.length())
             + more
     }
 }
+
+/// Shorter names of users and accounts take no memory of their own, in bytes.
+const IN_PLACE: usize = 24;
 
 /// What a member of an object takes, in bytes, about.
 const METADATA: usize = 200;
