@@ -139,6 +139,7 @@ impl Journal {
             gathering,
             working,
             metrics: Arc::clone(&metrics),
+            contact: Arc::clone(&contact),
             leases,
             summed_up: Instant::now(),
             unsummed: true, // what an earlier run left
@@ -270,6 +271,7 @@ struct Writer {
     gathering: Duration,
     working: watch::Sender<Option<Instant>>,
     metrics: Arc<Metrics>,
+    contact: Arc<Contact>,
     leases: Arc<Leases>,
     /// When a step of the summing up was made, and whether there are events that it left.
     summed_up: Instant,
@@ -343,7 +345,9 @@ impl Writer {
         let mut outcome = self.store.add_events(events).await;
         while let Err(failure) = outcome {
             failures += 1;
-            self.refused.store(true, Ordering::Relaxed);
+            // A database that is away refuses nothing.
+            let is_there = !self.contact.is_away();
+            self.refused.store(is_there, Ordering::Relaxed);
             self.metrics.failed_to_write();
             if failures == 1 {
                 error!(
