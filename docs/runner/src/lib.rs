@@ -3,7 +3,7 @@
 //!
 //! [`chapter`] reads a page, [`compare`] holds two texts against each other, [`terminal`] is a shell,
 //! [`reader`] is who sits before it, and [`workshop`] where. [`links`] looks where links lead,
-//! [`reference`] has the programs write what they can say themselves.
+//! [`mod@reference`] has the programs write what they can say themselves.
 
 pub mod chapter;
 pub mod compare;
