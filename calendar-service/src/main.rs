@@ -3,11 +3,6 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 #[actix_web::main]
 async fn main() -> ExitCode {
     calendar_service::program::main(std::env::args_os()).await

@@ -2,11 +2,6 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 #[actix_web::main]
 async fn main() -> ExitCode {
     note_service::program::main(std::env::args_os()).await

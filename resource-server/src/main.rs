@@ -3,11 +3,6 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 #[actix_web::main]
 async fn main() -> ExitCode {
     resource_server::program::main(std::env::args_os()).await

@@ -15,10 +15,6 @@ use std::{
 };
 
 use actix_web::rt::System;
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Arguments = Box<dyn Iterator<Item = OsString>>;
 type Outcome = Pin<Box<dyn Future<Output = ExitCode>>>;
