@@ -2,6 +2,7 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
+use compact_str::ToCompactString;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -129,7 +130,8 @@ impl Standing {
 
     /// An item of `RateLimit`: requests that remain, and the seconds until there are more.
     pub fn state(&self) -> String {
-        let (remaining, seconds) = (self.remaining.to_string(), self.seconds.to_string());
+        let (remaining, seconds) = (self.remaining, self.seconds);
+        let (remaining, seconds) = (remaining.to_compact_string(), seconds.to_compact_string());
         ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds].concat()
     }
 }
