@@ -10,13 +10,13 @@ use serde_json::json;
 use super::{
     client_auth::{Form, FromClient, audited},
     params::Params,
-    uncached,
+    uncached_json,
 };
 use crate::{
     audit::Action,
     error::{ErrorCode, OAuthError},
     introspection,
-    own_token::OwnToken,
+    known_tokens::KnownToken,
     policy::Wish,
     server::AuthServer,
     tokens,
@@ -113,7 +113,7 @@ pub(super) async fn introspect(
         &request.form.token,
     )
     .await?;
-    Ok(uncached(&Introspected::of(&server, known.as_deref())))
+    Ok(uncached_json(introspected(&server, known.as_deref())))
 }
 
 /// `POST /oauth/revoke`. RFC 7009 section 2.2 gives the answer no body; who speaks JSON, as SuperTokens does, is used to
@@ -164,8 +164,20 @@ pub(super) enum Introspected<'t> {
     },
 }
 
+/// The same as JSON. About a token that is known it was written before.
+fn introspected(server: &AuthServer, token: Option<&KnownToken>) -> String {
+    let write = || {
+        let answer = serde_json::to_string(&Introspected::of(server, token));
+        answer.expect("texts and numbers are JSON")
+    };
+    match token {
+        None => write(),
+        Some(token) => token.answer(write).to_owned(),
+    }
+}
+
 impl<'t> Introspected<'t> {
-    pub(super) fn of(server: &'t AuthServer, token: Option<&'t OwnToken>) -> Self {
+    pub(super) fn of(server: &'t AuthServer, token: Option<&'t KnownToken>) -> Self {
         match token {
             None => Self::Inactive { active: false },
             Some(token) => Self::Active {
