@@ -94,7 +94,8 @@ impl<F: Form> FromClient<F> {
                     form,
                 })
             }
-            Err(error) => Err(refused(server, address, F::REFUSAL, error).await),
+            // In a box, since it takes more room than all the rest.
+            Err(error) => Err(Box::pin(refused(server, address, F::REFUSAL, error)).await),
         }
     }
 }
