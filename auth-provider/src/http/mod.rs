@@ -161,6 +161,15 @@ fn uncached(answer: &impl Serialize) -> HttpResponse {
         .json(answer)
 }
 
+/// The same of what is JSON already.
+fn uncached_json(answer: String) -> HttpResponse {
+    let json = HeaderValue::from_static("application/json");
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, json))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .body(answer)
+}
+
 /// Mostly it was a guess at where tokens are to be had.
 async fn no_such_endpoint() -> HttpResponse {
     let detail = "there is nothing at this path: tokens are at POST /auth/oauth/token, and GET \
