@@ -80,7 +80,11 @@ impl CredentialId {
 
     /// A fresh `jti` for a token that is obtained with this credential.
     pub fn token_id(&self) -> String {
-        format!("{}.{}", self.as_str(), random_id())
+        let mut id = String::with_capacity(2 * self.0.len() + 1);
+        id.push_str(self.as_str());
+        id.push('.');
+        URL_SAFE_NO_PAD.encode_string(random_bytes::<16>(), &mut id);
+        id
     }
 
     /// The credential that the token with this `jti` was obtained with.
