@@ -312,13 +312,13 @@ async fn signed(
         more.extend(server.store.metadata_claims(client, aud).await?);
     }
     if more.is_empty() {
-        return Ok(server.keys.sign(&signer.key, typ, &claims).await);
+        return Ok(signer.sign(typ, &claims).await);
     }
     let claims = WithMore {
         claims,
         more: &more,
     };
-    Ok(server.keys.sign(&signer.key, typ, &claims).await)
+    Ok(signer.sign(typ, &claims).await)
 }
 
 impl<'a> Claims<'a> {

@@ -166,7 +166,7 @@ impl SigningKey {
         &self.public
     }
 
-    /// Whether a signature takes so long that it must not be made on a thread that serves requests: about a
+    /// Whether a signature takes so long that a thread that serves requests must not make many in a row: up to a
     /// millisecond with RSA, and a few hundredths of that with the others.
     pub fn is_slow(&self) -> bool {
         matches!(self.pair, Pair::Rsa(_))
