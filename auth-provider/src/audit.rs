@@ -2,7 +2,7 @@
 //!
 //! An event names things that the server knows. What a caller sent is not repeated: it may be a secret in the wrong place.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::OnceLock};
 
 use m2m::trace::request_id;
 
@@ -103,7 +103,8 @@ pub struct Origin {
     /// The client that does it; `None` when it is not known who, or the server does it by itself.
     pub actor: Option<ClientId>,
     pub address: Option<IpAddr>,
-    pub request_id: String,
+    /// Made when it is first asked for: most tokens are issued without a word about the request.
+    request_id: OnceLock<String>,
 }
 
 impl Origin {
@@ -117,8 +118,22 @@ impl Origin {
         Self {
             actor,
             address,
-            request_id: request_id(),
+            request_id: OnceLock::new(),
         }
+    }
+
+    /// The same of a request that has a name already.
+    #[must_use]
+    pub fn under(self, request_id: &str) -> Self {
+        Self {
+            request_id: OnceLock::from(request_id.to_owned()),
+            ..self
+        }
+    }
+
+    /// By which name the caller can ask about it later. To be called by the task that answers the request.
+    pub fn request_id(&self) -> &str {
+        self.request_id.get_or_init(request_id)
     }
 }
 
@@ -169,6 +184,14 @@ impl Event {
     /// Something that was done at the second `at`.
     pub fn done(action: Action, at: u64, origin: &Origin) -> Self {
         Self {
+            request_id: Some(origin.request_id().to_owned()),
+            ..Self::without_request(action, at, origin)
+        }
+    }
+
+    /// The same of something that has a name of its own, by which its client knows it.
+    pub fn without_request(action: Action, at: u64, origin: &Origin) -> Self {
+        Self {
             at,
             action,
             outcome: Outcome::Success,
@@ -180,7 +203,7 @@ impl Event {
             ends_at: None,
             reason: None,
             explanation: None,
-            request_id: Some(origin.request_id.clone()),
+            request_id: None,
             address: origin.address,
         }
     }

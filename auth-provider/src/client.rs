@@ -1,6 +1,7 @@
 //! A client: a machine with an identity, the credentials that prove it, and the grants that it holds.
 
 use std::{
+    cell::RefCell,
     fmt,
     hash::{Hash, Hasher},
     ops::Deref,
@@ -80,7 +81,11 @@ impl CredentialId {
 
     /// A fresh `jti` for a token that is obtained with this credential.
     pub fn token_id(&self) -> String {
-        format!("{}.{}", self.as_str(), random_id())
+        let mut id = String::with_capacity(2 * self.0.len() + 1);
+        id.push_str(self.as_str());
+        id.push('.');
+        URL_SAFE_NO_PAD.encode_string(random_name(), &mut id);
+        id
     }
 
     /// The credential that the token with this `jti` was obtained with.
@@ -445,6 +450,20 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("the system's random generator does not fail once it is seeded");
     bytes
+}
+
+/// 128 random bits that need not be kept secret. Each token takes some, and the generator makes many of them for little
+/// more than the price of one.
+fn random_name() -> [u8; 16] {
+    thread_local! {
+        static NAMES: RefCell<Vec<[u8; 16]>> = RefCell::default();
+    }
+    NAMES.with_borrow_mut(|names| {
+        if names.is_empty() {
+            names.extend(random_bytes::<512>().as_chunks().0);
+        }
+        names.pop().expect("there are some now")
+    })
 }
 
 /// A random name of 128 bits, for a `jti` or a credential.

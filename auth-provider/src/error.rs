@@ -206,11 +206,7 @@ impl OAuthError {
         if self.source.is_some() || self.exhausted.is_some() {
             return None;
         }
-        let origin = Origin {
-            actor: self.client.clone(),
-            address,
-            request_id: self.request_id.clone(),
-        };
+        let origin = Origin::of(self.client.clone(), address).under(&self.request_id);
         let (reason, explanation) = match &self.why {
             Some(why) => (why.reason, why.explanation.as_str()),
             None => (self.code.as_str(), &*self.description),

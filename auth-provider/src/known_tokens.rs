@@ -1,8 +1,8 @@
 //! Tokens that this server read lately: to ask about a token again costs a look into memory, where the first time it costs
 //! a signature or a read of the store.
 //!
-//! What a token says never changes, and neither does the answer about it, so that nothing here grows old. Whether it has ended, was taken back, or was signed with
-//! a key that is not believed any more is asked each time.
+//! What a token says never changes, and neither does the answer about it, so that nothing here grows old. Whether it has
+//! ended, was taken back, or was signed with a key that is not believed any more is asked each time.
 
 use std::{
     ops::Deref,

@@ -129,9 +129,10 @@ pub async fn issue_for_at_most(
         longest,
         claims: Metadata::new(),
     };
-    let (issued, token) = made(server, &caller.client, &allowed, terms).await?;
-    let mut event = event(&token, caller.credential, origin);
-    event.request_id = None; // the token's own name is the one that its client knows
+    let made = made(server, &caller.client, &allowed, terms).await?;
+    // The token's own name is the one that its client knows.
+    let event = Event::without_request(Action::TokenIssued, made.token.iat, origin);
+    let (issued, event) = made.told(event);
     server.journal.note(event).await?;
     Ok(issued)
 }
@@ -148,13 +149,15 @@ pub async fn issue_with(
     origin: &Origin,
 ) -> Result<Issued, OAuthError> {
     let credential = terms.credential;
-    let (issued, token) = made(server, subject, allowed, terms).await?;
-    let what = "Its caller wrote what else stands in it";
-    let mut event = event(&token, credential, origin).explained(what);
+    let made = made(server, subject, allowed, terms).await?;
+    let at = made.token.iat;
+    let event = Event::done(Action::TokenIssued, at, origin)
+        .explained("Its caller wrote what else stands in it");
+    let (issued, mut event) = made.told(event);
     let caller = origin.actor.as_ref();
     if let Some(caller) = caller.filter(|caller| **caller != subject.id) {
         // The use of the credential is its owner's, and not that of the client in whose name the token is.
-        let mut used = Event::done(Action::CredentialUsed, token.iat, origin)
+        let mut used = Event::done(Action::CredentialUsed, at, origin)
             .client(caller)
             .credential(&credential);
         used.ends_at = event.ends_at.take();
@@ -179,12 +182,18 @@ pub async fn allowed<'a>(
     }
 }
 
+/// A token of which nobody was told yet.
+struct Made {
+    access_token: String,
+    token: OwnToken,
+}
+
 async fn made(
     server: &AuthServer,
     client: &ClientRecord,
     allowed: &Allowed<'_>,
     terms: Terms,
-) -> Result<(Issued, OwnToken), OAuthError> {
+) -> Result<Made, OAuthError> {
     let now = server.clock.now();
     let grant = allowed.grant;
     let signer = match grant.token_format {
@@ -228,12 +237,34 @@ async fn made(
         reference
     };
     debug!(client = %client.id, resource = %token.aud, jti = token.jti, "issued a token");
-    let issued = Issued {
+    Ok(Made {
         access_token,
-        scopes: token.scopes.clone(),
-        expires_in,
-    };
-    Ok((issued, token))
+        token,
+    })
+}
+
+impl Made {
+    /// What its client is told of it, and what the log keeps.
+    fn told(self, event: Event) -> (Issued, Event) {
+        let Self {
+            access_token,
+            token,
+        } = self;
+        let event = Event {
+            client: Some(token.client_id),
+            resource: Some(token.aud),
+            credential: token.credential,
+            jti: Some(token.jti),
+            ends_at: Some(token.exp),
+            ..event
+        };
+        let issued = Issued {
+            access_token,
+            scopes: token.scopes,
+            expires_in: token.exp - token.iat,
+        };
+        (issued, event)
+    }
 }
 
 /// The refusal as the client reads it, with what only the audit log says.
@@ -251,16 +282,6 @@ async fn refused(
         error = error.about(resource);
     }
     Ok(error)
-}
-
-fn event(token: &OwnToken, credential: CredentialId, origin: &Origin) -> Event {
-    let mut event = Event::done(Action::TokenIssued, token.iat, origin)
-        .client(&token.client_id)
-        .resource(&token.aud)
-        .credential(&credential);
-    event.jti = Some(token.jti.clone());
-    event.ends_at = Some(token.exp);
-    event
 }
 
 /// The JWT of the resource's profile, with `more` claims. What the resource wants of the client's metadata, nobody else
@@ -291,13 +312,13 @@ async fn signed(
         more.extend(server.store.metadata_claims(client, aud).await?);
     }
     if more.is_empty() {
-        return Ok(server.keys.sign(&signer.key, typ, &claims).await);
+        return Ok(signer.sign(typ, &claims).await);
     }
     let claims = WithMore {
         claims,
         more: &more,
     };
-    Ok(server.keys.sign(&signer.key, typ, &claims).await)
+    Ok(signer.sign(typ, &claims).await)
 }
 
 impl<'a> Claims<'a> {

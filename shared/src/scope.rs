@@ -1,6 +1,6 @@
 //! Scopes: what a token allows its bearer to do (RFC 6749 section 3.3).
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -26,9 +26,9 @@ impl Scope for AnyScope {
 }
 
 /// A set of scope tokens. Written as RFC 6749 writes it: separated by single spaces, here in sorted
-/// order.
+/// order. It is kept as it is written, since a token says its scopes far more often than they change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ScopeSet(BTreeSet<String>);
+pub struct ScopeSet(Box<str>);
 
 /// A text that is no scope list of RFC 6749 section 3.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,26 +46,29 @@ impl ScopeSet {
     pub fn from_tokens<S: AsRef<str>>(
         tokens: impl IntoIterator<Item = S>,
     ) -> Result<Self, InvalidScope> {
-        tokens
-            .into_iter()
-            .map(|token| {
-                let token = token.as_ref();
-                is_scope_token(token)
-                    .then(|| token.to_owned())
-                    .ok_or(InvalidScope)
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let tokens: Vec<S> = tokens.into_iter().collect();
+        Self::of(tokens.iter().map(AsRef::as_ref).collect())
+    }
+
+    fn of(mut tokens: Vec<&str>) -> Result<Self, InvalidScope> {
+        if !tokens.iter().all(|token| is_scope_token(token)) {
+            return Err(InvalidScope);
+        }
+        tokens.sort_unstable();
+        tokens.dedup();
+        Ok(Self(tokens.join(" ").into()))
     }
 
     /// Whether `scope` is in the set, spelled exactly so.
     pub fn contains(&self, scope: &str) -> bool {
-        self.0.contains(scope)
+        self.iter().any(|own| own == scope)
     }
 
     /// Whether `other` has every scope of this set.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.0.is_subset(&other.0)
+        // Both are sorted: one walk finds them all, however many a caller names.
+        let mut others = other.iter();
+        self.iter().all(|own| others.any(|scope| scope == own))
     }
 
     /// Whether there is no scope in the set.
@@ -75,7 +78,12 @@ impl ScopeSet {
 
     /// The scope tokens, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.0.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// The scope tokens as they are written: sorted, and separated by single spaces.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -95,26 +103,20 @@ impl FromStr for ScopeSet {
         if text.is_empty() {
             Ok(Self::default())
         } else {
-            Self::from_tokens(text.split(' '))
+            Self::of(text.split(' ').collect())
         }
     }
 }
 
 impl fmt::Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, scope) in self.iter().enumerate() {
-            if i > 0 {
-                f.write_str(" ")?;
-            }
-            f.write_str(scope)?;
-        }
-        Ok(())
+        f.write_str(&self.0)
     }
 }
 
 impl Serialize for ScopeSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -150,6 +152,28 @@ mod tests {
             let read = text.parse::<ScopeSet>().ok().map(|set| set.to_string());
             assert_eq!(read.as_deref(), written, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_set_is_asked_by_whole_tokens() {
+        let set: ScopeSet = "note.read a b".parse().unwrap();
+        for (other, is_subset) in [
+            ("", true),
+            ("b", true),
+            ("a note.read", true),
+            ("note.read b a", true),
+            ("note", false),
+            ("a c", false),
+            ("a b c note.read", false),
+        ] {
+            let other: ScopeSet = other.parse().unwrap();
+            assert_eq!(other.is_subset(&set), is_subset, "{other}");
+        }
+        for (scope, is_there) in [("b", true), ("a b", false), ("", false), ("read", false)] {
+            assert_eq!(set.contains(scope), is_there, "{scope}");
+        }
+        assert!(!ScopeSet::default().contains(""));
+        assert_eq!(ScopeSet::default().iter().count(), 0);
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web::Data,
+};
 use m2m::{ScopeSet, service::media_type};
 use serde::Serialize;
 use serde_json::json;
@@ -37,6 +41,9 @@ pub(super) enum Spelling {
     CamelCase,
 }
 
+/// An answer with more bytes besides its token takes another allocation.
+const MOST_BESIDES: usize = 256;
+
 /// RFC 6749 section 5.1.
 #[derive(Serialize)]
 pub(super) struct TokenResponse {
@@ -44,16 +51,11 @@ pub(super) struct TokenResponse {
     token_type: &'static str,
     expires_in: u64,
     scope: ScopeSet,
-    #[serde(flatten)]
-    again: Option<CamelCase>,
-}
-
-/// The same in the spelling of the request.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CamelCase {
-    access_token: String,
-    expires_in: u64,
+    /// The same in the spelling of the request.
+    #[serde(rename = "accessToken", skip_serializing_if = "Option::is_none")]
+    token_again: Option<String>,
+    #[serde(rename = "expiresIn", skip_serializing_if = "Option::is_none")]
+    expires_in_again: Option<u64>,
 }
 
 /// `POST /oauth/token`
@@ -62,10 +64,12 @@ pub(super) async fn issue_token(
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
     let issued = issued(&server, request).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::PRAGMA, "no-cache"))
-        .json(issued))
+    let mut body = Vec::with_capacity(issued.access_token.len() + MOST_BESIDES);
+    serde_json::to_writer(&mut body, &issued).expect("texts and numbers are JSON");
+    let mut answer = uncached_json(body);
+    let headers = answer.headers_mut();
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(answer)
 }
 
 /// The answer to a client that asks for a token.
@@ -84,11 +88,10 @@ pub(super) async fn issued(
             return Err(audited(server, origin.address, TokenRequest::REFUSAL, error).await);
         }
     };
+    let again = spelling == Spelling::CamelCase;
     Ok(TokenResponse {
-        again: (spelling == Spelling::CamelCase).then(|| CamelCase {
-            access_token: issued.access_token.clone(),
-            expires_in: issued.expires_in,
-        }),
+        token_again: again.then(|| issued.access_token.clone()),
+        expires_in_again: again.then_some(issued.expires_in),
         access_token: issued.access_token,
         token_type: "Bearer",
         expires_in: issued.expires_in,

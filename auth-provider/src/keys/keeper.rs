@@ -1,19 +1,14 @@
 //! The keys of this server: what [`life`] says is due is done here, in the store first and then in memory.
 
-use std::{num::NonZero, slice::from_ref, sync::Arc, thread, time::Duration};
+use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use m2m::{Clock, verify::Algorithm};
-use serde::Serialize;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::{sync::Mutex, task::spawn_blocking};
 use tracing::{info, warn};
 
 use super::{
     KeyChange, KeyError, KeyRecord, KeyRing, KeyState, Schedule, Signer, SigningKey, StoredKey,
-    TokenType,
     life::{self, NewKey, Plan},
 };
 use crate::{
@@ -33,8 +28,6 @@ const LONGEST_NAP: Duration = Duration::from_mins(1);
 /// The pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-const JOINS: &str = "making and using keys does not panic";
-
 /// The keys at one moment, for those who watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyCensus {
@@ -53,8 +46,6 @@ pub struct SigningKeys {
     /// Lets one change through at a time, and is held while the store works.
     changing: Mutex<()>,
     metrics: Arc<Metrics>,
-    /// As many RSA signatures at once as there are cores, so that they do not crowd out all else.
-    slow_signatures: Semaphore,
 }
 
 impl SigningKeys {
@@ -81,9 +72,6 @@ impl SigningKeys {
             clock,
             changing: Mutex::default(),
             metrics,
-            slow_signatures: Semaphore::new(
-                thread::available_parallelism().map_or(1, NonZero::get),
-            ),
         };
         keys.take_over(keys.store.signing_keys().await?)?;
         keys.store.change_keys(&[], &[promise], &[]).await?;
@@ -106,23 +94,6 @@ impl SigningKeys {
         self.tend().await?;
         let signer = self.ring().signer(algorithm, &self.schedule, now);
         signer.ok_or(KeyError::Missing(algorithm.name()))
-    }
-
-    /// Signs claims into a JWT in compact form. RSA is done aside, so that other requests go on meanwhile.
-    pub async fn sign(
-        &self,
-        key: &Arc<SigningKey>,
-        typ: TokenType,
-        claims: &impl Serialize,
-    ) -> String {
-        let input = key.signing_input(typ, claims);
-        if !key.is_slow() {
-            return key.sign(input);
-        }
-        let turn = self.slow_signatures.acquire().await;
-        let _turn = turn.expect("this semaphore is never closed");
-        let key = Arc::clone(key);
-        spawn_blocking(move || key.sign(input)).await.expect(JOINS)
     }
 
     /// Takes over what other servers changed, and does what is due.
@@ -329,7 +300,9 @@ impl SigningKeys {
                 },
             }
         };
-        spawn_blocking(make).await.expect(JOINS)
+        spawn_blocking(make)
+            .await
+            .expect("making a key does not panic")
     }
 
     /// Swaps in the keys as the store has them. One that was opened before is not opened again.

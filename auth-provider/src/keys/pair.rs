@@ -28,6 +28,9 @@ use zeroize::Zeroizing;
 use super::{KeyError, StoredKey, life::KeyRecord};
 use crate::master_key::{MasterKey, WrongKey};
 
+/// Claims of more bytes take another allocation.
+const MOST_CLAIMS: usize = 512;
+
 /// A key pair that signs access tokens with one algorithm.
 pub struct SigningKey {
     pair: Pair,
@@ -163,7 +166,7 @@ impl SigningKey {
         &self.public
     }
 
-    /// Whether a signature takes so long that it must not be made on a thread that serves requests: about a
+    /// Whether a signature takes so long that a thread that serves requests must not make many in a row: up to a
     /// millisecond with RSA, and a few hundredths of that with the others.
     pub fn is_slow(&self) -> bool {
         matches!(self.pair, Pair::Rsa(_))
@@ -175,14 +178,15 @@ impl SigningKey {
             TokenType::AccessToken => &self.access_token_header,
             TokenType::Jwt => &self.jwt_header,
         };
-        let claims = serde_json::to_vec(claims).expect("claims are JSON");
+        let mut payload = Vec::with_capacity(MOST_CLAIMS);
+        serde_json::to_writer(&mut payload, claims).expect("claims are JSON");
         // Room for the signature as well: 342 characters with RSA, 86 with the others.
         let signature = if self.is_slow() { 350 } else { 90 };
-        let payload = claims.len().div_ceil(3) * 4;
-        let mut input = String::with_capacity(header.len() + payload + signature);
+        let encoded = payload.len().div_ceil(3) * 4;
+        let mut input = String::with_capacity(header.len() + encoded + signature);
         input.push_str(header);
         input.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut input);
+        URL_SAFE_NO_PAD.encode_string(payload, &mut input);
         input
     }
 
@@ -213,10 +217,9 @@ impl SigningKey {
                 rsa.as_slice()
             }
         };
-        let encoded = URL_SAFE_NO_PAD.encode(signature);
         let mut token = input;
         token.push('.');
-        token.push_str(&encoded);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
     }
 

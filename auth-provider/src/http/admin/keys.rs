@@ -6,7 +6,10 @@ use actix_web::{
     rt,
     web::{Data, Path},
 };
-use m2m::service::{Problem, given};
+use m2m::{
+    service::{Problem, given},
+    trace,
+};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -104,7 +107,7 @@ pub(super) async fn compromised(
 async fn to_the_end<T: 'static>(
     change: impl Future<Output = Result<T, Failure>> + 'static,
 ) -> Result<T, Problem> {
-    let changed = rt::spawn(change).await;
+    let changed = rt::spawn(trace::carry(change)).await;
     changed
         .expect("changing keys does not panic")
         .map_err(problem)

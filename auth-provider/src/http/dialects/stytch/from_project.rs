@@ -41,7 +41,7 @@ impl<B: ProjectBody + 'static> FromRequest for FromProject<B> {
             let client_id = request.match_info().query("client_id").to_owned();
             let body = B::read(&request, &mut payload, &client_id).await;
             Ok(Self {
-                body: body.map_err(|refused| refused.under(&project.origin().request_id))?,
+                body: body.map_err(|refused| refused.under(project.origin().request_id()))?,
                 project,
                 client_id,
             })
@@ -57,7 +57,7 @@ impl<B> FromProject<B> {
 
     /// The name that the audit log has for the request.
     pub(super) fn request_id(&self) -> &str {
-        &self.project.origin().request_id
+        self.project.origin().request_id()
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn issue(
         "expires_in": issued.expires_in,
         "scope": issued.scopes,
     });
-    let mut answer = answer(&origin.request_id, members);
+    let mut answer = answer(origin.request_id(), members);
     let no_cache = header::HeaderValue::from_static("no-cache");
     answer.headers_mut().insert(header::PRAGMA, no_cache);
     Ok(answer)
