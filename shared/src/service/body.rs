@@ -1,6 +1,10 @@
 //! Reading a request's body: bounded in size and in time, whatever the caller sends.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -8,7 +12,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Bytes, BytesMut},
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, object::read_object};
@@ -92,6 +96,11 @@ pub async fn read_body_of(
         }
         Ok(body.freeze())
     };
+    let mut collect = pin!(collect);
+    // Mostly all of it has come together with the head, and there is nothing to watch the time for.
+    if let Some(body) = collect.as_mut().now_or_never() {
+        return body;
+    }
     tokio::time::timeout(BODY_TIMEOUT, collect)
         .await
         .unwrap_or(Err(BodyError::TooSlow))
