@@ -3,19 +3,15 @@
 
 use std::sync::Arc;
 
-use moka::sync::Cache;
-
 use super::{
     Algorithm, TokenError, VerifiedToken,
     claims::Expected,
     fingerprint::Fingerprint,
     issuer_keys::{Held, IssuerKeys},
     jws::{ALGORITHM, Jws},
+    memory::Memory,
 };
 use crate::Clock;
-
-/// How many verified tokens are remembered. One takes about 2 KiB.
-const REMEMBERED: u64 = 10_000;
 
 /// Verifies with the issuer's keys.
 pub(super) struct LocalVerifier {
@@ -23,7 +19,8 @@ pub(super) struct LocalVerifier {
     algorithms: Vec<Algorithm>,
     pub(super) keys: Arc<IssuerKeys>,
     clock: Clock,
-    remembered: Cache<Fingerprint, Remembered>,
+    /// One takes about 2 KiB.
+    remembered: Memory<Remembered>,
 }
 
 #[derive(Clone)]
@@ -45,13 +42,13 @@ impl LocalVerifier {
             algorithms,
             keys: Arc::new(keys),
             clock,
-            remembered: Cache::new(REMEMBERED),
+            remembered: Memory::default(),
         }
     }
 
     /// A token that is remembered and still good. Never waits.
     pub(super) fn recall(&self, fingerprint: &Fingerprint) -> Option<Arc<VerifiedToken>> {
-        let remembered = self.remembered.get(fingerprint)?;
+        let remembered = self.remembered.recall(fingerprint)?;
         let keys = self.keys.current()?;
         let same_keys = keys
             .as_ref()
@@ -107,7 +104,7 @@ impl LocalVerifier {
             token: Arc::clone(&token),
             generation: held.generation,
         };
-        self.remembered.insert(fingerprint, remembered);
+        self.remembered.remember(fingerprint, remembered);
         Ok(token)
     }
 
