@@ -20,7 +20,7 @@ pub(super) struct LocalVerifier {
     algorithms: Vec<Algorithm>,
     pub(super) keys: Arc<IssuerKeys>,
     clock: Clock,
-    /// One takes about 2 KiB.
+    /// One takes about 1 KiB.
     remembered: Memory<Remembered>,
 }
 
@@ -130,7 +130,7 @@ impl LocalVerifier {
                 "the claims of the token cannot be read",
             ));
         };
-        let mut token = self.expected.read(&payload)?;
+        let mut token = self.expected.read(payload)?;
         token.key_id = Some(jws.key_id);
         self.expected.check_dates(&token, self.clock.now())?;
 
