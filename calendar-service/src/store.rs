@@ -1,21 +1,24 @@
 //! Where events are kept: in memory, until the service stops.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
-use dashmap::DashMap;
 use m2m::service::{Listing, Page};
 
 use crate::event::{Details, EndsBeforeStart, Event, EventPatch};
 
 /// All events, by id. Each method is one atomic step, also when callers race.
 #[derive(Debug, Default)]
-pub struct EventStore {
-    events: DashMap<u64, Details>,
+pub struct EventStore(RwLock<Rows>);
+
+/// Locked for a look or a change, never across a wait.
+#[derive(Debug, Default)]
+struct Rows {
+    events: BTreeMap<u64, Details>,
     /// Ids given out so far; a deleted event's id does not come back.
-    last_id: AtomicU64,
-    /// Rows kept or about to be. The map's own count is no bound: two callers could both see room
-    /// for one.
-    taken: AtomicUsize,
+    last_id: u64,
 }
 
 /// The store has [`EventStore::CAPACITY`] events.
@@ -41,9 +44,9 @@ impl EventStore {
 
     /// One page of the events, in the order of their ids.
     pub fn list(&self, page: Page) -> Listing<Event> {
-        page.cut(self.events.iter().map(|row| *row.key()), |id| {
-            let details = self.events.get(&id)?.clone();
-            Some(Event { id, details })
+        page.cut(&self.rows().events, |id, details| {
+            let details = details.clone();
+            Event { id, details }
         })
     }
 
@@ -52,22 +55,24 @@ impl EventStore {
     /// # Errors
     /// When the store is full.
     pub fn add(&self, details: Details) -> Result<Event, Full> {
-        let room = |taken| (taken < Self::CAPACITY).then_some(taken + 1);
-        self.taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .map_err(|_| Full)?;
-        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        self.events.insert(id, details.clone());
+        let mut rows = self.rows_mut();
+        if rows.events.len() >= Self::CAPACITY {
+            return Err(Full);
+        }
+        rows.last_id += 1;
+        let id = rows.last_id;
+        rows.events.insert(id, details.clone());
         Ok(Event { id, details })
     }
 
-    /// Changes an event; `None` when it is not there. The row stays locked from the look at the
-    /// other end of the event to the write.
+    /// Changes an event; `None` when it is not there. All stays locked from the look at the other
+    /// end of the event to the write.
     ///
     /// # Errors
     /// When the event would end before it starts: it stays as it was.
     pub fn change(&self, id: u64, patch: EventPatch) -> Result<Option<Event>, EndsBeforeStart> {
-        let Some(mut row) = self.events.get_mut(&id) else {
+        let mut rows = self.rows_mut();
+        let Some(row) = rows.events.get_mut(&id) else {
             return Ok(None);
         };
         *row = row.changed(patch)?;
@@ -77,11 +82,15 @@ impl EventStore {
 
     /// Deletes an event; false when it is not there.
     pub fn delete(&self, id: u64) -> bool {
-        let deleted = self.events.remove(&id).is_some();
-        if deleted {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
-        }
-        deleted
+        self.rows_mut().events.remove(&id).is_some()
+    }
+
+    fn rows(&self) -> RwLockReadGuard<'_, Rows> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows_mut(&self) -> RwLockWriteGuard<'_, Rows> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

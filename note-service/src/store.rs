@@ -1,21 +1,24 @@
 //! Where notes are kept: in memory, until the service stops.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
-use dashmap::DashMap;
 use m2m::service::{Listing, Page};
 
 use crate::note::{Content, Note, NotePatch};
 
 /// All notes, by id. Each method is one atomic step, also when callers race.
 #[derive(Debug, Default)]
-pub struct NoteStore {
-    notes: DashMap<u64, Content>,
+pub struct NoteStore(RwLock<Rows>);
+
+/// Locked for a look or a change, never across a wait.
+#[derive(Debug, Default)]
+struct Rows {
+    notes: BTreeMap<u64, Content>,
     /// Ids given out so far; a deleted note's id does not come back.
-    last_id: AtomicU64,
-    /// Rows kept or about to be. The map's own count is no bound: two callers could both see room
-    /// for one.
-    taken: AtomicUsize,
+    last_id: u64,
 }
 
 /// The store has [`NoteStore::CAPACITY`] notes.
@@ -41,9 +44,9 @@ impl NoteStore {
 
     /// One page of the notes, in the order of their ids.
     pub fn list(&self, page: Page) -> Listing<Note> {
-        page.cut(self.notes.iter().map(|row| *row.key()), |id| {
-            let content = self.notes.get(&id)?.clone();
-            Some(Note { id, content })
+        page.cut(&self.rows().notes, |id, content| {
+            let content = content.clone();
+            Note { id, content }
         })
     }
 
@@ -52,18 +55,20 @@ impl NoteStore {
     /// # Errors
     /// When the store is full.
     pub fn add(&self, content: Content) -> Result<Note, Full> {
-        let room = |taken| (taken < Self::CAPACITY).then_some(taken + 1);
-        self.taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .map_err(|_| Full)?;
-        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        self.notes.insert(id, content.clone());
+        let mut rows = self.rows_mut();
+        if rows.notes.len() >= Self::CAPACITY {
+            return Err(Full);
+        }
+        rows.last_id += 1;
+        let id = rows.last_id;
+        rows.notes.insert(id, content.clone());
         Ok(Note { id, content })
     }
 
     /// Changes a note; `None` when it is not there.
     pub fn change(&self, id: u64, patch: NotePatch) -> Option<Note> {
-        let mut row = self.notes.get_mut(&id)?;
+        let mut rows = self.rows_mut();
+        let row = rows.notes.get_mut(&id)?;
         row.change(patch);
         let content = row.clone();
         Some(Note { id, content })
@@ -71,11 +76,15 @@ impl NoteStore {
 
     /// Deletes a note; false when it is not there.
     pub fn delete(&self, id: u64) -> bool {
-        let deleted = self.notes.remove(&id).is_some();
-        if deleted {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
-        }
-        deleted
+        self.rows_mut().notes.remove(&id).is_some()
+    }
+
+    fn rows(&self) -> RwLockReadGuard<'_, Rows> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows_mut(&self) -> RwLockWriteGuard<'_, Rows> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

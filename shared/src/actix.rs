@@ -68,7 +68,7 @@ impl<S: Scope> Deref for Caller<S> {
 
 impl<S: Scope> FromRequest for Caller<S> {
     type Error = Problem;
-    /// A token that was verified before needs no waiting, and so no allocation.
+    /// Most tokens are judged without waiting, and so without an allocation.
     type Future =
         Either<Ready<Result<Self, Problem>>, Pin<Box<dyn Future<Output = Result<Self, Problem>>>>>;
 
@@ -85,20 +85,25 @@ impl<S: Scope> FromRequest for Caller<S> {
             Ok(token) => token,
             Err(refusal) => return Either::Left(ready(Err(refused(refusal, verifier.audience())))),
         };
-        if let Some(token) = verifier.verified_before(token) {
-            return Either::Left(ready(
-                admit(token).map_err(|no| refused(no, verifier.audience())),
-            ));
-        }
+        let awaited = match verifier.judge_at_once(token) {
+            Ok(verdict) => return Either::Left(ready(answer(verdict, verifier))),
+            Err(awaited) => awaited,
+        };
         let (verifier, token) = (verifier.clone(), token.to_owned());
         Either::Right(Box::pin(async move {
-            verifier
-                .verify(&token)
-                .await
-                .and_then(admit)
-                .map_err(|no| refused(no, verifier.audience()))
+            answer(verifier.judge_with(awaited, &token).await, &verifier)
         }))
     }
+}
+
+/// Lets in who has a good token with the scope `S`.
+fn answer<S: Scope>(
+    verdict: Result<Arc<VerifiedToken>, TokenError>,
+    verifier: &Verifier,
+) -> Result<Caller<S>, Problem> {
+    verdict
+        .and_then(admit)
+        .map_err(|no| refused(no, verifier.audience()))
 }
 
 fn admit<S: Scope>(token: Arc<VerifiedToken>) -> Result<Caller<S>, TokenError> {

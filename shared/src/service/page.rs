@@ -1,7 +1,9 @@
 //! Lists in pages: `?limit=` and `?after=` in, a JSON array and a `Link` to the next page out.
 
 use std::{
+    collections::BTreeMap,
     future::{Ready, ready},
+    ops::Bound,
     str::FromStr,
 };
 
@@ -32,22 +34,19 @@ impl Page {
     /// The largest page, and what a caller gets who asks for none.
     pub const MAX: usize = 1000;
 
-    /// Cuts this page out of a map that has no order of its own. A row that disappears between the
-    /// look at the ids and its own turn is left out.
-    pub fn cut<T>(
+    /// Cuts this page out of all rows, by their ids.
+    pub fn cut<R, T>(
         self,
-        ids: impl Iterator<Item = u64>,
-        row: impl FnMut(u64) -> Option<T>,
+        all: &BTreeMap<u64, R>,
+        mut row: impl FnMut(u64, &R) -> T,
     ) -> Listing<T> {
-        let mut ids: Vec<u64> = ids.filter(|id| *id > self.after).collect();
-        ids.sort_unstable();
-        let more = ids.len() > self.limit;
-        ids.truncate(self.limit);
-        let next = ids
-            .last()
-            .filter(|_| more)
-            .map(|&after| Self { after, ..self });
-        let rows = ids.into_iter().filter_map(row).collect();
+        let mut rest = all.range((Bound::Excluded(self.after), Bound::Unbounded));
+        let (mut rows, mut after) = (Vec::new(), self.after);
+        for (id, one) in rest.by_ref().take(self.limit) {
+            rows.push(row(*id, one));
+            after = *id;
+        }
+        let next = rest.next().map(|_| Self { after, ..self });
         Listing { rows, next }
     }
 
@@ -150,15 +149,17 @@ mod tests {
 
     #[test]
     fn the_next_page_begins_where_this_one_ends() {
-        let ids = [5, 1, 9, 3];
+        let all = [5, 1, 9].map(|id| (id, ())).into();
         let cut = |limit, after| {
-            let listing = Page { limit, after }.cut(ids.into_iter(), |id| (id != 3).then_some(id));
+            let listing = Page { limit, after }.cut(&all, |id, ()| id);
             (listing.rows, listing.next.map(|page| page.after))
         };
         assert_eq!(cut(4, 0), (vec![1, 5, 9], None));
-        assert_eq!(cut(2, 0), (vec![1], Some(3)));
-        assert_eq!(cut(1, 3), (vec![5], Some(5)));
+        assert_eq!(cut(3, 0), (vec![1, 5, 9], None));
+        assert_eq!(cut(2, 0), (vec![1, 5], Some(5)));
+        assert_eq!(cut(1, 1), (vec![5], Some(5)));
         assert_eq!(cut(1, 5), (vec![9], None));
+        assert_eq!(cut(1, u64::MAX), (vec![], None));
         assert_eq!(cut(1, 9), (vec![], None));
     }
 }

@@ -188,9 +188,9 @@ impl VerifierBuilder {
             None => Revocation::None,
         });
         let expected = Expected {
-            issuer: issuer.as_str().to_owned(),
+            issuer: issuer.as_str().into(),
             terse_answers: false,
-            audience: self.audience.clone(),
+            audience: self.audience.as_str().into(),
             leeway: self.leeway.as_secs(),
         };
         let introspector = |config, credentials| {
@@ -252,9 +252,9 @@ impl VerifierBuilder {
         let credentials = credentials.ok_or(ConfigError::NoClient("introspection"))?;
         let whom = url.to_string();
         let expected = Expected {
-            issuer: whom.clone(),
+            issuer: whom.as_str().into(),
             terse_answers: true,
-            audience: self.audience.clone(),
+            audience: self.audience.as_str().into(),
             leeway: self.leeway.as_secs(),
         };
         let whereto = Whereto::Given(url);

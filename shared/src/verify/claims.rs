@@ -1,27 +1,29 @@
 //! The inside of a token: what its claims must say (RFC 7519 section 4.1, RFC 9068 section 4).
 
-use serde_json::{Map, Value};
+use std::sync::Arc;
 
-use super::{TokenError, VerifiedToken, json};
+use super::{
+    TokenError, VerifiedToken,
+    json::{self, Object, Value},
+    token::Claims,
+};
 use crate::ScopeSet;
 
 /// What a verifier expects of a token's claims.
 #[derive(Clone)]
 pub(super) struct Expected {
     /// With `terse_answers` the URL that is asked.
-    pub(super) issuer: String,
+    pub(super) issuer: Arc<str>,
     /// The issuer is not known, only where it is asked: its answers need not say whose a token is,
     /// nor for whom.
     pub(super) terse_answers: bool,
-    pub(super) audience: String,
+    pub(super) audience: Arc<str>,
     /// How far the clocks of issuer and service may differ, in seconds.
     pub(super) leeway: u64,
 }
 
 /// 9999-12-31T23:59:59Z. A later date is a mistake, and arithmetic on it could overflow.
 const LAST_DATE: f64 = 253_402_300_799.0;
-
-type Claims = Map<String, Value>;
 
 const OTHER_ISSUER: &str = "the token is from another issuer: use one issuer URL everywhere, letter by letter \
      (localhost is not 127.0.0.1, and a closing slash counts)";
@@ -37,12 +39,12 @@ const FROM_THE_FUTURE: &str = "the token was issued in the future: the clock of 
 impl Expected {
     /// Reads a payload whose signature was verified. The dates are only read here; see
     /// [`Self::check_dates`].
-    pub(super) fn read(&self, payload: &[u8]) -> Result<VerifiedToken, TokenError> {
-        let Some(claims) = json::object(payload) else {
+    pub(super) fn read(&self, payload: Vec<u8>) -> Result<VerifiedToken, TokenError> {
+        let Some(claims) = json::object(&payload) else {
             return refuse("the claims of the token cannot be read");
         };
         // A string, not an array that contains it: the issuer is one.
-        if claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
+        if claims.get("iss").and_then(Value::as_str) != Some(&*self.issuer) {
             return refuse(OTHER_ISSUER);
         }
         if !is_for(claims.get("aud"), &self.audience) {
@@ -70,7 +72,7 @@ impl Expected {
             issued_at: date(&claims, "iat", f64::floor)?,
             token_id: text(&claims, "jti")?,
             key_id: None,
-            claims,
+            claims: Claims::unread(payload),
         })
     }
 
@@ -79,11 +81,11 @@ impl Expected {
     /// (a moment, in seconds since the Unix epoch), which is when the issuer is asked again.
     pub(super) fn read_answer(
         &self,
-        mut claims: Claims,
+        mut claims: Object<'_>,
         unless_said: u64,
     ) -> Result<VerifiedToken, TokenError> {
         if self.terse_answers {
-            claims.retain(|_, value| !says_nothing(value));
+            claims.retain(|value| !says_nothing(value));
         }
         let Some(issuer) = self.issuer_in_answer(&claims)? else {
             return refuse(OTHER_ISSUER);
@@ -116,19 +118,19 @@ impl Expected {
             issued_at: date(&claims, "iat", f64::floor)?,
             token_id: text(&claims, "jti")?,
             key_id: None,
-            claims,
+            claims: claims.into(),
         })
     }
 
     /// Who issued a token, by an answer about it; `None` when that is somebody else.
-    fn issuer_in_answer(&self, claims: &Claims) -> Result<Option<String>, TokenError> {
+    fn issuer_in_answer(&self, claims: &Object<'_>) -> Result<Option<Arc<str>>, TokenError> {
         if self.terse_answers {
-            let said = text(claims, "iss")?;
+            let said = text(claims, "iss")?.map(Arc::from);
             return Ok(Some(said.unwrap_or_else(|| self.issuer.clone())));
         }
         let ours = claims
             .get("iss")
-            .is_none_or(|iss| iss.as_str() == Some(&self.issuer));
+            .is_none_or(|iss| iss.as_str() == Some(&*self.issuer));
         Ok(ours.then(|| self.issuer.clone()))
     }
 
@@ -157,28 +159,29 @@ fn refuse<T>(reason: &'static str) -> Result<T, TokenError> {
 }
 
 /// Servers that write every member write these for what they have nothing to say about.
-fn says_nothing(value: &Value) -> bool {
+fn says_nothing(value: &Value<'_>) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty(),
+        Value::Text(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         _ => false,
     }
 }
 
 /// `aud` is a string, or an array of nothing but strings (RFC 7519 section 4.1.3).
-fn is_for(aud: Option<&Value>, audience: &str) -> bool {
+fn is_for(aud: Option<&Value<'_>>, audience: &str) -> bool {
     match aud {
-        Some(Value::String(one)) => one == audience,
+        Some(Value::Text(one)) => one == audience,
         Some(Value::Array(several)) => {
-            several.iter().all(Value::is_string) && several.iter().any(|one| one == audience)
+            let names = || several.iter().map(Value::as_str);
+            names().all(|name| name.is_some()) && names().any(|name| name == Some(audience))
         }
         _ => false,
     }
 }
 
 /// `token_type`, where an answer has one, is spelled in any case (RFC 6749 section 5.1).
-fn is_bearer(token_type: Option<&Value>) -> bool {
+fn is_bearer(token_type: Option<&Value<'_>>) -> bool {
     token_type.is_none_or(|kind| {
         kind.as_str()
             .is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
@@ -187,7 +190,7 @@ fn is_bearer(token_type: Option<&Value>) -> bool {
 
 /// A `NumericDate` may have a fraction (RFC 7519 section 2); `round` makes the token's life shorter
 /// by it.
-fn date(claims: &Claims, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenError> {
+fn date(claims: &Object<'_>, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         Some(value) => match value.as_f64() {
@@ -206,10 +209,10 @@ fn date(claims: &Claims, name: &str, round: fn(f64) -> f64) -> Result<Option<u64
 }
 
 /// An empty text names nobody, so it counts as a mistake.
-fn text(claims: &Claims, name: &str) -> Result<Option<String>, TokenError> {
+fn text(claims: &Object<'_>, name: &str) -> Result<Option<String>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(Value::Text(text)) if !text.is_empty() => Ok(Some(text.clone().into_owned())),
         Some(_) => refuse("a claim of the token that must be a text is not"),
     }
 }
@@ -217,7 +220,7 @@ fn text(claims: &Claims, name: &str) -> Result<Option<String>, TokenError> {
 /// RFC 9068 section 2.2.3 has `scope`, a text; many issuers write `scp`, mostly an array. A token
 /// may have both when they say the same. When they do not, nobody knows which one the issuer meant,
 /// and taking either could allow what was not granted.
-fn scopes(claims: &Claims) -> Result<ScopeSet, TokenError> {
+fn scopes(claims: &Object<'_>) -> Result<ScopeSet, TokenError> {
     let read = |name| match claims.get(name) {
         None => Ok(None),
         Some(value) => scope_set(value).map(Some),
@@ -231,9 +234,9 @@ fn scopes(claims: &Claims) -> Result<ScopeSet, TokenError> {
     }
 }
 
-fn scope_set(value: &Value) -> Result<ScopeSet, TokenError> {
+fn scope_set(value: &Value<'_>) -> Result<ScopeSet, TokenError> {
     let set = match value {
-        Value::String(text) => text.parse().ok(),
+        Value::Text(text) => text.parse().ok(),
         Value::Array(items) => {
             let tokens: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
             tokens.and_then(|tokens| ScopeSet::from_tokens(tokens).ok())

@@ -2,82 +2,185 @@
 //!
 //! Two readers of `{"sub":"a","sub":"b"}` may see two subjects, so RFC 7519 section 4 and RFC 7515
 //! section 4 want such a text refused. `serde_json` would keep the last one.
+//!
+//! What is read here is looked at once and forgotten, so texts are borrowed where they stand as they are meant, and
+//! members are a list.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Number;
 
 /// The object that `text` holds; `None` when it is no JSON, no object, nested too deep, or repeats
 /// a name at any depth.
-pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
+pub(super) fn object(text: &[u8]) -> Option<Object<'_>> {
     match serde_json::from_slice(text) {
-        Ok(Unique(Value::Object(object))) => Some(object),
+        Ok(Value::Object(object)) => Some(object),
         _ => None,
     }
 }
 
-struct Unique(Value);
+/// Members with different names, in the order of these.
+#[derive(Debug, PartialEq)]
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Self)
+/// Any JSON, whose objects have members with different names.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Cow<'a, str>),
+    Array(Vec<Value<'a>>),
+    Object(Object<'a>),
+}
+
+impl<'a> Object<'a> {
+    /// What most tokens have room in.
+    const MEMBERS: usize = 16;
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value<'a>> {
+        let place = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
+        place.ok().map(|place| &self.0[place].1)
+    }
+
+    pub(super) fn contains_key(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Keeps the members whose values please.
+    pub(super) fn retain(&mut self, mut pleases: impl FnMut(&Value<'a>) -> bool) {
+        self.0.retain(|(_, value)| pleases(value));
     }
 }
 
-struct UniqueVisitor;
+impl Value<'_> {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
 
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Value;
+    pub(super) fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => number.as_f64(),
+            _ => None,
+        }
+    }
+}
+
+/// For those who keep it.
+impl From<Object<'_>> for serde_json::Map<String, serde_json::Value> {
+    fn from(Object(members): Object<'_>) -> Self {
+        let own = |(name, value): (Cow<'_, str>, _)| (name.into_owned(), owned(value));
+        members.into_iter().map(own).collect()
+    }
+}
+
+fn owned(value: Value<'_>) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => value.into(),
+        Value::Number(number) => number.into(),
+        Value::Text(text) => text.into(),
+        Value::Array(items) => items.into_iter().map(owned).collect(),
+        Value::Object(object) => serde_json::Value::Object(object.into()),
+    }
+}
+
+impl<'de> Deserialize<'de> for Value<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON without repeated names")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((name, Unique(value))) = members.next_entry::<String, _>()? {
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands twice"));
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
+        let mut object = Vec::new();
+        while let Some((Name(name), value)) = members.next_entry()? {
+            if object.is_empty() {
+                object.reserve(Object::MEMBERS);
             }
+            object.push((name, value));
         }
-        Ok(Value::Object(object))
+        object.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        if object.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(A::Error::custom("a name stands twice"));
+        }
+        Ok(Value::Object(Object(object)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let mut array = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
+        while let Some(item) = items.next_element()? {
             array.push(item);
         }
         Ok(Value::Array(array))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::String(text))
+    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
+    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(number.into()))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
+    fn visit_i64<E>(self, number: i64) -> Result<Value<'de>, E> {
+        Ok(Value::Number(number.into()))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(number.into())
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value<'de>, E> {
+        let number = Number::from_f64(number).ok_or_else(|| E::custom("a number is not finite"))?;
+        Ok(Value::Number(number))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
+    }
+}
+
+/// The name of a member.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor).map(Self)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
     }
 }
 
@@ -88,7 +191,7 @@ mod tests {
     #[test]
     fn an_object_is_read_as_serde_json_reads_it() {
         let text = r#"{"a":[1,-2,1.5,"x\n",true,null,{"b":{}}],"":"é","c":18446744073709551615}"#;
-        let read = object(text.as_bytes()).map(Value::Object);
+        let read = object(text.as_bytes()).map(serde_json::Map::from);
         assert_eq!(read, serde_json::from_str(text).unwrap());
     }
 

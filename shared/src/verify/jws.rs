@@ -2,9 +2,11 @@
 //! 7515).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::Value;
 
-use super::{Algorithm, MAX_TOKEN, TokenError, json};
+use super::{
+    Algorithm, MAX_TOKEN, TokenError,
+    json::{self, Value},
+};
 
 const NOT_THREE_PARTS: &str = "the token does not have three parts: it was cut short, or is not a JWT; send all of the \
      access_token that the issuer gave";
@@ -41,16 +43,14 @@ impl<'a> Jws<'a> {
         if token.len() > MAX_TOKEN {
             return refuse("the token is longer than 16 KiB");
         }
-        let token = token.as_bytes();
-        let mut dots = token
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'.')
-            .map(|(at, _)| at);
-        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return refuse(NOT_THREE_PARTS);
         };
-        let Some(header) = base64(&token[..first]).and_then(|header| json::object(&header)) else {
+        let header = base64(header.as_bytes());
+        let Some(header) = header.as_deref().and_then(json::object) else {
             return refuse(UNREADABLE);
         };
 
@@ -80,15 +80,15 @@ impl<'a> Jws<'a> {
         }
         // RFC 9068 does not demand a kid. This library does: trying one key after the other would
         // tie the token's meaning to the order of the key set.
-        let Some(Value::String(key_id)) = header.get("kid") else {
+        let Some(key_id) = header.get("kid").and_then(Value::as_str) else {
             return refuse("the token does not name its key");
         };
         Ok(Self {
-            key_id: key_id.clone(),
+            key_id: key_id.to_owned(),
             algorithm,
-            signed: &token[..second],
-            payload: &token[first + 1..second],
-            signature: &token[second + 1..],
+            signed: &token.as_bytes()[..token.len() - signature.len() - 1],
+            payload: payload.as_bytes(),
+            signature: signature.as_bytes(),
         })
     }
 

@@ -3,19 +3,16 @@
 
 use std::sync::Arc;
 
-use moka::sync::Cache;
-
 use super::{
     Algorithm, TokenError, VerifiedToken,
     claims::Expected,
     fingerprint::Fingerprint,
     issuer_keys::{Held, IssuerKeys},
     jws::{ALGORITHM, Jws},
+    key::Key,
+    memory::Memory,
 };
 use crate::Clock;
-
-/// How many verified tokens are remembered. One takes about 2 KiB.
-const REMEMBERED: u64 = 10_000;
 
 /// Verifies with the issuer's keys.
 pub(super) struct LocalVerifier {
@@ -23,7 +20,8 @@ pub(super) struct LocalVerifier {
     algorithms: Vec<Algorithm>,
     pub(super) keys: Arc<IssuerKeys>,
     clock: Clock,
-    remembered: Cache<Fingerprint, Remembered>,
+    /// One takes about 1 KiB.
+    remembered: Memory<Remembered>,
 }
 
 #[derive(Clone)]
@@ -45,13 +43,13 @@ impl LocalVerifier {
             algorithms,
             keys: Arc::new(keys),
             clock,
-            remembered: Cache::new(REMEMBERED),
+            remembered: Memory::default(),
         }
     }
 
     /// A token that is remembered and still good. Never waits.
     pub(super) fn recall(&self, fingerprint: &Fingerprint) -> Option<Arc<VerifiedToken>> {
-        let remembered = self.remembered.get(fingerprint)?;
+        let remembered = self.remembered.recall(fingerprint)?;
         let keys = self.keys.current()?;
         let same_keys = keys
             .as_ref()
@@ -63,15 +61,29 @@ impl LocalVerifier {
         (same_keys && in_time).then_some(remembered.token)
     }
 
-    pub(super) async fn verify_anew(
+    /// Verifies with the keys that are held. Never waits: `None` when the token's key is not among them.
+    pub(super) fn verify_at_once(
+        &self,
+        token: &str,
+        fingerprint: Fingerprint,
+    ) -> Option<Result<Arc<VerifiedToken>, TokenError>> {
+        let jws = match self.read(token) {
+            Ok(jws) => jws,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let held = self.keys.current()?;
+        let held = held.as_ref()?;
+        let key = held.set.get(&jws.key_id)?;
+        Some(self.verify_with(key, held.generation, jws, fingerprint))
+    }
+
+    /// Verifies with the newest keys there are, if that helps.
+    pub(super) async fn verify(
         &self,
         token: &str,
         fingerprint: Fingerprint,
     ) -> Result<Arc<VerifiedToken>, TokenError> {
-        let jws = Jws::read(token)?;
-        if !self.algorithms.contains(&jws.algorithm) {
-            return Err(TokenError::Invalid(ALGORITHM));
-        }
+        let jws = self.read(token)?;
         let held = self.keys_with(&jws.key_id).await?;
         let Some(key) = held.set.get(&jws.key_id) else {
             return Err(TokenError::Invalid(
@@ -79,6 +91,26 @@ impl LocalVerifier {
                  issuer that this service trusts",
             ));
         };
+        self.verify_with(key, held.generation, jws, fingerprint)
+    }
+
+    fn read<'a>(&self, token: &'a str) -> Result<Jws<'a>, TokenError> {
+        let jws = Jws::read(token)?;
+        if self.algorithms.contains(&jws.algorithm) {
+            Ok(jws)
+        } else {
+            Err(TokenError::Invalid(ALGORITHM))
+        }
+    }
+
+    /// Verifies with the key that the token names, from the key set of this generation.
+    fn verify_with(
+        &self,
+        key: &Key,
+        generation: u64,
+        jws: Jws<'_>,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<VerifiedToken>, TokenError> {
         if jws.algorithm != key.algorithm {
             return Err(TokenError::Invalid(
                 "the algorithm of the token is not that of its key",
@@ -98,16 +130,16 @@ impl LocalVerifier {
                 "the claims of the token cannot be read",
             ));
         };
-        let mut token = self.expected.read(&payload)?;
+        let mut token = self.expected.read(payload)?;
         token.key_id = Some(jws.key_id);
         self.expected.check_dates(&token, self.clock.now())?;
 
         let token = Arc::new(token);
         let remembered = Remembered {
             token: Arc::clone(&token),
-            generation: held.generation,
+            generation,
         };
-        self.remembered.insert(fingerprint, remembered);
+        self.remembered.remember(fingerprint, remembered);
         Ok(token)
     }
 

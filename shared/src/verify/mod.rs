@@ -27,6 +27,7 @@ mod jws;
 mod key;
 mod key_set;
 mod local;
+mod memory;
 mod revocation;
 mod stats;
 mod token;

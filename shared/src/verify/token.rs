@@ -1,24 +1,30 @@
 //! A token that was verified, as a type: holding one is the proof.
 
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::json::{self, Object};
 use crate::ScopeSet;
 
 /// What a verified access token says. Only [`Verifier::verify`](super::Verifier::verify) makes one.
 #[derive(Debug)]
 pub struct VerifiedToken {
-    pub(super) issuer: String,
+    pub(super) issuer: Arc<str>,
     pub(super) subject: String,
     pub(super) client_id: Option<String>,
-    pub(super) audience: String,
+    pub(super) audience: Arc<str>,
     pub(super) scopes: ScopeSet,
     pub(super) expires_at: u64,
     pub(super) not_before: Option<u64>,
     pub(super) issued_at: Option<u64>,
     pub(super) token_id: Option<String>,
     pub(super) key_id: Option<String>,
-    pub(super) claims: Map<String, Value>,
+    pub(super) claims: Claims,
 }
 
 impl VerifiedToken {
@@ -76,6 +82,44 @@ impl VerifiedToken {
 
     /// Any claim by its name; `None` when it is absent or does not fit `T`.
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        T::deserialize(self.claims.get(name)?).ok()
+        T::deserialize(self.claims.all().get(name)?).ok()
+    }
+}
+
+/// All that a token says. Most services ask for nothing but what every token has, so the rest is read
+/// when somebody does.
+pub(super) struct Claims {
+    /// An object that can be read.
+    text: Vec<u8>,
+    read: OnceLock<Map<String, Value>>,
+}
+
+impl Claims {
+    /// `text` is an object that was read before.
+    pub(super) fn unread(text: Vec<u8>) -> Self {
+        Self {
+            text,
+            read: OnceLock::new(),
+        }
+    }
+
+    fn all(&self) -> &Map<String, Value> {
+        let read = || json::object(&self.text).map(Map::from).unwrap_or_default();
+        self.read.get_or_init(read)
+    }
+}
+
+impl From<Object<'_>> for Claims {
+    fn from(claims: Object<'_>) -> Self {
+        Self {
+            text: Vec::new(),
+            read: OnceLock::from(Map::from(claims)),
+        }
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all().fmt(f)
     }
 }

@@ -44,6 +44,23 @@ pub(super) enum Method {
     Introspection(Arc<Introspector>),
 }
 
+/// What is found about a token.
+type Verdict = Result<Arc<VerifiedToken>, TokenError>;
+
+/// What must be waited for before a token, whose fingerprint this is, can be judged.
+pub(crate) enum Awaited {
+    /// A key that is not held.
+    Keys(Fingerprint),
+    /// What is known of revocations is not fresh. All else about this token is good.
+    Revocations(Fingerprint, Arc<VerifiedToken>),
+    /// Its answer.
+    Issuer(Fingerprint),
+}
+
+const REVOKED: TokenError = TokenError::Invalid(
+    "the token has been revoked: get a new one; when there is none, ask the issuer's administrator",
+);
+
 /// Something that a verifier depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
@@ -198,15 +215,63 @@ impl Verifier {
     /// cannot be had or were last seen a day ago, or the issuer was to be asked and does not
     /// answer.
     pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
+        match self.judge_at_once(token) {
+            Ok(verdict) => verdict,
+            Err(awaited) => self.judge_with(awaited, token).await,
+        }
+    }
+
+    /// The verdict about a token, or what must be waited for before there is one: most tokens are
+    /// judged without a wait.
+    pub(crate) fn judge_at_once(&self, token: &str) -> Result<Verdict, Awaited> {
         let fingerprint = fingerprint(token);
+        let (local, revocations) = match &self.0.method {
+            Method::Local(local) => (local, None),
+            Method::Feed {
+                local, revocations, ..
+            } => (local, Some(revocations)),
+            Method::Introspection(introspector) => {
+                let remembered = introspector.recall(&fingerprint);
+                self.count(remembered.is_some());
+                return remembered.ok_or(Awaited::Issuer(fingerprint));
+            }
+        };
+        let remembered = local.recall(&fingerprint);
+        self.count(remembered.is_some());
+        let verdict = match remembered {
+            Some(token) => Ok(token),
+            None => local
+                .verify_at_once(token, fingerprint)
+                .ok_or(Awaited::Keys(fingerprint))?,
+        };
+        let (Ok(token), Some(revocations)) = (&verdict, revocations) else {
+            return Ok(verdict);
+        };
+        match revocations.standing(token) {
+            Standing::Good => Ok(verdict),
+            Standing::Revoked => Ok(Err(REVOKED)),
+            Standing::Unknown => Err(Awaited::Revocations(fingerprint, Arc::clone(token))),
+        }
+    }
+
+    /// The verdict about a token for which something is waited for.
+    pub(crate) async fn judge_with(&self, awaited: Awaited, token: &str) -> Verdict {
+        let (fingerprint, verified) = match awaited {
+            Awaited::Keys(fingerprint) | Awaited::Issuer(fingerprint) => (fingerprint, None),
+            Awaited::Revocations(fingerprint, verified) => (fingerprint, Some(verified)),
+        };
         match &self.0.method {
-            Method::Local(local) => self.verify_here(local, token, fingerprint).await,
+            Method::Local(local) => local.verify(token, fingerprint).await,
+            Method::Introspection(introspector) => introspector.ask(token, fingerprint).await,
             Method::Feed {
                 local,
                 revocations,
                 introspector,
             } => {
-                let verified = self.verify_here(local, token, fingerprint).await?;
+                let verified = match verified {
+                    Some(verified) => verified,
+                    None => local.verify(token, fingerprint).await?,
+                };
                 let mut standing = revocations.standing(&verified);
                 if standing == Standing::Unknown {
                     standing = match introspector {
@@ -223,35 +288,10 @@ impl Verifier {
                 }
                 match standing {
                     Standing::Good => Ok(verified),
-                    Standing::Revoked => Err(TokenError::Invalid(
-                        "the token has been revoked: get a new one; when there is none, ask the \
-                         issuer's administrator",
-                    )),
+                    Standing::Revoked => Err(REVOKED),
                     Standing::Unknown => Err(TokenError::IssuerUnavailable),
                 }
             }
-            Method::Introspection(introspector) => {
-                let remembered = introspector.recall(&fingerprint);
-                self.count(remembered.is_some());
-                match remembered {
-                    Some(verdict) => verdict,
-                    None => introspector.ask(token, fingerprint).await,
-                }
-            }
-        }
-    }
-
-    async fn verify_here(
-        &self,
-        local: &LocalVerifier,
-        token: &str,
-        fingerprint: Fingerprint,
-    ) -> Result<Arc<VerifiedToken>, TokenError> {
-        let remembered = local.recall(&fingerprint);
-        self.count(remembered.is_some());
-        match remembered {
-            Some(token) => Ok(token),
-            None => local.verify_anew(token, fingerprint).await,
         }
     }
 
@@ -290,24 +330,6 @@ impl Verifier {
             (stats.introspections, stats.failed_introspections) = introspector.tries.so_far();
         }
         stats
-    }
-
-    /// A token that is remembered and still good. Never waits.
-    #[cfg(feature = "actix")]
-    pub(crate) fn verified_before(&self, token: &str) -> Option<Arc<VerifiedToken>> {
-        let fingerprint = fingerprint(token);
-        let token = match &self.0.method {
-            Method::Local(local) => local.recall(&fingerprint),
-            Method::Feed {
-                local, revocations, ..
-            } => {
-                let token = local.recall(&fingerprint)?;
-                (revocations.standing(&token) == Standing::Good).then_some(token)
-            }
-            Method::Introspection(introspector) => introspector.recall(&fingerprint)?.ok(),
-        }?;
-        self.count(true);
-        Some(token)
     }
 }
 

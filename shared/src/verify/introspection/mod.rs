@@ -21,14 +21,16 @@ use reqwest::{
     Client, StatusCode,
     header::{ACCEPT, AUTHORIZATION},
 };
-use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 use url::Url;
 
 use self::circuit::{Circuit, Pass};
 use super::{
-    Introspection, TokenError, VerifiedToken, claims::Expected, fingerprint::Fingerprint, json,
+    Introspection, TokenError, VerifiedToken,
+    claims::Expected,
+    fingerprint::Fingerprint,
+    json::{self, Object, Value},
     stats::Tries,
 };
 use crate::{
@@ -192,7 +194,10 @@ impl Introspector {
         let _permit = self.permits.acquire().await.expect("it is never closed");
         // Counted from before the request, so that an answer never seems younger than it is.
         let asked_at = self.clock.now_ms();
-        let Some(claims) = self.claims_of(token).await else {
+        let Some(answer) = self.answer_about(token).await else {
+            return Err(TokenError::IssuerUnavailable);
+        };
+        let Ok(claims) = read(&answer) else {
             return Err(TokenError::IssuerUnavailable);
         };
         let verdict = self.judge(claims, asked_at);
@@ -213,7 +218,7 @@ impl Introspector {
 
     /// The issuer's answer. It must be its word that the token is active, and that it is for this
     /// service: an issuer may tell everybody about everything (RFC 7662 section 4).
-    fn judge(&self, claims: Map<String, Value>, asked_at: u64) -> Verdict {
+    fn judge(&self, claims: Object<'_>, asked_at: u64) -> Verdict {
         if claims.get("active") == Some(&Value::Bool(false)) {
             return Err(TokenError::Invalid("the token is not active"));
         }
@@ -224,16 +229,16 @@ impl Introspector {
     }
 
     /// Asks until there is an answer that can be understood, or no hope for one.
-    async fn claims_of(&self, token: &str) -> Option<Map<String, Value>> {
+    async fn answer_about(&self, token: &str) -> Option<Answer> {
         let mut pauses = PAUSES.iter();
         loop {
             let pass = self.circuit().pass(self.clock.now_ms())?;
             let answer = self.request(token).await;
             self.tries.count(&answer);
             let failure = match answer {
-                Ok(claims) => {
+                Ok(answer) => {
                     self.note_answer();
-                    return Some(claims);
+                    return Some(answer);
                 }
                 Err(failure) => failure,
             };
@@ -255,8 +260,8 @@ impl Introspector {
         }
     }
 
-    /// One request (RFC 7662 section 2.1).
-    async fn request(&self, token: &str) -> Result<Map<String, Value>, Failure> {
+    /// One request (RFC 7662 section 2.1), and an answer that can be [`read`].
+    async fn request(&self, token: &str) -> Result<Answer, Failure> {
         let credentials = self.credentials.get().await.map_err(Failure::Lasting)?;
         let endpoint = self.endpoint().await?;
         let request = self
@@ -269,14 +274,15 @@ impl Introspector {
         if answer.status == StatusCode::UNAUTHORIZED {
             self.credentials.refused();
         }
-        read(&answer).map_err(|reason| {
-            let reason = format!("{endpoint}: {reason}");
-            match answer.status.as_u16() {
-                502..=504 => Failure::Transient(reason),
-                // Else five tokens that are too long for the issuer would open the circuit.
-                400 | 413 | 414 | 431 => Failure::Refused(reason),
-                _ => Failure::Lasting(reason),
-            }
+        let Err(reason) = read(&answer) else {
+            return Ok(answer);
+        };
+        let reason = format!("{endpoint}: {reason}");
+        Err(match answer.status.as_u16() {
+            502..=504 => Failure::Transient(reason),
+            // Else five tokens that are too long for the issuer would open the circuit.
+            400 | 413 | 414 | 431 => Failure::Refused(reason),
+            _ => Failure::Lasting(reason),
         })
     }
 
@@ -404,7 +410,7 @@ fn check_shape(token: &str) -> Result<(), TokenError> {
 }
 
 /// An answer with a boolean `active` (RFC 7662 section 2.2); anything else is not the issuer's.
-fn read(answer: &Answer) -> Result<Map<String, Value>, String> {
+fn read(answer: &Answer) -> Result<Object<'_>, String> {
     match answer.status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED => {
@@ -413,6 +419,6 @@ fn read(answer: &Answer) -> Result<Map<String, Value>, String> {
         other => return Err(format!("status {}", other.as_u16())),
     }
     json::object(&answer.body)
-        .filter(|claims| claims.get("active").is_some_and(Value::is_boolean))
+        .filter(|claims| matches!(claims.get("active"), Some(Value::Bool(_))))
         .ok_or_else(|| "the answer is no introspection response of RFC 7662".to_owned())
 }
