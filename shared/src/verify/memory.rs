@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::fingerprint::Fingerprint;
 
 /// How much is remembered: so many sets of so many entries. Chance fills some sets before the others.
-const SETS: usize = 1280;
+const SETS: usize = 2048;
 const ENTRIES: usize = 8;
 
 /// Values by the fingerprint of a token.
