@@ -3,7 +3,7 @@
 //! Its four names are its identity. The application is the client that calls, so a caller can name no connection but its own;
 //! the other three are the caller's to choose, and compare byte by byte: nothing is trimmed, folded or normalised.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use compact_str::CompactString;
 use serde::Deserialize;
@@ -112,6 +112,13 @@ impl Service {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// It is found by its text.
+impl Borrow<str> for Service {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
