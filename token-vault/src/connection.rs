@@ -75,6 +75,17 @@ names! {
     Account(CompactString);
 }
 
+impl Application {
+    /// A text that is mostly this name, and then not copied.
+    pub(crate) fn or_another(&self, text: &str) -> Arc<str> {
+        if *self.0 == *text {
+            Arc::clone(&self.0)
+        } else {
+            text.into()
+        }
+    }
+}
+
 fn checked(text: &str) -> Result<&str, InvalidName> {
     if text.is_empty() {
         Err(InvalidName::Empty)

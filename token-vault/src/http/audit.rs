@@ -139,7 +139,7 @@ fn shown(recorded: &Recorded) -> Value {
         "user": key.user.as_str(),
         "service": key.service.as_str(),
         "connection": key.account.as_str(),
-        "actor": actor,
+        "actor": actor.as_deref(),
         "reason": reason,
     })
 }
