@@ -89,7 +89,7 @@ impl Application {
 fn checked(text: &str) -> Result<&str, InvalidName> {
     if text.is_empty() {
         Err(InvalidName::Empty)
-    } else if text.chars().nth(MAX_NAME).is_some() {
+    } else if text.len() > MAX_NAME && text.chars().nth(MAX_NAME).is_some() {
         Err(InvalidName::TooLong)
     } else if text.chars().any(char::is_control) {
         Err(InvalidName::Control)
