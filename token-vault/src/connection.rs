@@ -76,10 +76,14 @@ names! {
 }
 
 impl Application {
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// A text that is mostly this name, and then not copied.
     pub(crate) fn or_another(&self, text: &str) -> Arc<str> {
         if *self.0 == *text {
-            Arc::clone(&self.0)
+            self.shared()
         } else {
             text.into()
         }
@@ -124,6 +128,10 @@ impl Service {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -73,12 +73,12 @@ macro_rules! add_uses {
             let mut query = sqlx::query(add_uses_sql(uses.len(), $placeholder));
             for Event { at, key, actor, .. } in uses {
                 query = query
-                    .bind(key.application.as_str())
-                    .bind(key.user.as_str())
-                    .bind(key.service.as_str())
-                    .bind(key.account.as_str())
+                    .bind(key.application.shared())
+                    .bind(Arc::<str>::from(key.user.as_str()))
+                    .bind(key.service.shared())
+                    .bind(Arc::<str>::from(key.account.as_str()))
                     .bind(number(*at))
-                    .bind(actor.as_deref());
+                    .bind(actor.clone());
             }
             query.execute(&mut *$tx).await?;
             rest = later;
