@@ -1,5 +1,7 @@
 //! Who saw what: one event for each release, store, refresh and removal of a token. Events are added and never changed.
 
+use std::sync::Arc;
+
 use crate::connection::{Account, Application, ConnectionKey, Service, User};
 
 macro_rules! actions {
@@ -64,8 +66,8 @@ pub struct Event {
     pub at: u64,
     pub action: Action,
     pub key: ConnectionKey,
-    /// For whom: the subject of the caller's access token. `None`: the vault itself.
-    pub actor: Option<String>,
+    /// For whom: the subject of the caller's access token, which is mostly the application itself. `None`: the vault.
+    pub actor: Option<Arc<str>>,
     /// A text of this program, or the fingerprint of a refresh token.
     pub reason: Option<String>,
 }
@@ -85,7 +87,7 @@ impl Event {
     /// What a caller asked for.
     pub fn of(actor: &str, action: Action, at: u64, key: &ConnectionKey) -> Self {
         Self {
-            actor: Some(actor.to_owned()),
+            actor: Some(key.application.or_another(actor)),
             ..Self::own(action, at, key)
         }
     }

@@ -3,7 +3,7 @@
 //! Its four names are its identity. The application is the client that calls, so a caller can name no connection but its own;
 //! the other three are the caller's to choose, and compare byte by byte: nothing is trimmed, folded or normalised.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use compact_str::CompactString;
 use serde::Deserialize;
@@ -75,10 +75,25 @@ names! {
     Account(CompactString);
 }
 
+impl Application {
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
+    /// A text that is mostly this name, and then not copied.
+    pub(crate) fn or_another(&self, text: &str) -> Arc<str> {
+        if *self.0 == *text {
+            self.shared()
+        } else {
+            text.into()
+        }
+    }
+}
+
 fn checked(text: &str) -> Result<&str, InvalidName> {
     if text.is_empty() {
         Err(InvalidName::Empty)
-    } else if text.chars().nth(MAX_NAME).is_some() {
+    } else if text.len() > MAX_NAME && text.chars().nth(MAX_NAME).is_some() {
         Err(InvalidName::TooLong)
     } else if text.chars().any(char::is_control) {
         Err(InvalidName::Control)
@@ -112,6 +127,17 @@ impl Service {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// It is found by its text.
+impl Borrow<str> for Service {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

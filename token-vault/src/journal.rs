@@ -65,7 +65,7 @@ pub struct Behind;
 enum Entry {
     /// `is_use`: the connection's last use is noted as well.
     Event {
-        event: Box<Event>,
+        event: Event,
         is_use: bool,
         written: Option<oneshot::Sender<()>>,
     },
@@ -93,7 +93,6 @@ impl Journal {
     /// # Errors
     /// When the writer is held up for longer than a caller should wait.
     pub async fn note(&self, event: Event, is_use: bool) -> Result<(), Behind> {
-        let event = Box::new(event);
         if self.durability == Durability::Batched {
             let entry = Entry::Event {
                 event,
@@ -142,26 +141,27 @@ impl Journal {
 struct Use {
     key: ConnectionKey,
     at: u64,
-    /// `None`: for the application itself, as mostly.
-    actor: Option<Box<str>>,
+    actor: Option<Arc<str>>,
 }
 
 impl Use {
     fn of(event: &Event) -> Self {
-        let key = event.key.clone();
-        let actor = event.actor.as_deref();
-        let actor = actor.filter(|actor| *actor != key.application.as_str());
         Self {
-            actor: actor.map(Box::from),
+            key: event.key.clone(),
             at: event.at,
-            key,
+            actor: event.actor.clone(),
         }
     }
 
     fn into_event(self) -> Event {
         let Self { key, at, actor } = self;
-        let actor = actor.as_deref().unwrap_or(key.application.as_str());
-        Event::of(actor, Action::Released, at, &key)
+        Event {
+            at,
+            action: Action::Released,
+            key,
+            actor,
+            reason: None,
+        }
     }
 }
 
@@ -192,7 +192,7 @@ impl Waiting {
                     self.due.get_or_insert_with(|| Instant::now() + USES_KEPT);
                     self.uses.push(Use::of(&event));
                 }
-                self.events.push(*event);
+                self.events.push(event);
                 self.tell.extend(written);
             }
             Entry::Settle(done) => {
@@ -256,10 +256,9 @@ async fn write(
         let waits = batch.iter().any(|entry| matches!(entry, Entry::Settle(_)));
         if durability == Durability::Batched && !batch.is_empty() && batch.len() < BATCH && !waits {
             sleep(GATHERING).await;
-            while batch.len() < BATCH
-                && let Ok(entry) = entries.try_recv()
-            {
-                batch.push(entry);
+            if !entries.is_empty() {
+                let rest = BATCH - batch.len();
+                entries.recv_many(&mut batch, rest).await;
             }
         }
         batch.drain(..).for_each(|entry| waiting.take(entry));

@@ -1,18 +1,24 @@
 //! How much one application may ask for: a bucket for each. Only applications that the issuer vouches for have one, so that a
 //! stranger takes nothing from anybody.
 
-use std::{num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    mem,
+    num::NonZeroU32,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use governor::{
     DefaultDirectRateLimiter, Quota,
     clock::{Clock, DefaultClock},
 };
-use moka::sync::Cache;
 
 use crate::connection::Application;
 
-/// How many applications have a bucket. Beyond that, who asks seldom has a full one.
-const BUCKETS: u64 = 10_000;
+/// How many applications have a bucket in each generation. Beyond that, who asks seldom has a full one.
+const BUCKETS: usize = 5_000;
 
 /// The most requests that a limit may allow in its time: beyond that it is better off.
 const MOST: u32 = 1_000_000;
@@ -50,7 +56,28 @@ impl FromStr for RateLimit {
 pub struct Limits {
     /// `None`: the limit is off.
     quota: Option<Quota>,
-    buckets: Cache<Application, Arc<DefaultDirectRateLimiter>>,
+    buckets: Mutex<Buckets>,
+}
+
+/// Buckets in two generations. Who asks belongs to the young one; when that is full, it becomes the old one, and those are
+/// forgotten who have not asked since the last time.
+#[derive(Default)]
+struct Buckets {
+    young: HashMap<Application, DefaultDirectRateLimiter>,
+    old: HashMap<Application, DefaultDirectRateLimiter>,
+}
+
+impl Buckets {
+    fn of(&mut self, application: &Application, quota: Quota) -> &DefaultDirectRateLimiter {
+        if self.young.len() == BUCKETS {
+            self.old = mem::take(&mut self.young);
+        }
+        let old = &mut self.old;
+        self.young.entry(application.clone()).or_insert_with(|| {
+            let full = || DefaultDirectRateLimiter::direct(quota);
+            old.remove(application).unwrap_or_else(full)
+        })
+    }
 }
 
 impl Limits {
@@ -61,7 +88,7 @@ impl Limits {
         });
         Self {
             quota,
-            buckets: Cache::new(BUCKETS),
+            buckets: Mutex::default(),
         }
     }
 
@@ -73,11 +100,9 @@ impl Limits {
         let Some(quota) = self.quota else {
             return Ok(());
         };
-        let bucket = self.buckets.get(application).unwrap_or_else(|| {
-            let full = || Arc::new(DefaultDirectRateLimiter::direct(quota));
-            self.buckets.get_with(application.clone(), full)
-        });
-        bucket.check().map_err(|not_until| {
+        // Nothing that is done with it can panic half way.
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.of(application, quota).check().map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             wait.as_millis()
                 .div_ceil(1000)
@@ -102,6 +127,23 @@ mod tests {
         assert_eq!(limits.take(&two), Ok(()));
         let off = Limits::new("off".parse().unwrap());
         assert!((0..1000).all(|_| off.take(&one).is_ok()));
+    }
+
+    #[test]
+    fn who_asks_again_and_again_keeps_its_bucket_however_many_others_come_by() {
+        let limits = Limits::new("2/min".parse().unwrap());
+        let greedy = Application::parse("greedy").unwrap();
+        let mut served = 0;
+        for number in 0..4 * BUCKETS {
+            let other = Application::parse(&format!("other-{number}")).unwrap();
+            assert_eq!(limits.take(&other), Ok(()));
+            if number % 1000 == 0 {
+                served += usize::from(limits.take(&greedy).is_ok());
+            }
+        }
+        assert_eq!(served, 2);
+        let buckets = limits.buckets.lock().unwrap();
+        assert!(buckets.young.len() + buckets.old.len() <= 2 * BUCKETS);
     }
 
     #[test]

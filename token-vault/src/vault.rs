@@ -171,19 +171,19 @@ impl Vault {
         provider: &Arc<Provider>,
         key: &ConnectionKey,
     ) -> Result<Arc<Opened>, VaultError> {
+        let now = self.now();
         // Where others have the store too, they may have changed it since.
-        let known = || self.memory.get(key, self.now());
-        let opened = match (!self.shared).then(known).flatten() {
-            Some(opened) => opened,
-            None => self.load(provider, key).await?,
+        let known = || self.memory.get(key, now);
+        let (opened, now) = match (!self.shared).then(known).flatten() {
+            Some(opened) => (opened, now),
+            None => (self.load(provider, key).await?, self.now()),
         };
-        self.released(actor, &opened).await?;
+        self.released(actor, &opened, now).await?;
         Ok(opened)
     }
 
     /// Tells the audit log. Nothing is given to a caller before.
-    async fn released(&self, actor: &str, opened: &Opened) -> Result<(), VaultError> {
-        let now = self.now();
+    async fn released(&self, actor: &str, opened: &Opened, now: u64) -> Result<(), VaultError> {
         let event = Event::of(actor, Action::Released, now, &opened.key);
         self.journal.note(event, opened.is_use(now)).await?;
         self.metrics.count(&opened.key.service, Action::Released);

@@ -3,7 +3,7 @@
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     dev::Payload,
-    http::header::{self, ACCEPT},
+    http::header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,7 @@ impl<'a> From<&'a Opened> for Released<'a> {
 /// The answer with one token.
 pub(super) fn one(server: &Server, who: &Who, form: Form, opened: &Opened) -> HttpResponse {
     if form == Form::Json {
-        return HttpResponse::Ok().json(Released::from(opened));
+        return json_of(opened);
     }
     let mut claims = claims(
         server,
@@ -109,6 +109,16 @@ pub(super) fn one(server: &Server, who: &Who, form: Form, opened: &Opened) -> Ht
         claims["token_expires_at"] = (end / 1000).into();
     }
     jwt(server, &claims)
+}
+
+/// Most answers are this one: it is written into one piece of memory that need not grow.
+fn json_of(opened: &Opened) -> HttpResponse {
+    let mut text = Vec::with_capacity(opened.access.length() + 384);
+    serde_json::to_writer(&mut text, &Released::from(opened))
+        .expect("texts and numbers can be written");
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(text)
 }
 
 /// The connections of a user on one page.
@@ -159,6 +169,6 @@ fn claims(server: &Server, who: &Who, user: &str, service: &str) -> Value {
 
 fn jwt(server: &Server, claims: &Value) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "application/jwt"))
+        .insert_header((CONTENT_TYPE, "application/jwt"))
         .body(server.own_keys.sign(claims))
 }

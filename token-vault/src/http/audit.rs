@@ -57,7 +57,7 @@ fn read(query: &str) -> Result<Wish, Problem> {
         "user",
     ];
     const TIMES: std::ops::RangeInclusive<u64> = 0..=253_402_300_799;
-    let parameters = Parameters::read(query, &KNOWN)?;
+    let parameters = Parameters::read(query, KNOWN)?;
     let action = |text: &str| Action::parse(text).ok_or("there is no such action");
     let limit = parameters.number("limit", 1..=LONGEST_PAGE)?.unwrap_or(100);
     Ok(Wish {
@@ -139,7 +139,7 @@ fn shown(recorded: &Recorded) -> Value {
         "user": key.user.as_str(),
         "service": key.service.as_str(),
         "connection": key.account.as_str(),
-        "actor": actor,
+        "actor": actor.as_deref(),
         "reason": reason,
     })
 }

@@ -11,7 +11,7 @@ use m2m::{
 
 use super::Server;
 use crate::{
-    connection::{Account, Application, ConnectionKey, Service, User},
+    connection::{Account, Application, ConnectionKey, User},
     provider::Provider,
 };
 
@@ -37,12 +37,10 @@ impl Access for Delete {
     const SCOPE: &'static str = "tokens.delete";
 }
 
-/// A caller whose token was verified: which client it is, and for whom it acts.
+/// A caller whose token was verified.
 pub(super) struct Who {
     pub(super) application: Application,
-    /// The token's subject. In the client credentials grant that is the client itself.
-    pub(super) actor: String,
-    /// What the token says beside: the older paths have their data there.
+    /// What the token says besides: the older paths have their data there.
     pub(super) token: Caller<AnyScope>,
 }
 
@@ -58,7 +56,6 @@ impl Who {
         })?;
         Ok(Self {
             application,
-            actor: caller.subject().to_owned(),
             token: caller,
         })
     }
@@ -88,6 +85,11 @@ pub(super) struct About<A: Access, T> {
 }
 
 impl Who {
+    /// For whom the caller acts: the token's subject. In the client credentials grant that is the client itself.
+    pub(super) fn actor(&self) -> &str {
+        self.token.subject()
+    }
+
     /// The caller's own connection of these names.
     pub(super) fn key(&self, provider: &Provider, user: User, account: Account) -> ConnectionKey {
         ConnectionKey {
@@ -119,10 +121,8 @@ where
             let server = request
                 .app_data::<Data<Server>>()
                 .expect("`routes` puts it there");
-            let service = Service::parse(name).ok();
-            let provider = service.and_then(|service| server.providers.get(&service).cloned());
-            let provider =
-                provider.ok_or_else(|| {
+            let provider = server.providers.get(name).cloned();
+            let provider = provider.ok_or_else(|| {
                 Problem::not_found(
                     "there is no provider of this name: name it in the vault's providers file (--providers)",
                 )

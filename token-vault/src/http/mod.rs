@@ -28,8 +28,9 @@ mod tokens;
 use std::sync::Arc;
 
 use actix_web::{
-    HttpResponse,
-    http::header,
+    HttpResponse, Route,
+    guard::fn_guard,
+    http::{Method, header},
     middleware::DefaultHeaders,
     web::{self, Data, ServiceConfig},
 };
@@ -71,17 +72,17 @@ pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) 
     if older_shape {
         cfg.service(
             resource(format!("/service/{SERVICE}"))
-                .post(older::store)
+                .route(on(Method::POST).to(older::store))
                 .default_service(method_not_allowed("POST")),
         )
         .service(
             resource(format!("/service/{SERVICE}/one"))
-                .get(older::one)
+                .route(on(Method::GET).to(older::one))
                 .default_service(method_not_allowed("GET")),
         )
         .service(
             resource(format!("/service/{SERVICE}/all"))
-                .get(older::all)
+                .route(on(Method::GET).to(older::all))
                 .default_service(method_not_allowed("GET")),
         );
     }
@@ -90,32 +91,38 @@ pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) 
         .route("/metrics", web::get().to(serve_metrics))
         .service(
             resource("/audit".to_owned())
-                .get(audit::list)
+                .route(on(Method::GET).to(audit::list))
                 .default_service(method_not_allowed("GET")),
         )
         .service(
             resource("/all".to_owned())
-                .delete(removal::forget_user)
+                .route(on(Method::DELETE).to(removal::forget_user))
                 .default_service(method_not_allowed("DELETE")),
         )
         .service(
             resource(format!("/{SERVICE}"))
-                .get(tokens::fetch)
-                .post(tokens::store)
-                .delete(removal::forget)
+                .route(on(Method::GET).to(tokens::fetch))
+                .route(on(Method::POST).to(tokens::store))
+                .route(on(Method::DELETE).to(removal::forget))
                 .default_service(method_not_allowed("DELETE, GET, POST")),
         )
         .service(
             resource(format!("/{SERVICE}/all"))
-                .get(tokens::fetch_all)
-                .delete(removal::forget_all)
+                .route(on(Method::GET).to(tokens::fetch_all))
+                .route(on(Method::DELETE).to(removal::forget_all))
                 .default_service(method_not_allowed("DELETE, GET")),
         )
         .service(
             resource(format!("/{SERVICE}/status"))
-                .get(status::list)
+                .route(on(Method::GET).to(status::list))
                 .default_service(method_not_allowed("GET")),
         );
+}
+
+/// A route for one method. `web::get()` would note it with each request, for an `Allow` header that stands in
+/// [`method_not_allowed`] here.
+fn on(method: Method) -> Route {
+    web::route().guard(fn_guard(move |context| context.head().method == method))
 }
 
 async fn key_set(server: Data<Server>) -> HttpResponse {

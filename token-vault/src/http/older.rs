@@ -44,7 +44,7 @@ pub(super) async fn store(
     };
     server
         .vault
-        .store(&who.actor, &provider, &key, &tokens)
+        .store(who.actor(), &provider, &key, &tokens)
         .await?;
     Ok(Json(
         json!({"sub": key.user.as_str(), "serviceID": key.account.as_str()}),
@@ -57,7 +57,7 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, Problem> {
     let About { who, provider, .. } = request;
     let key = who.key(&provider, user(&who)?, account(&who)?);
-    let opened = server.vault.fetch(&who.actor, &provider, &key).await?;
+    let opened = server.vault.fetch(who.actor(), &provider, &key).await?;
     Ok(Json(shown(key.account.as_str(), opened.access.expose())))
 }
 

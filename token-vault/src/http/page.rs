@@ -37,7 +37,7 @@ impl<const MOST: u32> Page<MOST> {
     }
 
     fn read(request: &HttpRequest) -> Result<Self, Problem> {
-        let parameters = Parameters::read(request.query_string(), &["user", "limit", "after"])?;
+        let parameters = Parameters::read(request.query_string(), ["user", "limit", "after"])?;
         let limit = parameters.number("limit", 1..=MOST.into())?;
         Ok(Self {
             user: parameters.user()?,

@@ -2,6 +2,7 @@
 //! meant would answer about the wrong connection without a word.
 
 use std::{
+    borrow::Cow,
     future::{Ready, ready},
     ops::RangeInclusive,
 };
@@ -24,25 +25,25 @@ pub(super) struct One {
 /// `?user=…`
 pub(super) struct OfUser(pub(super) User);
 
-/// The named parameters of a query, taken out one by one.
-pub(super) struct Parameters(Vec<(String, String)>);
+/// The parameters of a query that takes `N` of them, each with its value where it is there.
+pub(super) struct Parameters<'a, const N: usize>([(&'static str, Option<Cow<'a, str>>); N]);
 
-impl Parameters {
-    pub(super) fn read(query: &str, known: &[&str]) -> Result<Self, Problem> {
-        let mut found: Vec<(String, String)> = Vec::new();
+impl<'a, const N: usize> Parameters<'a, N> {
+    pub(super) fn read(query: &'a str, known: [&'static str; N]) -> Result<Self, Problem> {
+        let mut parameters = known.map(|name| (name, None));
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decoded(name)?, decoded(value)?);
-            if !known.contains(&name.as_str()) {
+            let Some((name, place)) = parameters.iter_mut().find(|(known, _)| *known == name)
+            else {
                 let detail = format!("the query takes {} only", known.join(", "));
                 return Err(Problem::bad_request(detail));
+            };
+            if place.replace(value).is_some() {
+                return Err(Problem::bad_request(format!("`{name}` comes twice")).field(*name));
             }
-            if found.iter().any(|(other, _)| *other == name) {
-                return Err(Problem::bad_request(format!("`{name}` comes twice")).field(name));
-            }
-            found.push((name, value));
         }
-        Ok(Self(found))
+        Ok(Self(parameters))
     }
 
     /// The value of a parameter, where it is there and `parse` takes it.
@@ -51,8 +52,9 @@ impl Parameters {
         name: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Problem> {
-        let value = self.0.iter().find(|(found, _)| found == name);
-        let parsed = value.map(|(_, value)| parse(value)).transpose();
+        let known = self.0.iter().find(|(known, _)| *known == name);
+        let value = known.and_then(|(_, value)| value.as_deref());
+        let parsed = value.map(parse).transpose();
         parsed.map_err(|error| Problem::bad_request(error.to_string()).field(name))
     }
 
@@ -86,13 +88,16 @@ impl Parameters {
     }
 }
 
-/// A percent-encoded text, in which `+` is a space.
-fn decoded(text: &str) -> Result<String, Problem> {
+/// A percent-encoded text, in which `+` is a space. Most names need no encoding, and are not copied.
+fn decoded(text: &str) -> Result<Cow<'_, str>, Problem> {
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return Ok(Cow::Borrowed(text));
+    }
     let text = text.replace('+', " ");
     let text = percent_decode_str(&text).decode_utf8();
     let text =
         text.map_err(|_| Problem::bad_request("the query is no UTF-8: encode names as UTF-8"))?;
-    Ok(text.into_owned())
+    Ok(Cow::Owned(text.into_owned()))
 }
 
 pub(super) fn required<T>(value: Option<T>, name: &'static str) -> Result<T, Problem> {
@@ -110,7 +115,7 @@ impl FromRequest for One {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let read = || {
-            let parameters = Parameters::read(request.query_string(), &["user", "connection"])?;
+            let parameters = Parameters::read(request.query_string(), ["user", "connection"])?;
             Ok(Self {
                 user: required(parameters.user()?, "user")?,
                 account: parameters.account()?.unwrap_or_else(default_account),
@@ -126,9 +131,33 @@ impl FromRequest for OfUser {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let read = || {
-            let parameters = Parameters::read(request.query_string(), &["user"])?;
+            let parameters = Parameters::read(request.query_string(), ["user"])?;
             Ok(Self(required(parameters.user()?, "user")?))
         };
         ready(read())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded_and_has_each_known_name_once() {
+        let read = |query| Parameters::read(query, ["user", "connection"]);
+        for (query, user) in [
+            ("user=alice&connection=acme", "alice"),
+            ("user=a+b%2Bc", "a b+c"),
+            ("us%65r=%C3%A9", "é"),
+            ("&&user=a=b&", "a=b"),
+        ] {
+            let parameters = read(query).unwrap();
+            let found = parameters.user().unwrap();
+            assert_eq!(found.unwrap().as_str(), user, "{query}");
+        }
+        assert!(read("connection=acme").unwrap().user().unwrap().is_none());
+        for query in ["user=a&user=a", "user=a&us%65r=b", "name=a", "user=%FF"] {
+            assert!(read(query).is_err(), "{query}");
+        }
     }
 }

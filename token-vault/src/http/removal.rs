@@ -32,7 +32,7 @@ pub(super) async fn forget(
     let key = who.key(&provider, input.user, input.account);
     let forgotten = server
         .vault
-        .forget(&who.actor, Some(&provider), &key)
+        .forget(who.actor(), Some(&provider), &key)
         .await?;
     Ok(Json(
         json!({"forgotten": 1, "revoked_at_provider": forgotten.revoked}),
@@ -99,9 +99,9 @@ async fn forget_each(
         }
         for row in rows {
             // A service that is configured no more is forgotten all the same.
-            let provider = server.providers.get(&row.key.service);
+            let provider = server.providers.get(row.key.service.as_str());
             match vault
-                .forget(&who.actor, provider.map(AsRef::as_ref), &row.key)
+                .forget(who.actor(), provider.map(AsRef::as_ref), &row.key)
                 .await
             {
                 Ok(done) => {

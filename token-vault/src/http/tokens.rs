@@ -43,7 +43,7 @@ pub(super) async fn store(
     let key = who.key(&provider, new.user.clone(), new.connection.clone());
     let tokens = new.into_tokens(server.vault.desk.clock.now_ms())?;
     let vault = &server.vault;
-    vault.store(&who.actor, &provider, &key, &tokens).await?;
+    vault.store(who.actor(), &provider, &key, &tokens).await?;
     Ok(Json(json!({
         "user": key.user.as_str(),
         "service": key.service.as_str(),
@@ -104,7 +104,7 @@ pub(super) async fn fetch(
         ..
     } = request;
     let key = who.key(&provider, input.user, input.account);
-    let opened = server.vault.fetch(&who.actor, &provider, &key).await?;
+    let opened = server.vault.fetch(who.actor(), &provider, &key).await?;
     Ok(answers::one(&server, &who, form, &opened))
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn found(
     let rows = vault.list(&wish).await?;
     let next = page.next(&rows);
     let fetch = |key: ConnectionKey| async move {
-        let fetched = vault.fetch(&who.actor, provider, &key).await;
+        let fetched = vault.fetch(who.actor(), provider, &key).await;
         (key, fetched)
     };
     let mut fetches = stream::iter(rows)

@@ -305,7 +305,7 @@ mod tests {
              [providers.own]\nkind = 'generic'\ntoken_endpoint = 'http://localhost:9/token'\nrefresh_ahead = 60\n",
         )
         .unwrap();
-        let get = |name: &str| providers.get(&Service::parse(name).unwrap()).unwrap();
+        let get = |name: &str| providers.get(name).unwrap();
         let github = get("github");
         assert!(!format!("{github:?}").contains("hunter2"));
         assert_eq!(

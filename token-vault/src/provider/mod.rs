@@ -107,7 +107,8 @@ pub trait TokenEndpoint: Send + Sync {
 pub struct Providers(BTreeMap<Service, Arc<Provider>>);
 
 impl Providers {
-    pub fn get(&self, service: &Service) -> Option<&Arc<Provider>> {
+    /// The provider of the service with this name.
+    pub fn get(&self, service: &str) -> Option<&Arc<Provider>> {
         self.0.get(service)
     }
 

@@ -60,7 +60,7 @@ const USE_COLUMNS: usize = 6;
 pub(super) fn add_events_sql(rows: usize, placeholder: Placeholder) -> &'static str {
     static LISTS: Lists = Lists::new(|rows, placeholder| {
         let common = (1..=COMMON_COLUMNS)
-            .map(|number| format!("CAST({} AS TEXT)", placeholder.at(number)))
+            .map(|number| placeholder.text_at(number))
             .collect::<Vec<_>>()
             .join(", ");
         let groups = placeholder.groups_after(COMMON_COLUMNS, rows, EVENT_COLUMNS);

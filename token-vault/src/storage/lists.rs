@@ -24,6 +24,14 @@ impl Placeholder {
         }
     }
 
+    /// A text outside of the lists. PostgreSQL must be told that it is one; SQLite would cast it for each row anew.
+    pub(super) fn text_at(self, number: usize) -> String {
+        match self {
+            Self::Numbered => format!("CAST(${number} AS TEXT)"),
+            Self::Plain => "?".to_owned(),
+        }
+    }
+
     /// `($1, $2), ($3, $4)` and so on.
     pub(super) fn groups(self, rows: usize, columns: usize) -> String {
         self.groups_after(0, rows, columns)

@@ -1,5 +1,7 @@
 //! What stands in a row, read into the domain's types. A row that does not fit is damaged, and says so.
 
+use std::sync::Arc;
+
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::{Ahead, Attention, Glance, Recorded, Seen, State, StoreError, Stored, Times};
@@ -161,7 +163,7 @@ pub(super) fn recorded(row: &impl Columns) -> Result<Recorded, StoreError> {
             at: time(row, "at")?,
             action: action.ok_or(StoreError::Corrupt { what: "action" })?,
             key: key(row)?,
-            actor: row.maybe_text("actor")?,
+            actor: row.maybe_text("actor")?.map(Arc::from),
             reason: row.maybe_text("reason")?,
         },
     })

@@ -1,6 +1,6 @@
 //! The macro that makes a [`VaultStore`] of the statements, each of which is written once, for either database.
 
-use std::slice::from_ref;
+use std::{slice::from_ref, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
@@ -51,11 +51,12 @@ macro_rules! add_events {
                     .bind(first.key.service.as_str())
                     .bind(first.actor.as_deref())
                     .bind(first.reason.as_deref());
+                // SQLite's driver keeps what it binds: it would copy a borrowed text, and allocate twice.
                 for Event { at, key, .. } in events {
                     query = query
                         .bind(number(*at))
-                        .bind(key.user.as_str())
-                        .bind(key.account.as_str());
+                        .bind(Arc::<str>::from(key.user.as_str()))
+                        .bind(Arc::<str>::from(key.account.as_str()));
                 }
                 query.execute(&mut *$tx).await?;
                 alike = later;
@@ -72,12 +73,12 @@ macro_rules! add_uses {
             let mut query = sqlx::query(add_uses_sql(uses.len(), $placeholder));
             for Event { at, key, actor, .. } in uses {
                 query = query
-                    .bind(key.application.as_str())
-                    .bind(key.user.as_str())
-                    .bind(key.service.as_str())
-                    .bind(key.account.as_str())
+                    .bind(key.application.shared())
+                    .bind(Arc::<str>::from(key.user.as_str()))
+                    .bind(key.service.shared())
+                    .bind(Arc::<str>::from(key.account.as_str()))
                     .bind(number(*at))
-                    .bind(actor.as_deref());
+                    .bind(actor.clone());
             }
             query.execute(&mut *$tx).await?;
             rest = later;

@@ -377,7 +377,10 @@ impl VaultStore for MemoryStore {
                         .as_ref()
                         .is_none_or(|(at, _)| *at + USED_EVERY <= event.at)
                 {
-                    row.last_used = Some((event.at, event.actor.clone().unwrap_or_default()));
+                    row.last_used = Some((
+                        event.at,
+                        event.actor.as_deref().unwrap_or_default().to_owned(),
+                    ));
                 }
             }
         })

@@ -1,5 +1,7 @@
 //! What stands at a connection's path: its row, and the events of its changes that are not in the audit log yet.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -96,7 +98,7 @@ impl From<&Event> for Line {
             at: event.at,
             action: event.action.as_str().to_owned(),
             key: (&event.key).into(),
-            actor: event.actor.clone(),
+            actor: event.actor.as_deref().map(str::to_owned),
             reason: event.reason.clone(),
         }
     }
@@ -111,7 +113,7 @@ impl TryFrom<&Line> for Event {
             at: line.at,
             action: action.ok_or(StoreError::Corrupt { what: "action" })?,
             key: (&line.key).try_into()?,
-            actor: line.actor.clone(),
+            actor: line.actor.as_deref().map(Arc::from),
             reason: line.reason.clone(),
         })
     }

@@ -345,7 +345,7 @@ impl VaultStore for HashicorpStore {
         self.log.add_all(events).await?;
         let note = |event: &&Event| {
             let (key, at) = (event.key.clone(), event.at);
-            let by = event.actor.clone().unwrap_or_default();
+            let by = event.actor.as_deref().unwrap_or_default().to_owned();
             async move {
                 let step = |row: &mut Row| {
                     let last = row.last_used.as_ref();
