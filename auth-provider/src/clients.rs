@@ -129,16 +129,26 @@ pub(crate) async fn guarded<T>(
     find: impl Future<Output = Result<T, OAuthError>>,
 ) -> Result<T, OAuthError> {
     let asked_at = Instant::now();
-    let (failures, network) = (&server.limits.failures, address.network());
-    let refusal = match find.await {
+    match find.await {
         Ok(found) => {
-            failures.forgive(name, network);
-            return Ok(found);
+            server.limits.failures.forgive(name, address.network());
+            Ok(found)
         }
-        Err(refusal) => refusal,
-    };
+        // In a box, so that those who are let in do not carry about what it takes to be refused.
+        Err(refusal) => Err(Box::pin(refused(server, address, name, refusal, asked_at)).await),
+    }
+}
+
+/// Counts a refusal, and hands it on when it is time.
+async fn refused(
+    server: &AuthServer,
+    address: CallerAddress,
+    name: &str,
+    refusal: OAuthError,
+    asked_at: Instant,
+) -> OAuthError {
     let (refusal, delay) = if refusal.is_failed_authentication() {
-        match failures.count(name, network) {
+        match server.limits.failures.count(name, address.network()) {
             Ok(failed) => (refusal, delay(failed)),
             // These do not wait longer, so that only so many wait at once.
             Err(exhausted) => (exhausted.into(), REFUSED_AFTER),
@@ -148,7 +158,7 @@ pub(crate) async fn guarded<T>(
     };
     let chance = f64::from(u16::from_ne_bytes(random_bytes())) / f64::from(u16::MAX);
     sleep_until(asked_at + delay + SPREAD.mul_f64(chance)).await;
-    Err(refusal)
+    refusal
 }
 
 /// How long the answer to the latest of `failed` failures takes at least.
@@ -166,36 +176,48 @@ pub(crate) async fn find(
 ) -> Result<Authenticated, OAuthError> {
     let presented = SecretHash::of(secret);
     let now = server.clock.now();
-    let unknown = || {
-        // An id that does not exist is not even logged: it may be a secret that was swapped with it.
-        let why = explain::no_such_client();
-        OAuthError::invalid_client().because(why.code, why.sentence)
-    };
-    let id = ClientId::parse(id).map_err(|_| unknown())?;
+    let id = ClientId::parse(id).map_err(|_| unknown_client())?;
     if let Some(known) = server.directory.known(&id)
         && let Some(authenticated) = Authenticated::by(&known, &presented, now)
     {
         server.metrics.found_in_memory();
         return Ok(authenticated);
     }
-    let reading = server.directory.read(&id);
+    // In a box, since only the first request of a client needs it.
+    Box::pin(find_anew(server, &id, &presented, now)).await
+}
+
+/// Finds the client in the store.
+async fn find_anew(
+    server: &AuthServer,
+    id: &ClientId,
+    presented: &SecretHash,
+    now: u64,
+) -> Result<Authenticated, OAuthError> {
+    let reading = server.directory.read(id);
     let fresh = match server.metrics.read_client(reading).await {
         Ok(Some(fresh)) => fresh,
-        Ok(None) => return Err(unknown()),
+        Ok(None) => return Err(unknown_client()),
         Err(error) => {
-            let kept = server.directory.kept(&id);
-            let known = kept.and_then(|kept| Authenticated::by(&kept, &presented, now));
+            let kept = server.directory.kept(id);
+            let known = kept.and_then(|kept| Authenticated::by(&kept, presented, now));
             return known.ok_or_else(|| error.into());
         }
     };
-    let Some(authenticated) = Authenticated::by(&fresh.record, &presented, now) else {
-        let (reason, why) = fresh.record.refuses(&presented);
+    let Some(authenticated) = Authenticated::by(&fresh.record, presented, now) else {
+        let (reason, why) = fresh.record.refuses(presented);
         return Err(OAuthError::invalid_client()
-            .of_client(&id)
+            .of_client(id)
             .because(reason, why));
     };
     server.directory.remember(&fresh);
     Ok(authenticated)
+}
+
+/// An id that does not exist is not even logged: it may be a secret that was swapped with it.
+fn unknown_client() -> OAuthError {
+    let why = explain::no_such_client();
+    OAuthError::invalid_client().because(why.code, why.sentence)
 }
 
 async fn find_bearer(
@@ -278,7 +300,7 @@ pub async fn note_use(
         .client(&caller.client.id)
         .credential(&caller.credential);
     event.ends_at = Some(now + NOTED_EVERY);
-    server.journal.note(event).await
+    Box::pin(server.journal.note(event)).await // in a box, since it is rare and takes room
 }
 
 #[cfg(test)]

@@ -88,17 +88,18 @@ pub fn new_reference() -> String {
 ///
 /// # Errors
 /// When the store cannot say what an opaque token stands for.
-pub async fn read(server: &AuthServer, token: &str) -> Result<Option<Arc<OwnToken>>, StoreError> {
+pub async fn read(server: &AuthServer, token: &str) -> Result<Option<Arc<KnownToken>>, StoreError> {
     if token.len() > MAX_LENGTH {
         return Ok(None);
     }
     let presented = SecretHash::of(token);
     let known = server.known_tokens.get(&presented);
     // A key that was compromised is in no ring any more.
-    let is_believed = |kid: &Arc<str>| server.keys.ring().find(kid).is_some();
-    let read = match known.filter(|known| known.kid.as_ref().is_none_or(is_believed)) {
-        Some(known) => Some(known.token),
-        None => read_anew(server, token, &presented).await?,
+    let is_believed = |kid: &str| server.keys.ring().find(kid).is_some();
+    let read = match known.filter(|known| known.kid().is_none_or(is_believed)) {
+        Some(known) => Some(known),
+        // In a box, so that those who know the token do not carry about what it takes to read one.
+        None => Box::pin(read_anew(server, token, &presented)).await?,
     };
     let now = server.clock.now();
     Ok(read.filter(|token| token.nbf <= now + CLOCK_DIFFERENCE && now < token.exp))
@@ -108,21 +109,17 @@ async fn read_anew(
     server: &AuthServer,
     token: &str,
     presented: &SecretHash,
-) -> Result<Option<Arc<OwnToken>>, StoreError> {
+) -> Result<Option<Arc<KnownToken>>, StoreError> {
     let read = if is_well_formed(token, REFERENCE_PREFIX) {
         let token = server.store.opaque_token(presented).await?;
         token.map(|token| (token, None))
     } else {
-        read_jwt(server, token).map(|(token, kid)| (token, Some(kid.into())))
+        read_jwt(server, token).map(|(token, kid)| (token, Some(kid)))
     };
     Ok(read.map(|(token, kid)| {
-        let token = Arc::new(token);
-        let known = KnownToken {
-            token: Arc::clone(&token),
-            kid,
-        };
-        server.known_tokens.insert(presented, known);
-        token
+        let known = Arc::new(KnownToken::new(token, kid));
+        server.known_tokens.insert(presented, Arc::clone(&known));
+        known
     }))
 }
 

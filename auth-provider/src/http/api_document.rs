@@ -1,5 +1,6 @@
 //! What the admin API takes and answers: as an `OpenAPI` document for programs, and as a page for people. Both are made of
-//! `openapi.json`, and open to everyone: they hold no secret, and say no more than the source does.
+//! `openapi.json`, and open to everyone: they hold no secret, and say no more than the source does. Each is made in the
+//! milliseconds of the first request for it, since most servers are never asked.
 
 use std::sync::LazyLock;
 
@@ -38,12 +39,6 @@ static PAGE: LazyLock<Page> = LazyLock::new(|| {
         policy: HeaderValue::try_from(policy).expect("it is ASCII"),
     }
 });
-
-/// Makes both, so that no request waits for it.
-pub(super) fn prepare() {
-    LazyLock::force(&DOCUMENT);
-    LazyLock::force(&PAGE);
-}
 
 /// `GET /admin/v1/openapi.json`
 pub(super) async fn document(request: HttpRequest) -> HttpResponse {

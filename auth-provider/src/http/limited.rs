@@ -108,11 +108,9 @@ fn state<B>(answer: &mut ServiceResponse<B>, of_address: Option<Standing>) {
     }
     for standing in standings.iter().flatten() {
         // Several lines of a list are one list (RFC 9651 section 4.2).
-        headers.append(POLICY, ascii(&standing.policy()));
-        headers.append(STATE, ascii(&standing.state()));
+        let state = HeaderValue::try_from(standing.state());
+        let state = state.expect("a limit has a name of letters, and numbers");
+        headers.append(POLICY, HeaderValue::from_static(standing.policy()));
+        headers.append(STATE, state);
     }
-}
-
-fn ascii(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("a limit has a name of letters, and numbers")
 }

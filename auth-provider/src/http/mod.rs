@@ -17,6 +17,7 @@ mod registration;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Responder, ResponseError, Route,
+    body::MessageBody,
     http::{
         StatusCode,
         header::{self, HeaderValue},
@@ -156,9 +157,16 @@ where
 
 /// An answer that has a secret in it, which nobody on its way is to keep.
 fn uncached(answer: &impl Serialize) -> HttpResponse {
+    uncached_json(serde_json::to_vec(answer).expect("an answer is JSON"))
+}
+
+/// The same of what is JSON already.
+fn uncached_json(answer: impl MessageBody + 'static) -> HttpResponse {
+    let json = HeaderValue::from_static("application/json");
     HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(answer)
+        .insert_header((header::CONTENT_TYPE, json))
+        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .body(answer)
 }
 
 /// Mostly it was a guess at where tokens are to be had.

@@ -1,5 +1,7 @@
 //! The OAuth endpoints: HTTP in, HTTP out.
 
+use std::borrow::Cow;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
@@ -7,17 +9,18 @@ use actix_web::{
 };
 use m2m::{ScopeSet, service::media_type};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     client_auth::{Form, FromClient, audited},
     params::Params,
+    uncached_json,
 };
 use crate::{
     audit::Action,
     error::{ErrorCode, OAuthError},
     introspection,
-    own_token::OwnToken,
+    known_tokens::KnownToken,
     policy::Wish,
     server::AuthServer,
     tokens,
@@ -63,14 +66,10 @@ pub(super) async fn issue_token(
     let issued = issued(&server, request).await?;
     let mut body = Vec::with_capacity(issued.access_token.len() + MOST_BESIDES);
     serde_json::to_writer(&mut body, &issued).expect("texts and numbers are JSON");
-    Ok(HttpResponse::Ok()
-        .insert_header((
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        ))
-        .insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .insert_header((header::PRAGMA, HeaderValue::from_static("no-cache")))
-        .body(body))
+    let mut answer = uncached_json(body);
+    let headers = answer.headers_mut();
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(answer)
 }
 
 /// The answer to a client that asks for a token.
@@ -118,10 +117,7 @@ pub(super) async fn introspect(
         &request.form.token,
     )
     .await?;
-    let answer = introspected(&server, known.as_deref());
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(answer))
+    Ok(uncached_json(introspected(&server, known.as_deref())))
 }
 
 /// `POST /oauth/revoke`. RFC 7009 section 2.2 gives the answer no body; who speaks JSON, as SuperTokens does, is used to
@@ -150,24 +146,60 @@ pub(super) async fn revoked(
 }
 
 /// What is told about a token, or about one that is none of the caller's business (RFC 7662 section 2.2).
-pub(super) fn introspected(server: &AuthServer, token: Option<&OwnToken>) -> Value {
-    let Some(token) = token else {
-        return json!({"active": false});
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Introspected<'t> {
+    Active {
+        active: bool,
+        iss: Cow<'t, str>,
+        sub: &'t str,
+        client_id: &'t str,
+        aud: &'t str,
+        scope: &'t ScopeSet,
+        scp: Vec<&'t str>,
+        iat: u64,
+        nbf: u64,
+        exp: u64,
+        jti: &'t str,
+        token_type: &'static str,
+    },
+    Inactive {
+        active: bool,
+    },
+}
+
+/// The same as JSON. About a token that is known it was written before.
+fn introspected(server: &AuthServer, token: Option<&KnownToken>) -> String {
+    let write = || {
+        let answer = serde_json::to_string(&Introspected::of(server, token));
+        answer.expect("texts and numbers are JSON")
     };
-    json!({
-        "active": true,
-        "iss": token.issuer(server),
-        "sub": token.client_id.as_str(),
-        "client_id": token.client_id.as_str(),
-        "aud": token.aud.as_str(),
-        "scope": token.scopes,
-        "scp": token.scopes.iter().collect::<Vec<_>>(),
-        "iat": token.iat,
-        "nbf": token.nbf,
-        "exp": token.exp,
-        "jti": token.jti,
-        "token_type": "Bearer",
-    })
+    match token {
+        None => write(),
+        Some(token) => token.answer(write).to_owned(),
+    }
+}
+
+impl<'t> Introspected<'t> {
+    pub(super) fn of(server: &'t AuthServer, token: Option<&'t KnownToken>) -> Self {
+        match token {
+            None => Self::Inactive { active: false },
+            Some(token) => Self::Active {
+                active: true,
+                iss: token.issuer(server),
+                sub: token.client_id.as_str(),
+                client_id: token.client_id.as_str(),
+                aud: token.aud.as_str(),
+                scope: &token.scopes,
+                scp: token.scopes.iter().collect(),
+                iat: token.iat,
+                nbf: token.nbf,
+                exp: token.exp,
+                jti: &token.jti,
+                token_type: "Bearer",
+            },
+        }
+    }
 }
 
 impl Form for AboutToken {

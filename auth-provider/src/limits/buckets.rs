@@ -2,6 +2,7 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
+use compact_str::ToCompactString;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -32,6 +33,7 @@ pub struct Buckets<K: Hash> {
 
 struct Filled<K: Hash> {
     rate: Rate,
+    policy: &'static str,
     of: Limiter<K, Table<K>>,
     telling: Limiter<NotKeyed, InMemoryState>,
 }
@@ -41,6 +43,7 @@ struct Filled<K: Hash> {
 pub struct Standing {
     limit: &'static str,
     rate: Rate,
+    policy: &'static str,
     remaining: u32,
     /// Until the bucket is full again, or, where nothing remains, until there is something in it.
     seconds: u64,
@@ -57,6 +60,7 @@ where
     pub(super) fn new(name: &'static str, limit: RateLimit, refusals: Counter) -> Self {
         let filled = limit.rate().map(|rate| Filled {
             rate,
+            policy: policy(name, rate),
             of: limiter(quota(rate), Table::default()),
             telling: limiter(Quota::with_period(TELL_EVERY), InMemoryState::default()),
         });
@@ -76,6 +80,7 @@ where
         let standing = |remaining, seconds| Standing {
             limit: self.name,
             rate,
+            policy: filled.policy,
             remaining,
             seconds,
         };
@@ -100,6 +105,11 @@ where
     }
 }
 
+/// An item of `RateLimit-Policy`. A limit is as old as the server, and answers share this text by the thousand.
+fn policy(name: &str, Rate { requests, seconds }: Rate) -> &'static str {
+    format!("\"{name}\";q={requests};w={seconds}").leak()
+}
+
 /// All that a rate allows may come at once, and then one by one.
 fn quota(rate: Rate) -> Option<Quota> {
     let each = Duration::from_secs(rate.seconds.get().into()) / rate.requests.get();
@@ -114,17 +124,15 @@ fn limiter<S: StateStore>(quota: Option<Quota>, state: S) -> Limiter<S::Key, S> 
 /// The header fields of draft-ietf-httpapi-ratelimit-headers.
 impl Standing {
     /// An item of `RateLimit-Policy`: requests and the seconds in which they are allowed.
-    pub fn policy(&self) -> String {
-        let Rate { requests, seconds } = self.rate;
-        format!("\"{}\";q={requests};w={seconds}", self.limit)
+    pub fn policy(&self) -> &'static str {
+        self.policy
     }
 
     /// An item of `RateLimit`: requests that remain, and the seconds until there are more.
     pub fn state(&self) -> String {
-        let Self {
-            remaining, seconds, ..
-        } = self;
-        format!("\"{}\";r={remaining};t={seconds}", self.limit)
+        let (remaining, seconds) = (self.remaining, self.seconds);
+        let (remaining, seconds) = (remaining.to_compact_string(), seconds.to_compact_string());
+        ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds].concat()
     }
 }
 
@@ -133,7 +141,7 @@ impl Exhausted {
     pub fn headers(&self) -> [(&'static str, String); 3] {
         [
             ("Retry-After", self.0.seconds.to_string()),
-            ("RateLimit-Policy", self.0.policy()),
+            ("RateLimit-Policy", self.0.policy().to_owned()),
             ("RateLimit", self.0.state()),
         ]
     }

@@ -1,8 +1,7 @@
-//! Where the buckets of one limit are kept: a table whose size never changes, so that a million names cost the memory of
-//! none, and where a caller who is not in it costs no more than one who is.
+//! Where the buckets of one limit are kept: a table of bounded size, so that a million names cost the memory of some
+//! thousands, and where a caller who is not in it costs no more than one who is.
 
 use std::{
-    array,
     hash::{BuildHasher, Hash, RandomState},
     marker::PhantomData,
     sync::{Mutex, PoisonError},
@@ -24,7 +23,8 @@ pub(super) const CALLERS: usize = SETS * PLACES;
 const OFTEN: u8 = 100;
 
 pub(super) struct Table<K> {
-    sets: Box<[Mutex<Set>]>,
+    /// A set is made when the first of its callers comes: most servers have few, and limits that never count anything.
+    sets: Box<[Mutex<Option<Box<Set>>>]>,
     hash: RandomState,
     keys: PhantomData<fn(&K)>,
 }
@@ -45,9 +45,7 @@ struct Place {
 impl<K> Default for Table<K> {
     fn default() -> Self {
         Self {
-            sets: (0..SETS)
-                .map(|_| Mutex::new(array::from_fn(|_| Place::default())))
-                .collect(),
+            sets: (0..SETS).map(|_| Mutex::default()).collect(),
             hash: RandomState::new(),
             keys: PhantomData,
         }
@@ -67,6 +65,7 @@ impl<K: Hash> StateStore for Table<K> {
         let [low, high, ..] = caller.to_le_bytes();
         let set = &self.sets[usize::from(u16::from_le_bytes([low, high])) % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = set.get_or_insert_default();
         if let Some(place) = set.iter_mut().find(|place| place.caller == caller) {
             place.asked = place.asked.saturating_add(1).min(OFTEN);
             let (measured, level) = measure(Some(place.level.into()))?;

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     audit::{Action, Event, Origin},
     built_in::AUDIENCE,
+    known_tokens::KnownToken,
     own_token,
     registry::{
         Version,
@@ -141,7 +142,7 @@ async fn admit<S: Scope>(request: &HttpRequest) -> Result<Admin, Problem> {
 async fn authenticated(
     server: &AuthServer,
     request: &HttpRequest,
-) -> Result<Arc<own_token::OwnToken>, TokenError> {
+) -> Result<Arc<KnownToken>, TokenError> {
     let token = own_token::read(server, bearer_token(request)?)
         .await
         .map_err(|error| {

@@ -24,7 +24,6 @@ use super::{api_document, limited};
 
 /// Adds the routes.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
-    api_document::prepare();
     let no_store = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     let scope = web::scope("/admin/v1")
         .app_data(PathConfig::default().error_handler(no_such_path))

@@ -88,9 +88,5 @@ fn credentials(request: &HttpRequest) -> Option<(String, String)> {
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return None;
     };
-    let (project, secret) = basic_halves(header.as_bytes())?;
-    Some((
-        String::from_utf8(project).ok()?,
-        String::from_utf8(secret).ok()?,
-    ))
+    basic_halves(header.as_bytes())
 }

@@ -12,7 +12,11 @@ use super::{
 use crate::{
     administration::{self, Failure, Wish},
     error::OAuthError,
-    http::{client_auth::sent_on, oauth, params::Params},
+    http::{
+        client_auth::sent_on,
+        oauth::{self, Introspected},
+        params::Params,
+    },
     introspection,
     server::AuthServer,
 };
@@ -55,7 +59,8 @@ pub(super) async fn introspect(
     body.nothing_else()?;
     let known = introspection::introspect(&server, &request.caller.client, origin, &token).await?;
     let known = known.filter(|token| demanded.is_subset(&token.scopes));
-    Ok(ok(oauth::introspected(&server, known.as_deref())))
+    let answer = Introspected::of(&server, known.as_deref());
+    Ok(ok(json!(answer)))
 }
 
 /// `POST /recipe/oauth/token/revoke`: by the client whose credentials are in the body, or else by the one that has the key.
