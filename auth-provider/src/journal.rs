@@ -88,6 +88,8 @@ impl Durability {
 #[error("the audit log takes no events just now")]
 pub struct Behind;
 
+type Place<'q> = mpsc::Permit<'q, Entry>;
+
 enum Entry {
     Event(Box<Event>, Option<oneshot::Sender<()>>),
     /// To be answered when all that came before is written.
@@ -168,23 +170,42 @@ impl Journal {
         if self.is_refused() && !self.contact.has_grace() {
             return Err(Behind);
         }
+        let event = Box::new(event);
+        if let Some(place) = self.place_at_once() {
+            self.put(place, event, None);
+            return Ok(());
+        }
+        // Who waits is moved into memory of his own, so that all others are small.
         match self.durability {
             Durability::Batched => {
-                in_time(async {
+                Box::pin(in_time(async {
                     self.keep_pace().await?;
                     self.hand_over(event, None).await
-                })
+                }))
                 .await
             }
             Durability::Strict => {
                 let (written, wait) = oneshot::channel();
-                in_time(async {
+                Box::pin(in_time(async {
                     self.hand_over(event, Some(written)).await?;
                     wait.await.map_err(|_| Behind)
-                })
+                }))
                 .await
             }
         }
+    }
+
+    /// A place in the queue for an event that nobody waits for, as there mostly is.
+    fn place_at_once(&self) -> Option<Place<'_>> {
+        if self.durability == Durability::Strict || !keeps_up(*self.at_work.borrow()) {
+            return None;
+        }
+        self.queue.try_reserve().ok()
+    }
+
+    fn put(&self, place: Place<'_>, event: Box<Event>, written: Option<oneshot::Sender<()>>) {
+        self.metrics.count(from_ref(&*event));
+        place.send(Entry::Event(event, written));
     }
 
     /// Whether the database answers and takes nothing, as on a full disk. What was handed over is tried again until it does.
@@ -223,7 +244,7 @@ impl Journal {
 
     async fn hand_over(
         &self,
-        event: Event,
+        event: Box<Event>,
         written: Option<oneshot::Sender<()>>,
     ) -> Result<(), Behind> {
         let place = match self.queue.try_reserve() {
@@ -232,20 +253,18 @@ impl Journal {
             Err(_) if self.contact.is_away() => return Err(Behind),
             Err(_) => self.queue.reserve().await.map_err(|_| Behind)?,
         };
-        self.metrics.count(from_ref(&event));
-        place.send(Entry::Event(Box::new(event), written));
+        self.put(place, event, written);
         Ok(())
     }
 
     /// Waits while the writer is held up: what is handed over meanwhile would be lost in a crash. When the database is away
     /// and there is a grace, that is the lesser evil.
     async fn keep_pace(&self) -> Result<(), Behind> {
-        let keeps_up =
-            |since: &Option<Instant>| since.is_none_or(|since| since.elapsed() < LONGEST_WORK);
         let begun = *self.at_work.borrow();
-        let Some(begun) = begun.filter(|begun| !keeps_up(&Some(*begun))) else {
+        let Some(begun) = begun.filter(|begun| !keeps_up(Some(*begun))) else {
             return Ok(());
         };
+        let keeps_up = |since: &Option<Instant>| keeps_up(*since);
         let mut at_work = self.at_work.clone();
         if !self.contact.has_grace() {
             let done = at_work.wait_for(keeps_up).await.map(drop);
@@ -257,6 +276,11 @@ impl Journal {
             () = sleep_until(begun + SLOW) => Ok(()),
         }
     }
+}
+
+/// Whether a writer that is at work `since` then, or rests, takes events.
+fn keeps_up(since: Option<Instant>) -> bool {
+    since.is_none_or(|since| since.elapsed() < LONGEST_WORK)
 }
 
 async fn in_time(done: impl Future<Output = Result<(), Behind>>) -> Result<(), Behind> {

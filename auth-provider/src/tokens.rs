@@ -178,7 +178,7 @@ pub async fn allowed<'a>(
 ) -> Result<Allowed<'a>, OAuthError> {
     match policy::decide(client, wish, server.clock.now()) {
         Ok(allowed) => Ok(allowed),
-        Err(refusal) => Err(refused(server, client, wish, refusal).await?),
+        Err(refusal) => Err(Box::pin(refused(server, client, wish, refusal)).await?),
     }
 }
 

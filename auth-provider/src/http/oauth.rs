@@ -85,7 +85,8 @@ pub(super) async fn issued(
     let issued = match tokens::issue(server, &caller, &origin, &wish).await {
         Ok(issued) => issued,
         Err(error) => {
-            return Err(audited(server, origin.address, TokenRequest::REFUSAL, error).await);
+            let refused = audited(server, origin.address, TokenRequest::REFUSAL, error);
+            return Err(Box::pin(refused).await);
         }
     };
     let again = spelling == Spelling::CamelCase;

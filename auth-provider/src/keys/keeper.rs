@@ -91,7 +91,7 @@ impl SigningKeys {
         if let Some(signer) = self.ring().signer(algorithm, &self.schedule, now) {
             return Ok(signer);
         }
-        self.tend().await?;
+        Box::pin(self.tend()).await?;
         let signer = self.ring().signer(algorithm, &self.schedule, now);
         signer.ok_or(KeyError::Missing(algorithm.name()))
     }
