@@ -19,13 +19,13 @@ use actix_web::{
     FromRequest, Handler, HttpResponse, Responder, ResponseError, Route,
     body::MessageBody,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderValue},
     },
     middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
-use m2m::service::{Problem, Readiness, health_routes};
+use m2m::service::{Problem, Readiness, health_routes, on};
 use serde::Serialize;
 use url::Url;
 
@@ -136,7 +136,7 @@ where
 {
     cfg.service(
         web::resource(path)
-            .post(handler)
+            .route(on(Method::POST).to(handler))
             .default_service(wrong_method("POST")),
     );
 }
@@ -149,8 +149,8 @@ where
 {
     cfg.service(
         web::resource(path)
-            .get(handler.clone())
-            .route(web::head().to(handler))
+            .route(on(Method::GET).to(handler.clone()))
+            .route(on(Method::HEAD).to(handler))
             .default_service(wrong_method("GET, HEAD")),
     );
 }

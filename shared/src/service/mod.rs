@@ -26,5 +26,5 @@ pub use own_client::{OnlyOne, OwnClient, RevocationMode};
 pub use page::{Listing, Page};
 pub use problem::Problem;
 pub use resource_server::{ResourceServer, Running, StartError};
-pub use server::{method_not_allowed, serve};
+pub use server::{method_not_allowed, on, serve};
 pub use text::{Line, Text, TextError, given};

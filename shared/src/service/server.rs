@@ -15,7 +15,8 @@ use std::{
 use actix_web::{
     App, HttpResponse, HttpServer, ResponseError, Route,
     dev::{Server, ServerHandle, Service},
-    http::{ConnectionType, StatusCode},
+    guard::fn_guard,
+    http::{ConnectionType, Method, StatusCode},
     web::{self, ServiceConfig},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -161,6 +162,12 @@ pub fn method_not_allowed(allow: &'static str) -> Route {
         .header("Allow", allow)
         .error_response()
     })
+}
+
+/// A route for one method, for a resource that has [`method_not_allowed`] beside it. `web::get()` and its like note their
+/// method with each request, for an `Allow` header that is written there.
+pub fn on(method: Method) -> Route {
+    web::route().guard(fn_guard(move |context| context.head().method == method))
 }
 
 #[cfg(test)]

@@ -28,13 +28,12 @@ mod tokens;
 use std::sync::Arc;
 
 use actix_web::{
-    HttpResponse, Route,
-    guard::fn_guard,
+    HttpResponse,
     http::{Method, header},
     middleware::DefaultHeaders,
     web::{self, Data, ServiceConfig},
 };
-use m2m::service::{Problem, method_not_allowed};
+use m2m::service::{Problem, method_not_allowed, on};
 use prometheus_client::registry::Registry;
 use tracing::{error, warn};
 
@@ -117,12 +116,6 @@ pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) 
                 .route(on(Method::GET).to(status::list))
                 .default_service(method_not_allowed("GET")),
         );
-}
-
-/// A route for one method. `web::get()` would note it with each request, for an `Allow` header that stands in
-/// [`method_not_allowed`] here.
-fn on(method: Method) -> Route {
-    web::route().guard(fn_guard(move |context| context.head().method == method))
 }
 
 async fn key_set(server: Data<Server>) -> HttpResponse {
