@@ -6,6 +6,7 @@
 //! events wait in its place, as many as fit into the queue, and a crash then loses them.
 
 use std::{
+    mem,
     slice::from_ref,
     sync::{
         Arc,
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 use crate::{
     audit::Event,
     contact::Contact,
+    gathering::Gathering,
     leases::{Job, Leases},
     metrics::Metrics,
     storage::AuditStore,
@@ -89,9 +91,34 @@ impl Durability {
 pub struct Behind;
 
 enum Entry {
-    Event(Box<Event>, Option<oneshot::Sender<()>>),
+    Event(Box<Event>, Option<oneshot::Sender<Written>>),
     /// To be answered when all that came before is written.
     Settle(oneshot::Sender<()>),
+}
+
+/// Tells those whose events are on disk when it is dropped. The writer tells one of them, who tells the others: they are
+/// mostly on the same thread, while each that the writer wakes by itself would take the core away from it.
+struct Written(Vec<oneshot::Sender<Self>>);
+
+impl Written {
+    /// Hands it to the first who still waits.
+    fn hand_on(mut self) {
+        while let Some(first) = self.0.pop() {
+            let others = Self(mem::take(&mut self.0));
+            match first.send(others) {
+                Ok(()) => return,
+                Err(mut others) => self.0 = mem::take(&mut others.0), // it has given up
+            }
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for waiter in self.0.drain(..) {
+            let _ = waiter.send(Self(Vec::new()));
+        }
+    }
 }
 
 /// The way in.
@@ -99,6 +126,7 @@ enum Entry {
 pub struct Journal {
     queue: mpsc::Sender<Entry>,
     durability: Durability,
+    gathering: Arc<Gathering>,
     /// Since when the writer is at work.
     at_work: watch::Receiver<Option<Instant>>,
     /// Whether the database refused what was written last.
@@ -126,17 +154,16 @@ impl Journal {
             metrics,
         } = ground;
         let (queue, entries) = mpsc::channel(QUEUE);
-        let gathering = match durability {
-            Durability::Batched => GATHERING,
-            Durability::Strict => Duration::ZERO,
-        };
+        let gathering = Arc::<Gathering>::default();
         let (working, at_work) = watch::channel(None);
         let refused = Arc::<AtomicBool>::default();
         let writer = Writer {
             store,
             refused: Arc::clone(&refused),
             entries,
-            gathering,
+            durability,
+            gathering: Arc::clone(&gathering),
+            present: 0,
             working,
             metrics: Arc::clone(&metrics),
             contact: Arc::clone(&contact),
@@ -148,6 +175,7 @@ impl Journal {
         Self {
             queue,
             durability,
+            gathering,
             at_work,
             refused,
             metrics,
@@ -180,7 +208,7 @@ impl Journal {
                 let (written, wait) = oneshot::channel();
                 in_time(async {
                     self.hand_over(event, Some(written)).await?;
-                    wait.await.map_err(|_| Behind)
+                    wait.await.map(drop).map_err(|_| Behind)
                 })
                 .await
             }
@@ -224,7 +252,7 @@ impl Journal {
     async fn hand_over(
         &self,
         event: Event,
-        written: Option<oneshot::Sender<()>>,
+        written: Option<oneshot::Sender<Written>>,
     ) -> Result<(), Behind> {
         let place = match self.queue.try_reserve() {
             Ok(place) => place,
@@ -234,6 +262,7 @@ impl Journal {
         };
         self.metrics.count(from_ref(&event));
         place.send(Entry::Event(Box::new(event), written));
+        self.gathering.joined(self.waiting());
         Ok(())
     }
 
@@ -268,7 +297,10 @@ struct Writer {
     store: Arc<dyn AuditStore>,
     refused: Arc<AtomicBool>,
     entries: mpsc::Receiver<Entry>,
-    gathering: Duration,
+    durability: Durability,
+    gathering: Arc<Gathering>,
+    /// How many waited for their events when the last ones were written.
+    present: usize,
     working: watch::Sender<Option<Instant>>,
     metrics: Arc<Metrics>,
     contact: Arc<Contact>,
@@ -307,8 +339,17 @@ impl Writer {
     /// Lets others join: one write to the disk then serves them all.
     async fn gather(&mut self, batch: &mut Vec<Entry>) {
         let settling = batch.iter().any(|entry| matches!(entry, Entry::Settle(_)));
-        if batch.len() < BATCH && !settling && !self.gathering.is_zero() {
-            sleep(self.gathering).await;
+        if batch.len() < BATCH && !settling {
+            match self.durability {
+                Durability::Batched => sleep(GATHERING).await,
+                Durability::Strict => {
+                    // Some are left out and served while the others are written: the processor does not wait for the disk.
+                    let wanted = self.present - self.present / 8;
+                    let missing = wanted.saturating_sub(batch.len());
+                    let (gathering, entries) = (&self.gathering, &self.entries);
+                    gathering.wait_for(missing, || entries.len()).await;
+                }
+            }
             while batch.len() < BATCH
                 && let Ok(entry) = self.entries.try_recv()
             {
@@ -332,11 +373,14 @@ impl Writer {
             self.insist(&events).await;
             self.unsummed = true;
         }
-        tell(written);
+        self.present = written.len() + self.entries.len();
+        Written(written).hand_on();
         if !settled.is_empty() || (self.unsummed && self.summed_up.elapsed() >= SUM_UP) {
             self.sum_up().await; // one step: what has arrived meanwhile is to be written first
         }
-        tell(settled);
+        for waiter in settled {
+            let _ = waiter.send(()); // who asked may have given up
+        }
     }
 
     /// Writes events, however long the database takes: they are the only trace of what has happened.
@@ -385,12 +429,6 @@ impl Writer {
                 false
             }
         }
-    }
-}
-
-fn tell(waiters: Vec<oneshot::Sender<()>>) {
-    for waiter in waiters {
-        let _ = waiter.send(()); // who asked may have given up
     }
 }
 

@@ -27,6 +27,7 @@ pub mod background;
 pub mod contact;
 pub mod expiry;
 
+pub mod gathering;
 pub mod introspection;
 pub mod journal;
 pub mod leases;

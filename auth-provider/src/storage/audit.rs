@@ -80,13 +80,12 @@ macro_rules! uses {
     };
 }
 
-/// What one row of an insert has, in the order of [`ADD_EVENTS`].
+/// What one row of an insert has, in the order of [`INTO_EVENTS`].
 pub(super) const EVENT_COLUMNS: usize = 13;
 
-pub(super) const ADD_EVENTS: &str = "
+pub(super) const INTO_EVENTS: &str = "
     INSERT INTO audit_event (at, action, outcome, actor, client_id, resource_id, credential_id, jti,
-                             ends_at, reason, explanation, request_id, address)
-    VALUES ";
+                             ends_at, reason, explanation, request_id, address)";
 
 /// The beginning of a list of events; each part of the filter that is given adds a condition.
 pub(super) const EVENTS: &str = concat!(
@@ -199,10 +198,27 @@ pub(super) const FORGET_EVENTS: &str = "
 /// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
 pub(super) const LONGEST_LIST: usize = 64;
 
+/// As many events are added by one statement where that is a transaction by itself: it is one message to SQLite's thread
+/// instead of one for each step of a transaction.
+pub(super) const ONE_STATEMENT: usize = 128;
+
+/// The statement that adds so many events. It may have place for a few more: a parameter without a value is NULL, and such a
+/// row is none. A dozen lengths serve for all, and remain prepared.
+pub(super) fn add_at_once_sql(events: usize) -> String {
+    let rows = if events <= 16 {
+        events.next_power_of_two()
+    } else {
+        events.next_multiple_of(16)
+    };
+    let row = format!("({})", ["?"; EVENT_COLUMNS].join(", "));
+    let rows = vec![row; rows].join(", ");
+    format!("{INTO_EVENTS} SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL")
+}
+
 /// The statement that adds `rows` events. A database that numbers its parameters has their numbers in it; SQLite would look
 /// for each number in the list of all.
 pub(super) fn add_events_sql(rows: usize, numbered: bool) -> String {
-    let mut sql = ADD_EVENTS.to_owned();
+    let mut sql = format!("{INTO_EVENTS} VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=EVENT_COLUMNS {
@@ -243,26 +259,36 @@ macro_rules! audit_store {
                 events: &[Event],
             ) -> Result<(), StoreError> {
                 for piece in audit::pieces(events) {
-                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len(), $numbered));
-                    let mut query = sqlx::query(sql);
-                    for event in piece {
-                        query = query
-                            .bind(number(event.at))
-                            .bind(event.action.as_str())
-                            .bind(event.outcome.as_str())
-                            .bind(event.actor.as_ref().map(ClientId::as_str))
-                            .bind(event.client.as_ref().map(ClientId::as_str))
-                            .bind(event.resource.as_ref().map(ResourceId::as_str))
-                            .bind(event.credential.as_ref().map(CredentialId::as_str))
-                            .bind(event.jti.as_deref())
-                            .bind(event.ends_at.map(number))
-                            .bind(event.reason.as_deref())
-                            .bind(event.explanation.as_deref())
-                            .bind(event.request_id.as_deref())
-                            .bind(event.address.map(|address| address.to_string()));
-                    }
-                    query.execute(&mut *connection).await?;
+                    let sql = audit::add_events_sql(piece.len(), $numbered);
+                    Self::insert(&mut *connection, sql, piece).await?;
                 }
+                Ok(())
+            }
+
+            /// Adds events with a statement that has a row for each.
+            async fn insert<'c>(
+                connection: impl sqlx::Executor<'c, Database = $database>,
+                sql: String,
+                events: &[Event],
+            ) -> Result<(), StoreError> {
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                for event in events {
+                    query = query
+                        .bind(number(event.at))
+                        .bind(event.action.as_str())
+                        .bind(event.outcome.as_str())
+                        .bind(event.actor.as_ref().map(ClientId::as_str))
+                        .bind(event.client.as_ref().map(ClientId::as_str))
+                        .bind(event.resource.as_ref().map(ResourceId::as_str))
+                        .bind(event.credential.as_ref().map(CredentialId::as_str))
+                        .bind(event.jti.as_deref())
+                        .bind(event.ends_at.map(number))
+                        .bind(event.reason.as_deref())
+                        .bind(event.explanation.as_deref())
+                        .bind(event.request_id.as_deref())
+                        .bind(event.address.map(|address| address.to_string()));
+                }
+                query.execute(connection).await?;
                 Ok(())
             }
 
@@ -311,6 +337,11 @@ macro_rules! audit_store {
         #[async_trait]
         impl AuditStore for $store {
             async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+                // Where writers must take a lock first, one statement is not enough.
+                if !$numbered && events.len() <= audit::ONE_STATEMENT {
+                    let sql = audit::add_at_once_sql(events.len());
+                    return Self::insert(&self.0, sql, events).await;
+                }
                 let mut tx = self.0.begin_with($begin).await?;
                 sqlx::query($order).execute(&mut *tx).await?;
                 Self::insert_events(&mut tx, events).await?;
@@ -421,5 +452,17 @@ mod tests {
         assert!(sql.ends_with("($14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"));
         let sql = add_events_sql(2, false);
         assert_eq!(sql.matches('?').count(), 2 * EVENT_COLUMNS);
+        for (events, rows) in [
+            (0, 1),
+            (1, 1),
+            (5, 8),
+            (16, 16),
+            (17, 32),
+            (33, 48),
+            (128, 128),
+        ] {
+            let places = add_at_once_sql(events).matches('?').count();
+            assert_eq!(places, rows * EVENT_COLUMNS, "{events}");
+        }
     }
 }
