@@ -111,7 +111,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         None => None,
     };
     keys.tend().await?;
-    let revocations = Revocations::default();
+    let revocations = Arc::new(Revocations::default());
     revocations.catch_up(store.as_ref()).await?;
 
     let (freshness, leases) = terms(watcher.is_some());
