@@ -4,6 +4,8 @@
 //! request waits until its event is on disk. When the database does not keep up or does not answer, requests wait for a
 //! while and are then refused: no token without its event. When a database server is away and there is a grace, the
 //! events wait in its place, as many as fit into the queue, and a crash then loses them.
+//!
+//! With [`TokenEvents::Summed`] the uses of credentials are no events: they take another way, see [`crate::uses`].
 
 use std::{
     mem,
@@ -15,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use m2m::Clock;
 use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -29,6 +32,7 @@ use crate::{
     leases::{Job, Leases},
     metrics::Metrics,
     storage::AuditStore,
+    uses::{TokenEvents, Uses, is_use},
 };
 
 /// How long events are gathered before they are written together.
@@ -126,6 +130,8 @@ impl Drop for Written {
 pub struct Journal {
     queue: mpsc::Sender<Entry>,
     durability: Durability,
+    /// Where the uses of credentials go that are no events; `None`: each is one.
+    uses: Option<Uses>,
     gathering: Arc<Gathering>,
     /// Since when the writer is at work.
     at_work: watch::Receiver<Option<Instant>>,
@@ -142,17 +148,30 @@ pub struct Ground {
     /// Whose turn it is to sum up.
     pub leases: Arc<Leases>,
     pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+}
+
+/// What the journal keeps, and when that is on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    pub durability: Durability,
+    pub tokens: TokenEvents,
 }
 
 impl Journal {
     /// Starts the writer. It ends when the last [`Journal`] is gone and everything is written.
-    pub fn open(ground: Ground, durability: Durability) -> Self {
+    pub fn open(ground: Ground, Keeping { durability, tokens }: Keeping) -> Self {
         let Ground {
             store,
             contact,
             leases,
             metrics,
+            clock,
         } = ground;
+        let uses = match tokens {
+            TokenEvents::Each => None,
+            TokenEvents::Summed => Some(Uses::open(Arc::clone(&store), &contact, clock)),
+        };
         let (queue, entries) = mpsc::channel(QUEUE);
         let gathering = Arc::<Gathering>::default();
         let (working, at_work) = watch::channel(None);
@@ -175,6 +194,7 @@ impl Journal {
         Self {
             queue,
             durability,
+            uses,
             gathering,
             at_work,
             refused,
@@ -188,6 +208,17 @@ impl Journal {
     /// # Errors
     /// When it cannot be taken in time: what it tells of should not happen then.
     pub async fn note(&self, event: Event) -> Result<(), Behind> {
+        if let Some(uses) = self.uses.as_ref().filter(|_| is_use(&event)) {
+            if self.contact.is_away() && !self.contact.has_grace() {
+                return Err(Behind);
+            }
+            if !uses.takes(&event) {
+                // In a box, since it is rare and takes room.
+                Box::pin(in_time(uses.note(&event))).await?;
+            }
+            self.metrics.count(from_ref(&event));
+            return Ok(());
+        }
         let may_wait = self.durability == Durability::Batched && self.contact.has_grace();
         if self.contact.is_away() && !may_wait {
             return Err(Behind);
@@ -238,7 +269,14 @@ impl Journal {
     /// # Errors
     /// When that takes too long all the same.
     pub async fn settle_at_the_end(&self) -> Result<(), Behind> {
-        let settled = timeout(LAST_PATIENCE, self.settled()).await;
+        let settled = timeout(LAST_PATIENCE, async {
+            self.settled().await?;
+            match &self.uses {
+                Some(uses) => uses.end().await,
+                None => Ok(()),
+            }
+        })
+        .await;
         settled.unwrap_or(Err(Behind))
     }
 
@@ -246,6 +284,9 @@ impl Journal {
         let (settled, wait) = oneshot::channel();
         let entry = Entry::Settle(settled);
         self.queue.send(entry).await.map_err(|_| Behind)?;
+        if let Some(uses) = &self.uses {
+            uses.settle().await?;
+        }
         wait.await.map_err(|_| Behind)
     }
 
@@ -446,6 +487,7 @@ mod tests {
     use crate::{
         audit::{Action, Filter, Origin, Recorded},
         storage::StoreError,
+        uses::{Promise, Used},
     };
 
     /// A store that does what it is told to.
@@ -484,12 +526,17 @@ mod tests {
 
         fn journal_with(self: &Arc<Self>, durability: Durability, contact: Contact) -> Journal {
             let ground = Ground {
+                clock: Clock::System,
                 store: self.clone(),
                 contact: Arc::new(contact),
                 leases: Arc::new(Leases::alone()),
                 metrics: Arc::default(),
             };
-            Journal::open(ground, durability)
+            let keeping = Keeping {
+                durability,
+                ..Keeping::default()
+            };
+            Journal::open(ground, keeping)
         }
     }
 
@@ -516,6 +563,14 @@ mod tests {
         async fn sum_up_uses(&self) -> Result<bool, StoreError> {
             self.sums.fetch_add(1, Ordering::SeqCst);
             Ok(false)
+        }
+
+        async fn add_uses(&self, _: &[Used], _: Option<&Promise>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn end_promise(&self, _: &str) -> Result<(), StoreError> {
+            Ok(())
         }
 
         async fn forget_events(&self, _: u64) -> Result<bool, StoreError> {

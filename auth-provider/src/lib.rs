@@ -36,6 +36,7 @@ pub mod own_token;
 pub mod projects;
 pub mod registration;
 pub mod revocation;
+pub mod uses;
 
 pub mod address;
 pub mod claim_names;

@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::audit::{Event, Filter, Recorded};
+use crate::{
+    audit::{Event, Filter, Recorded},
+    uses::{Promise, Used},
+};
 
 /// The audit log. Each method is one atomic step.
 #[async_trait]
@@ -25,6 +28,13 @@ pub trait AuditStore: Send + Sync {
     /// Brings what is known of the uses of clients and credentials up to the last event, in small steps. True when there
     /// may be more.
     async fn sum_up_uses(&self) -> Result<bool, StoreError>;
+
+    /// Adds uses of credentials of which no event tells, and notes the promise of the server that adds them, if there is
+    /// one.
+    async fn add_uses(&self, uses: &[Used], promise: Option<&Promise>) -> Result<(), StoreError>;
+
+    /// Takes back what this server promised: all uses that it knew of are added.
+    async fn end_promise(&self, server: &str) -> Result<(), StoreError>;
 
     /// Removes some of the events from before the second `time`. True when there may be more.
     async fn forget_events(&self, time: u64) -> Result<bool, StoreError>;
@@ -151,6 +161,56 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
                             THEN credential_use.last_used_at ELSE excluded.last_used_at END,
         alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
+
+// As below, of one credential whose uses were summed up before they came here.
+pub(super) const ADD_CLIENT_USES: &str = "
+    INSERT INTO client_use (client_id, last_used_at, longest_gap)
+    SELECT e.client_id, e.last_at, CASE WHEN e.longest_gap > e.gap THEN e.longest_gap ELSE e.gap END
+    FROM (
+        SELECT c.id AS client_id, CAST($3 AS BIGINT) AS last_at, CAST($4 AS BIGINT) AS longest_gap,
+               CAST($5 AS BIGINT)
+               - COALESCE(k.last_used_at, u.last_used_at, CAST($5 AS BIGINT)) AS gap
+        FROM client c
+        LEFT JOIN client_use u ON u.client_id = c.id
+        LEFT JOIN credential_use k ON k.credential_id = $2
+        WHERE c.id = $1 AND c.created_at <= $3
+    ) AS e WHERE TRUE
+    ON CONFLICT (client_id) DO UPDATE
+    SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
+                            THEN client_use.last_used_at ELSE excluded.last_used_at END,
+        longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
+                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+
+pub(super) const ADD_CREDENTIAL_USES: &str = "
+    INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
+    SELECT id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT)
+    FROM credential WHERE id = $1
+    ON CONFLICT (credential_id) DO UPDATE
+    SET use_count = credential_use.use_count + excluded.use_count,
+        last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
+                            THEN credential_use.last_used_at ELSE excluded.last_used_at END,
+        alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
+                           THEN credential_use.alive_until ELSE excluded.alive_until END";
+
+pub(super) const PROMISE: &str = "
+    INSERT INTO unwritten_use (server, known_until, taken_until) VALUES ($1, $2, $3)
+    ON CONFLICT (server) DO UPDATE
+    SET known_until = excluded.known_until, taken_until = excluded.taken_until";
+
+// Of the promises that nobody kept, the last one says all.
+pub(super) const FORGET_PROMISES: &str = "
+    DELETE FROM unwritten_use WHERE taken_until <
+        (SELECT MAX(taken_until) FROM unwritten_use WHERE taken_until < $1)";
+
+pub(super) const END_PROMISE: &str = "DELETE FROM unwritten_use WHERE server = $1";
+
+/// What each server has promised, with the longest life of a token that this client may have.
+pub(super) const PROMISES: &str = "
+    SELECT known_until, taken_until,
+           (SELECT MAX(COALESCE(g.token_lifetime, r.token_lifetime))
+            FROM client_grant g JOIN resource r ON r.id = g.resource_id
+            WHERE g.client_id = $1) AS longest_token
+    FROM unwritten_use";
 
 pub(super) const SUM_UP_CLIENTS: &str = concat!(
     "INSERT INTO client_use (client_id, last_used_at, longest_gap)
@@ -418,6 +478,56 @@ macro_rules! audit_store {
                 }
                 tx.commit().await?;
                 Ok(up_to < last)
+            }
+
+            async fn add_uses(
+                &self,
+                uses: &[Used],
+                promise: Option<&Promise>,
+            ) -> Result<(), StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                // As who sums up events: two do not write the same sums at once, each in another order.
+                sqlx::query(audit::USED_UP_TO).execute(&mut *tx).await?;
+                for used in uses {
+                    // First the gap before these uses, then the uses.
+                    sqlx::query(audit::ADD_CLIENT_USES)
+                        .bind(used.client.as_str())
+                        .bind(used.credential.as_str())
+                        .bind(number(used.last_at))
+                        .bind(number(used.longest_gap))
+                        .bind(number(used.first_at))
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query(audit::ADD_CREDENTIAL_USES)
+                        .bind(used.credential.as_str())
+                        .bind(number(used.last_at))
+                        .bind(number(used.count))
+                        .bind(number(used.alive_until))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                if let Some(promise) = promise {
+                    sqlx::query(audit::PROMISE)
+                        .bind(&promise.server)
+                        .bind(number(promise.known_until))
+                        .bind(number(promise.taken_until))
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query(audit::FORGET_PROMISES)
+                        .bind(number(promise.known_until))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                tx.commit().await?;
+                Ok(())
+            }
+
+            async fn end_promise(&self, server: &str) -> Result<(), StoreError> {
+                sqlx::query(audit::END_PROMISE)
+                    .bind(server)
+                    .execute(&self.0)
+                    .await?;
+                Ok(())
             }
 
             async fn forget_events(&self, time: u64) -> Result<bool, StoreError> {
