@@ -1,6 +1,6 @@
 //! What an administrator takes back: all tokens of a client, a credential or a grant, or a signing key.
 
-use std::slice::from_ref;
+use std::{slice::from_ref, sync::Arc};
 
 use m2m::service::given;
 use serde::Deserialize;
@@ -125,8 +125,10 @@ async fn known(server: &AuthServer, client: &str) -> Result<ClientId, Failure> {
 async fn add(server: &AuthServer, revoked: Vec<Revoked>, event: &Event) -> Result<(), StoreError> {
     let now = server.clock.now();
     let changes: Vec<_> = revoked.into_iter().map(|what| what.at(now)).collect();
-    let store = server.store.as_ref();
-    server.revocations.add(store, &changes, event).await?;
+    let revocations = Arc::clone(&server.revocations);
+    revocations
+        .add(&server.store, changes, event.clone())
+        .await?;
     server.metrics.count(from_ref(event));
     Ok(())
 }

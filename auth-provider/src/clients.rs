@@ -29,7 +29,7 @@ const SPREAD: Duration = Duration::from_millis(10);
 const MOST_NOTED: u64 = 100_000;
 
 /// How often the use of a credential is noted that asks for no token, in seconds.
-const NOTED_EVERY: u64 = 60;
+pub(crate) const NOTED_EVERY: u64 = 60;
 
 /// So many failures of one client from one address are answered without more delay; then each takes twice as long as
 /// the one before.

@@ -13,12 +13,13 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
-    journal::Durability,
+    journal::{Durability, Keeping},
     keys::{Period, Schedule, Wished},
     limits::{self, RateLimit, Rates},
     own_token::StytchIssuer,
     policy_file::{MAX_TOKEN_LIFETIME, line_of},
     storage::{DatabaseUrl, Tuning},
+    uses::TokenEvents,
 };
 
 /// Read at start when it is there and no `--config` names another.
@@ -210,6 +211,17 @@ pub struct Settings {
     )]
     audit_durability: Option<Durability>,
 
+    /// `each` keeps an audit event of each token that is given; `summed` keeps none of them, and of each credential when it
+    /// was last used, how often, and when its last token ends, written every 10 seconds: a crash loses the last of it.
+    /// Refusals and changes are kept in any case [default: each]
+    #[arg(
+        long,
+        env = "AUTH_PROVIDER_AUDIT_TOKENS",
+        value_name = "WHICH",
+        global = true
+    )]
+    audit_tokens: Option<TokenEvents>,
+
     /// How long before a credential ends the log warns of it [default: 14d]
     #[arg(
         long,
@@ -313,7 +325,8 @@ pub struct Config {
     pub key_schedule: Schedule,
     /// How long the audit log is kept, in seconds.
     pub audit_retention: u64,
-    pub audit_durability: Durability,
+    /// What the audit log keeps, and when that is on disk.
+    pub audit: Keeping,
     /// How long before a credential ends the log warns of it, in seconds.
     pub credential_warning: u64,
     /// How much one caller may ask for.
@@ -377,6 +390,7 @@ impl Settings {
             fast_key_rotation: self.fast_key_rotation.or(other.fast_key_rotation),
             audit_retention: self.audit_retention.or(other.audit_retention),
             audit_durability: self.audit_durability.or(other.audit_durability),
+            audit_tokens: self.audit_tokens.or(other.audit_tokens),
             credential_warning: self.credential_warning.or(other.credential_warning),
             rate_limit_client: self.rate_limit_client.or(other.rate_limit_client),
             rate_limit_address: self.rate_limit_address.or(other.rate_limit_address),
@@ -426,7 +440,10 @@ impl Settings {
             audit_retention: self
                 .audit_retention
                 .map_or(DEFAULT_RETENTION, Period::seconds),
-            audit_durability: self.audit_durability.unwrap_or_default(),
+            audit: Keeping {
+                durability: self.audit_durability.unwrap_or_default(),
+                tokens: self.audit_tokens.unwrap_or_default(),
+            },
             credential_warning: self
                 .credential_warning
                 .map_or(DEFAULT_WARNING, Period::seconds),
@@ -533,8 +550,9 @@ impl Config {
         table.insert("audit_retention".into(), retention.into());
         table.insert(
             "audit_durability".into(),
-            self.audit_durability.as_str().into(),
+            self.audit.durability.as_str().into(),
         );
+        table.insert("audit_tokens".into(), self.audit.tokens.as_str().into());
         let warning = Period::from(self.credential_warning).to_string();
         table.insert("credential_warning".into(), warning.into());
         for (name, limit) in self.rate_limits.settings() {

@@ -101,6 +101,13 @@ impl Contact {
         !self.is_away() || self.has_grace()
     }
 
+    /// How long this server goes on without its database, at the longest.
+    pub fn grace(&self) -> Duration {
+        self.server
+            .as_ref()
+            .map_or(Duration::ZERO, |server| server.grace)
+    }
+
     /// Whether the grace is running, or would be if the database were away.
     pub fn has_grace(&self) -> bool {
         match (&self.server, self.behind()) {

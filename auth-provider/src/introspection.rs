@@ -88,13 +88,10 @@ pub async fn revoke(
             .resource(&token.aud);
         event.credential = token.credential;
         event.jti = Some(token.jti.clone());
-        server
-            .revocations
-            .add(
-                server.store.as_ref(),
-                &[Revoked::token(&token, now)],
-                &event,
-            )
+        let revocations = Arc::clone(&server.revocations);
+        let change = vec![Revoked::token(&token, now)];
+        revocations
+            .add(&server.store, change, event.clone())
             .await?;
         server.metrics.count(&[event]);
         info!(client = %caller.id, jti = token.jti, "revoked a token");

@@ -4,8 +4,11 @@
 //! request waits until its event is on disk. When the database does not keep up or does not answer, requests wait for a
 //! while and are then refused: no token without its event. When a database server is away and there is a grace, the
 //! events wait in its place, as many as fit into the queue, and a crash then loses them.
+//!
+//! With [`TokenEvents::Summed`] the uses of credentials are no events: they take another way, see [`crate::uses`].
 
 use std::{
+    mem,
     slice::from_ref,
     sync::{
         Arc,
@@ -14,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use m2m::Clock;
 use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,9 +28,11 @@ use tracing::{error, info, warn};
 use crate::{
     audit::Event,
     contact::Contact,
+    gathering::Gathering,
     leases::{Job, Leases},
     metrics::Metrics,
     storage::AuditStore,
+    uses::{TokenEvents, Uses, is_use},
 };
 
 /// How long events are gathered before they are written together.
@@ -91,9 +97,34 @@ pub struct Behind;
 type Place<'q> = mpsc::Permit<'q, Entry>;
 
 enum Entry {
-    Event(Box<Event>, Option<oneshot::Sender<()>>),
+    Event(Box<Event>, Option<oneshot::Sender<Written>>),
     /// To be answered when all that came before is written.
     Settle(oneshot::Sender<()>),
+}
+
+/// Tells those whose events are on disk when it is dropped. The writer tells one of them, who tells the others: they are
+/// mostly on the same thread, while each that the writer wakes by itself would take the core away from it.
+struct Written(Vec<oneshot::Sender<Self>>);
+
+impl Written {
+    /// Hands it to the first who still waits.
+    fn hand_on(mut self) {
+        while let Some(first) = self.0.pop() {
+            let others = Self(mem::take(&mut self.0));
+            match first.send(others) {
+                Ok(()) => return,
+                Err(mut others) => self.0 = mem::take(&mut others.0), // it has given up
+            }
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for waiter in self.0.drain(..) {
+            let _ = waiter.send(Self(Vec::new()));
+        }
+    }
 }
 
 /// The way in.
@@ -101,6 +132,9 @@ enum Entry {
 pub struct Journal {
     queue: mpsc::Sender<Entry>,
     durability: Durability,
+    /// Where the uses of credentials go that are no events; `None`: each is one.
+    uses: Option<Uses>,
+    gathering: Arc<Gathering>,
     /// Since when the writer is at work.
     at_work: watch::Receiver<Option<Instant>>,
     /// Whether the database refused what was written last.
@@ -116,29 +150,41 @@ pub struct Ground {
     /// Whose turn it is to sum up.
     pub leases: Arc<Leases>,
     pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+}
+
+/// What the journal keeps, and when that is on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    pub durability: Durability,
+    pub tokens: TokenEvents,
 }
 
 impl Journal {
     /// Starts the writer. It ends when the last [`Journal`] is gone and everything is written.
-    pub fn open(ground: Ground, durability: Durability) -> Self {
+    pub fn open(ground: Ground, Keeping { durability, tokens }: Keeping) -> Self {
         let Ground {
             store,
             contact,
             leases,
             metrics,
+            clock,
         } = ground;
-        let (queue, entries) = mpsc::channel(QUEUE);
-        let gathering = match durability {
-            Durability::Batched => GATHERING,
-            Durability::Strict => Duration::ZERO,
+        let uses = match tokens {
+            TokenEvents::Each => None,
+            TokenEvents::Summed => Some(Uses::open(Arc::clone(&store), &contact, clock)),
         };
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let gathering = Arc::<Gathering>::default();
         let (working, at_work) = watch::channel(None);
         let refused = Arc::<AtomicBool>::default();
         let writer = Writer {
             store,
             refused: Arc::clone(&refused),
             entries,
-            gathering,
+            durability,
+            gathering: Arc::clone(&gathering),
+            present: 0,
             working,
             metrics: Arc::clone(&metrics),
             contact: Arc::clone(&contact),
@@ -150,6 +196,8 @@ impl Journal {
         Self {
             queue,
             durability,
+            uses,
+            gathering,
             at_work,
             refused,
             metrics,
@@ -162,6 +210,17 @@ impl Journal {
     /// # Errors
     /// When it cannot be taken in time: what it tells of should not happen then.
     pub async fn note(&self, event: Event) -> Result<(), Behind> {
+        if let Some(uses) = self.uses.as_ref().filter(|_| is_use(&event)) {
+            if self.contact.is_away() && !self.contact.has_grace() {
+                return Err(Behind);
+            }
+            if !uses.takes(&event) {
+                // In a box, since it is rare and takes room.
+                Box::pin(in_time(uses.note(&event))).await?;
+            }
+            self.metrics.count(from_ref(&event));
+            return Ok(());
+        }
         let may_wait = self.durability == Durability::Batched && self.contact.has_grace();
         if self.contact.is_away() && !may_wait {
             return Err(Behind);
@@ -188,7 +247,7 @@ impl Journal {
                 let (written, wait) = oneshot::channel();
                 Box::pin(in_time(async {
                     self.hand_over(event, Some(written)).await?;
-                    wait.await.map_err(|_| Behind)
+                    wait.await.map(drop).map_err(|_| Behind)
                 }))
                 .await
             }
@@ -203,9 +262,10 @@ impl Journal {
         self.queue.try_reserve().ok()
     }
 
-    fn put(&self, place: Place<'_>, event: Box<Event>, written: Option<oneshot::Sender<()>>) {
+    fn put(&self, place: Place<'_>, event: Box<Event>, written: Option<oneshot::Sender<Written>>) {
         self.metrics.count(from_ref(&*event));
         place.send(Entry::Event(event, written));
+        self.gathering.joined(self.waiting());
     }
 
     /// Whether the database answers and takes nothing, as on a full disk. What was handed over is tried again until it does.
@@ -231,7 +291,14 @@ impl Journal {
     /// # Errors
     /// When that takes too long all the same.
     pub async fn settle_at_the_end(&self) -> Result<(), Behind> {
-        let settled = timeout(LAST_PATIENCE, self.settled()).await;
+        let settled = timeout(LAST_PATIENCE, async {
+            self.settled().await?;
+            match &self.uses {
+                Some(uses) => uses.end().await,
+                None => Ok(()),
+            }
+        })
+        .await;
         settled.unwrap_or(Err(Behind))
     }
 
@@ -239,13 +306,16 @@ impl Journal {
         let (settled, wait) = oneshot::channel();
         let entry = Entry::Settle(settled);
         self.queue.send(entry).await.map_err(|_| Behind)?;
+        if let Some(uses) = &self.uses {
+            uses.settle().await?;
+        }
         wait.await.map_err(|_| Behind)
     }
 
     async fn hand_over(
         &self,
         event: Box<Event>,
-        written: Option<oneshot::Sender<()>>,
+        written: Option<oneshot::Sender<Written>>,
     ) -> Result<(), Behind> {
         let place = match self.queue.try_reserve() {
             Ok(place) => place,
@@ -292,7 +362,10 @@ struct Writer {
     store: Arc<dyn AuditStore>,
     refused: Arc<AtomicBool>,
     entries: mpsc::Receiver<Entry>,
-    gathering: Duration,
+    durability: Durability,
+    gathering: Arc<Gathering>,
+    /// How many waited for their events when the last ones were written.
+    present: usize,
     working: watch::Sender<Option<Instant>>,
     metrics: Arc<Metrics>,
     contact: Arc<Contact>,
@@ -331,8 +404,17 @@ impl Writer {
     /// Lets others join: one write to the disk then serves them all.
     async fn gather(&mut self, batch: &mut Vec<Entry>) {
         let settling = batch.iter().any(|entry| matches!(entry, Entry::Settle(_)));
-        if batch.len() < BATCH && !settling && !self.gathering.is_zero() {
-            sleep(self.gathering).await;
+        if batch.len() < BATCH && !settling {
+            match self.durability {
+                Durability::Batched => sleep(GATHERING).await,
+                Durability::Strict => {
+                    // Some are left out and served while the others are written: the processor does not wait for the disk.
+                    let wanted = self.present - self.present / 8;
+                    let missing = wanted.saturating_sub(batch.len());
+                    let (gathering, entries) = (&self.gathering, &self.entries);
+                    gathering.wait_for(missing, || entries.len()).await;
+                }
+            }
             while batch.len() < BATCH
                 && let Ok(entry) = self.entries.try_recv()
             {
@@ -356,11 +438,14 @@ impl Writer {
             self.insist(&events).await;
             self.unsummed = true;
         }
-        tell(written);
+        self.present = written.len() + self.entries.len();
+        Written(written).hand_on();
         if !settled.is_empty() || (self.unsummed && self.summed_up.elapsed() >= SUM_UP) {
             self.sum_up().await; // one step: what has arrived meanwhile is to be written first
         }
-        tell(settled);
+        for waiter in settled {
+            let _ = waiter.send(()); // who asked may have given up
+        }
     }
 
     /// Writes events, however long the database takes: they are the only trace of what has happened.
@@ -412,12 +497,6 @@ impl Writer {
     }
 }
 
-fn tell(waiters: Vec<oneshot::Sender<()>>) {
-    for waiter in waiters {
-        let _ = waiter.send(()); // who asked may have given up
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -432,6 +511,7 @@ mod tests {
     use crate::{
         audit::{Action, Filter, Origin, Recorded},
         storage::StoreError,
+        uses::{Promise, Used},
     };
 
     /// A store that does what it is told to.
@@ -470,12 +550,17 @@ mod tests {
 
         fn journal_with(self: &Arc<Self>, durability: Durability, contact: Contact) -> Journal {
             let ground = Ground {
+                clock: Clock::System,
                 store: self.clone(),
                 contact: Arc::new(contact),
                 leases: Arc::new(Leases::alone()),
                 metrics: Arc::default(),
             };
-            Journal::open(ground, durability)
+            let keeping = Keeping {
+                durability,
+                ..Keeping::default()
+            };
+            Journal::open(ground, keeping)
         }
     }
 
@@ -502,6 +587,14 @@ mod tests {
         async fn sum_up_uses(&self) -> Result<bool, StoreError> {
             self.sums.fetch_add(1, Ordering::SeqCst);
             Ok(false)
+        }
+
+        async fn add_uses(&self, _: &[Used], _: Option<&Promise>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn end_promise(&self, _: &str) -> Result<(), StoreError> {
+            Ok(())
         }
 
         async fn forget_events(&self, _: u64) -> Result<bool, StoreError> {

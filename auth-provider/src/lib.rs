@@ -27,6 +27,7 @@ pub mod background;
 pub mod contact;
 pub mod expiry;
 
+pub mod gathering;
 pub mod introspection;
 pub mod journal;
 pub mod leases;
@@ -35,6 +36,7 @@ pub mod own_token;
 pub mod projects;
 pub mod registration;
 pub mod revocation;
+pub mod uses;
 
 pub mod address;
 pub mod claim_names;

@@ -5,16 +5,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    slice::from_ref,
-    sync::{Arc, PoisonError, RwLock},
+    mem,
+    sync::{self, Arc, MutexGuard, PoisonError, RwLock},
 };
 
 use serde::Serialize;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::{
     audit::Event,
     client::{ClientId, CredentialId},
+    gathering::Gathering,
     own_token::OwnToken,
     policy_file::MAX_TOKEN_LIFETIME,
     registry::change::Change,
@@ -180,10 +181,28 @@ impl Revocation {
 /// The list in memory, in step with the store.
 pub struct Revocations {
     memory: RwLock<Memory>,
+    /// Held for an assignment only.
+    asked: sync::Mutex<Asked>,
+    gathering: Gathering,
     /// Lets one task through that brings entries from the store into memory, so that they come in their order.
     in_order: Mutex<()>,
     /// The last number, for those who wait for the next.
     last: watch::Sender<u64>,
+}
+
+/// What is to be written. It is written together: on its way to the disk one page has room for many, and each write has it
+/// written anew.
+#[derive(Default)]
+struct Asked {
+    waiting: Vec<Request>,
+    /// Whether a task is there that writes it.
+    is_written: bool,
+}
+
+struct Request {
+    changes: Vec<Change>,
+    event: Event,
+    done: oneshot::Sender<Result<(), StoreError>>,
 }
 
 #[derive(Default)]
@@ -200,6 +219,8 @@ impl Default for Revocations {
     fn default() -> Self {
         Self {
             memory: RwLock::default(),
+            asked: sync::Mutex::default(),
+            gathering: Gathering::default(),
             in_order: Mutex::default(),
             last: watch::Sender::new(0),
         }
@@ -207,19 +228,80 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes, all of it or nothing, together with the event that tells of it. When this returns, it is on disk and every answer of this
-    /// server knows it.
+    /// Revokes, all of it or nothing, together with the event that tells of it. When this returns, it is on disk and every
+    /// answer of this server knows it. What others revoke at the same moment shares one write with it.
     ///
     /// # Errors
-    /// When the store did not take it; then nothing was revoked.
+    /// When the store did not take it.
     pub async fn add(
-        &self,
-        store: &dyn Store,
-        revocations: &[Change],
-        event: &Event,
+        self: Arc<Self>,
+        store: &Arc<dyn Store>,
+        changes: Vec<Change>,
+        event: Event,
     ) -> Result<(), StoreError> {
-        store.commit(revocations, from_ref(event)).await?;
-        self.catch_up(store).await
+        let (done, wait) = oneshot::channel();
+        let (waiting, is_first) = {
+            let mut asked = self.asked();
+            asked.waiting.push(Request {
+                changes,
+                event,
+                done,
+            });
+            let is_first = !mem::replace(&mut asked.is_written, true);
+            (asked.waiting.len(), is_first)
+        };
+        if is_first {
+            // A task of its own: who asked first may hang up, and the others wait for it.
+            tokio::spawn(self.write(Arc::clone(store)));
+        } else {
+            self.gathering.joined(waiting);
+        }
+        wait.await.unwrap_or(Err(StoreError::NoAnswer))
+    }
+
+    /// Writes what is asked for until there is nothing left.
+    async fn write(self: Arc<Self>, store: Arc<dyn Store>) {
+        while let Some(group) = self.next_group() {
+            let (mut changes, mut events, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            for request in group {
+                changes.extend(request.changes);
+                events.push(request.event);
+                waiting.push(request.done);
+            }
+            let outcome = match store.commit(&changes, &events).await {
+                Ok(_) => self.catch_up(store.as_ref()).await,
+                Err(failure) => Err(failure),
+            };
+            let served = waiting.len();
+            let failed = outcome.is_err();
+            let mut outcome = Some(outcome);
+            for done in waiting {
+                // One of them is told what it was; nobody knows then what was written.
+                let rest = if failed {
+                    Err(StoreError::NoAnswer)
+                } else {
+                    Ok(())
+                };
+                drop(done.send(outcome.take().unwrap_or(rest)));
+            }
+            let asked = || self.asked().waiting.len();
+            let present = served + asked();
+            if present > 1 {
+                self.gathering.wait_for(present, asked).await;
+            }
+        }
+    }
+
+    /// What is asked for now; `None` ends the task.
+    fn next_group(&self) -> Option<Vec<Request>> {
+        let mut asked = self.asked();
+        let group = mem::take(&mut asked.waiting);
+        asked.is_written = !group.is_empty();
+        asked.is_written.then_some(group)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings what is new in the store into memory: what this server wrote and what other replicas did.

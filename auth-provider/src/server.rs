@@ -33,7 +33,7 @@ pub struct AuthServer {
     pub keys: SigningKeys,
     /// Tokens that were read lately.
     pub known_tokens: KnownTokens,
-    pub revocations: Revocations,
+    pub revocations: Arc<Revocations>,
     pub journal: Journal,
     pub metrics: Arc<Metrics>,
     /// Which credentials end soon, and who was told of it.

@@ -82,14 +82,13 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let listeners = config.listen.bind()?;
     let public_url = public_url(config, &listeners)?;
 
-    let opened = storage::open_with(&config.database_url, config.database)
-        .await
-        .with_context(|| not_opened(&config.database_url))?;
     let Opened {
         store,
         contact,
         mut watcher,
-    } = opened;
+    } = storage::open_with(&config.database_url, config.database)
+        .await
+        .with_context(|| not_opened(&config.database_url))?;
     let master = Arc::new(master_key(config, store.as_ref()).await?);
     let metrics = Arc::new(Metrics::default());
     let keys = SigningKeys::open(
@@ -111,7 +110,7 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         None => None,
     };
     keys.tend().await?;
-    let revocations = Revocations::default();
+    let revocations = Arc::new(Revocations::default());
     revocations.catch_up(store.as_ref()).await?;
 
     let (freshness, leases) = terms(watcher.is_some());
@@ -122,8 +121,9 @@ pub async fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         contact: Arc::clone(&contact),
         leases: Arc::clone(&leases),
         metrics: Arc::clone(&metrics),
+        clock: clock.clone(),
     };
-    let journal = Journal::open(ground, config.audit_durability);
+    let journal = Journal::open(ground, config.audit);
 
     let directory = Directory::new(Arc::clone(&store), freshness, Arc::clone(&contact));
     let issuer = http::below_issuer(&public_url, "");

@@ -113,7 +113,21 @@ pub struct Credentials {
     /// The longest time between two uses of one of them, in seconds, those that are gone included. Before the first use of
     /// one it counts from the last use of another.
     pub longest_gap: u64,
+    /// What servers have not written yet, or never will.
+    pub unwritten: Vec<Unwritten>,
     pub all: Vec<CredentialInfo>,
+}
+
+/// A time in which a server may have taken uses of which nothing is written: it sums them up in memory. Times are seconds
+/// since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwritten {
+    /// All uses up to here are written.
+    pub known_until: u64,
+    /// After this it took none without saying so. As long as it is not over, the server may be at work.
+    pub taken_until: u64,
+    /// How long the token may live that such a use obtained, in seconds.
+    pub longest_token: u64,
 }
 
 /// The end of a credential.

@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::audit::{Event, Filter, Recorded};
+use crate::{
+    audit::{Event, Filter, Recorded},
+    uses::{Promise, Used},
+};
 
 /// The audit log. Each method is one atomic step.
 #[async_trait]
@@ -25,6 +28,13 @@ pub trait AuditStore: Send + Sync {
     /// Brings what is known of the uses of clients and credentials up to the last event, in small steps. True when there
     /// may be more.
     async fn sum_up_uses(&self) -> Result<bool, StoreError>;
+
+    /// Adds uses of credentials of which no event tells, and notes the promise of the server that adds them, if there is
+    /// one.
+    async fn add_uses(&self, uses: &[Used], promise: Option<&Promise>) -> Result<(), StoreError>;
+
+    /// Takes back what this server promised: all uses that it knew of are added.
+    async fn end_promise(&self, server: &str) -> Result<(), StoreError>;
 
     /// Removes some of the events from before the second `time`. True when there may be more.
     async fn forget_events(&self, time: u64) -> Result<bool, StoreError>;
@@ -80,13 +90,12 @@ macro_rules! uses {
     };
 }
 
-/// What one row of an insert has, in the order of [`ADD_EVENTS`].
+/// What one row of an insert has, in the order of [`INTO_EVENTS`].
 pub(super) const EVENT_COLUMNS: usize = 13;
 
-pub(super) const ADD_EVENTS: &str = "
+pub(super) const INTO_EVENTS: &str = "
     INSERT INTO audit_event (at, action, outcome, actor, client_id, resource_id, credential_id, jti,
-                             ends_at, reason, explanation, request_id, address)
-    VALUES ";
+                             ends_at, reason, explanation, request_id, address)";
 
 /// The beginning of a list of events; each part of the filter that is given adds a condition.
 pub(super) const EVENTS: &str = concat!(
@@ -153,6 +162,56 @@ pub(super) const SUM_UP_CREDENTIALS: &str = "
         alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
                            THEN credential_use.alive_until ELSE excluded.alive_until END";
 
+// As below, of one credential whose uses were summed up before they came here.
+pub(super) const ADD_CLIENT_USES: &str = "
+    INSERT INTO client_use (client_id, last_used_at, longest_gap)
+    SELECT e.client_id, e.last_at, CASE WHEN e.longest_gap > e.gap THEN e.longest_gap ELSE e.gap END
+    FROM (
+        SELECT c.id AS client_id, CAST($3 AS BIGINT) AS last_at, CAST($4 AS BIGINT) AS longest_gap,
+               CAST($5 AS BIGINT)
+               - COALESCE(k.last_used_at, u.last_used_at, CAST($5 AS BIGINT)) AS gap
+        FROM client c
+        LEFT JOIN client_use u ON u.client_id = c.id
+        LEFT JOIN credential_use k ON k.credential_id = $2
+        WHERE c.id = $1 AND c.created_at <= $3
+    ) AS e WHERE TRUE
+    ON CONFLICT (client_id) DO UPDATE
+    SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
+                            THEN client_use.last_used_at ELSE excluded.last_used_at END,
+        longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
+                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+
+pub(super) const ADD_CREDENTIAL_USES: &str = "
+    INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
+    SELECT id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT)
+    FROM credential WHERE id = $1
+    ON CONFLICT (credential_id) DO UPDATE
+    SET use_count = credential_use.use_count + excluded.use_count,
+        last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
+                            THEN credential_use.last_used_at ELSE excluded.last_used_at END,
+        alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
+                           THEN credential_use.alive_until ELSE excluded.alive_until END";
+
+pub(super) const PROMISE: &str = "
+    INSERT INTO unwritten_use (server, known_until, taken_until) VALUES ($1, $2, $3)
+    ON CONFLICT (server) DO UPDATE
+    SET known_until = excluded.known_until, taken_until = excluded.taken_until";
+
+// Of the promises that nobody kept, the last one says all.
+pub(super) const FORGET_PROMISES: &str = "
+    DELETE FROM unwritten_use WHERE taken_until <
+        (SELECT MAX(taken_until) FROM unwritten_use WHERE taken_until < $1)";
+
+pub(super) const END_PROMISE: &str = "DELETE FROM unwritten_use WHERE server = $1";
+
+/// What each server has promised, with the longest life of a token that this client may have.
+pub(super) const PROMISES: &str = "
+    SELECT known_until, taken_until,
+           (SELECT MAX(COALESCE(g.token_lifetime, r.token_lifetime))
+            FROM client_grant g JOIN resource r ON r.id = g.resource_id
+            WHERE g.client_id = $1) AS longest_token
+    FROM unwritten_use";
+
 pub(super) const SUM_UP_CLIENTS: &str = concat!(
     "INSERT INTO client_use (client_id, last_used_at, longest_gap)
     SELECT e.client_id, MAX(e.at), ",
@@ -199,10 +258,27 @@ pub(super) const FORGET_EVENTS: &str = "
 /// `VALUES` lists are this long at the most, and powers of two, so that there are few statements to prepare.
 pub(super) const LONGEST_LIST: usize = 64;
 
+/// As many events are added by one statement where that is a transaction by itself: it is one message to SQLite's thread
+/// instead of one for each step of a transaction.
+pub(super) const ONE_STATEMENT: usize = 128;
+
+/// The statement that adds so many events. It may have place for a few more: a parameter without a value is NULL, and such a
+/// row is none. A dozen lengths serve for all, and remain prepared.
+pub(super) fn add_at_once_sql(events: usize) -> String {
+    let rows = if events <= 16 {
+        events.next_power_of_two()
+    } else {
+        events.next_multiple_of(16)
+    };
+    let row = format!("({})", ["?"; EVENT_COLUMNS].join(", "));
+    let rows = vec![row; rows].join(", ");
+    format!("{INTO_EVENTS} SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL")
+}
+
 /// The statement that adds `rows` events. A database that numbers its parameters has their numbers in it; SQLite would look
 /// for each number in the list of all.
 pub(super) fn add_events_sql(rows: usize, numbered: bool) -> String {
-    let mut sql = ADD_EVENTS.to_owned();
+    let mut sql = format!("{INTO_EVENTS} VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=EVENT_COLUMNS {
@@ -243,26 +319,36 @@ macro_rules! audit_store {
                 events: &[Event],
             ) -> Result<(), StoreError> {
                 for piece in audit::pieces(events) {
-                    let sql = sqlx::AssertSqlSafe(audit::add_events_sql(piece.len(), $numbered));
-                    let mut query = sqlx::query(sql);
-                    for event in piece {
-                        query = query
-                            .bind(number(event.at))
-                            .bind(event.action.as_str())
-                            .bind(event.outcome.as_str())
-                            .bind(event.actor.as_ref().map(ClientId::as_str))
-                            .bind(event.client.as_ref().map(ClientId::as_str))
-                            .bind(event.resource.as_ref().map(ResourceId::as_str))
-                            .bind(event.credential.as_ref().map(CredentialId::as_str))
-                            .bind(event.jti.as_deref())
-                            .bind(event.ends_at.map(number))
-                            .bind(event.reason.as_deref())
-                            .bind(event.explanation.as_deref())
-                            .bind(event.request_id.as_deref())
-                            .bind(event.address.map(|address| address.to_string()));
-                    }
-                    query.execute(&mut *connection).await?;
+                    let sql = audit::add_events_sql(piece.len(), $numbered);
+                    Self::insert(&mut *connection, sql, piece).await?;
                 }
+                Ok(())
+            }
+
+            /// Adds events with a statement that has a row for each.
+            async fn insert<'c>(
+                connection: impl sqlx::Executor<'c, Database = $database>,
+                sql: String,
+                events: &[Event],
+            ) -> Result<(), StoreError> {
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                for event in events {
+                    query = query
+                        .bind(number(event.at))
+                        .bind(event.action.as_str())
+                        .bind(event.outcome.as_str())
+                        .bind(event.actor.as_ref().map(ClientId::as_str))
+                        .bind(event.client.as_ref().map(ClientId::as_str))
+                        .bind(event.resource.as_ref().map(ResourceId::as_str))
+                        .bind(event.credential.as_ref().map(CredentialId::as_str))
+                        .bind(event.jti.as_deref())
+                        .bind(event.ends_at.map(number))
+                        .bind(event.reason.as_deref())
+                        .bind(event.explanation.as_deref())
+                        .bind(event.request_id.as_deref())
+                        .bind(event.address.map(|address| address.to_string()));
+                }
+                query.execute(connection).await?;
                 Ok(())
             }
 
@@ -311,6 +397,11 @@ macro_rules! audit_store {
         #[async_trait]
         impl AuditStore for $store {
             async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+                // Where writers must take a lock first, one statement is not enough.
+                if !$numbered && events.len() <= audit::ONE_STATEMENT {
+                    let sql = audit::add_at_once_sql(events.len());
+                    return Self::insert(&self.0, sql, events).await;
+                }
                 let mut tx = self.0.begin_with($begin).await?;
                 sqlx::query($order).execute(&mut *tx).await?;
                 Self::insert_events(&mut tx, events).await?;
@@ -389,6 +480,56 @@ macro_rules! audit_store {
                 Ok(up_to < last)
             }
 
+            async fn add_uses(
+                &self,
+                uses: &[Used],
+                promise: Option<&Promise>,
+            ) -> Result<(), StoreError> {
+                let mut tx = self.0.begin_with($begin).await?;
+                // As who sums up events: two do not write the same sums at once, each in another order.
+                sqlx::query(audit::USED_UP_TO).execute(&mut *tx).await?;
+                for used in uses {
+                    // First the gap before these uses, then the uses.
+                    sqlx::query(audit::ADD_CLIENT_USES)
+                        .bind(used.client.as_str())
+                        .bind(used.credential.as_str())
+                        .bind(number(used.last_at))
+                        .bind(number(used.longest_gap))
+                        .bind(number(used.first_at))
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query(audit::ADD_CREDENTIAL_USES)
+                        .bind(used.credential.as_str())
+                        .bind(number(used.last_at))
+                        .bind(number(used.count))
+                        .bind(number(used.alive_until))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                if let Some(promise) = promise {
+                    sqlx::query(audit::PROMISE)
+                        .bind(&promise.server)
+                        .bind(number(promise.known_until))
+                        .bind(number(promise.taken_until))
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query(audit::FORGET_PROMISES)
+                        .bind(number(promise.known_until))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                tx.commit().await?;
+                Ok(())
+            }
+
+            async fn end_promise(&self, server: &str) -> Result<(), StoreError> {
+                sqlx::query(audit::END_PROMISE)
+                    .bind(server)
+                    .execute(&self.0)
+                    .await?;
+                Ok(())
+            }
+
             async fn forget_events(&self, time: u64) -> Result<bool, StoreError> {
                 let forgotten = sqlx::query(audit::FORGET_EVENTS)
                     .bind(number(time))
@@ -421,5 +562,17 @@ mod tests {
         assert!(sql.ends_with("($14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"));
         let sql = add_events_sql(2, false);
         assert_eq!(sql.matches('?').count(), 2 * EVENT_COLUMNS);
+        for (events, rows) in [
+            (0, 1),
+            (1, 1),
+            (5, 8),
+            (16, 16),
+            (17, 32),
+            (33, 48),
+            (128, 128),
+        ] {
+            let places = add_at_once_sql(events).matches('?').count();
+            assert_eq!(places, rows * EVENT_COLUMNS, "{events}");
+        }
     }
 }

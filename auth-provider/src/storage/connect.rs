@@ -300,7 +300,7 @@ async fn sqlite_pool(
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "registry",
     "key rotation",
     "revocation",
@@ -309,6 +309,7 @@ const STEPS: [&str; 8] = [
     "dialects",
     "stretches",
     "replicas",
+    "unwritten uses",
 ];
 
 /// The version of the tables that this program works with.
@@ -324,6 +325,7 @@ pub(super) fn postgres_migrations() -> Migrator {
         include_str!("../../migrations/postgres/0006_dialects.sql"),
         include_str!("../../migrations/postgres/0007_stretches.sql"),
         include_str!("../../migrations/postgres/0008_replicas.sql"),
+        include_str!("../../migrations/postgres/0009_unwritten_uses.sql"),
     ])
 }
 
@@ -337,6 +339,7 @@ pub(super) fn sqlite_migrations() -> Migrator {
         include_str!("../../migrations/sqlite/0006_dialects.sql"),
         include_str!("../../migrations/sqlite/0007_stretches.sql"),
         include_str!("../../migrations/sqlite/0008_replicas.sql"),
+        include_str!("../../migrations/sqlite/0009_unwritten_uses.sql"),
     ])
 }
 

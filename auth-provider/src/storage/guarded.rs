@@ -30,6 +30,7 @@ use crate::{
     },
     resource::ResourceId,
     revocation::Revocation,
+    uses::{Promise, Used},
 };
 
 /// How often a step is done that PostgreSQL undoes each time.
@@ -173,6 +174,8 @@ under_watch! { AuditStore:
     short add_missing_events(events: &[Event]) -> ();
     short events(filter: &Filter, before: u64, limit: usize) -> Vec<Recorded>;
     short sum_up_uses() -> bool;
+    short add_uses(uses: &[Used], promise: Option<&Promise>) -> ();
+    short end_promise(server: &str) -> ();
     short forget_events(time: u64) -> bool;
 }
 

@@ -237,15 +237,16 @@ macro_rules! registry_store {
                     audit::LATEST_USES,
                     registry::LONGEST_GAP,
                     audit::LATEST_GAP,
+                    audit::PROMISES,
                 ] {
                     let query = sqlx::query(sql).bind(client.as_str());
                     answers.push(query.fetch_all(&mut *tx).await?);
                 }
                 tx.commit().await?;
-                let [rows, latest, gaps @ ..] = answers.as_slice() else {
-                    return Ok(Credentials::default()); // there are four
+                let [rows, latest, gaps @ .., promises] = answers.as_slice() else {
+                    return Ok(Credentials::default()); // there are five
                 };
-                credentials_of(rows, latest, gaps)
+                credentials_of(rows, latest, gaps, promises)
             }
 
             async fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {

@@ -9,14 +9,15 @@ use super::StoreError;
 use crate::{
     audit::{Action, Event, Outcome, Recorded},
     client::{ClientId, ClientStatus, Credential, CredentialId, CredentialKind, Grant, SecretHash},
-    clients::Bearer,
+    clients::{Bearer, NOTED_EVERY},
     keys::{KeyRecord, StoredKey, algorithm},
     metadata::Metadata,
     own_token::OwnToken,
     policy_file::{PolicyGrant, PolicyResource},
     projects::ManagedClient,
     registry::{
-        Arrow, Client, CredentialInfo, Credentials, Ending, Profile, Resource, Usage, Version,
+        Arrow, Client, CredentialInfo, Credentials, Ending, Profile, Resource, Unwritten, Usage,
+        Version,
     },
     resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
     revocation::{Revocation, Revoked},
@@ -178,6 +179,7 @@ pub(super) fn credentials_of<R: Columns>(
     rows: &[R],
     latest: &[R],
     gaps: &[Vec<R>],
+    promises: &[R],
 ) -> Result<Credentials, StoreError> {
     let mut all = Vec::new();
     for row in rows {
@@ -196,7 +198,21 @@ pub(super) fn credentials_of<R: Columns>(
     for row in gaps.iter().flatten() {
         longest_gap = longest_gap.max(maybe_gap(row)?);
     }
-    Ok(Credentials { longest_gap, all })
+    let unwritten = promises.iter().map(unwritten).collect::<Result<_, _>>()?;
+    Ok(Credentials {
+        longest_gap,
+        unwritten,
+        all,
+    })
+}
+
+fn unwritten(row: &impl Columns) -> Result<Unwritten, StoreError> {
+    Ok(Unwritten {
+        known_until: time(row, "known_until")?,
+        taken_until: time(row, "taken_until")?,
+        longest_token: maybe_time(row, "longest_token")?
+            .map_or(NOTED_EVERY, |life| life.max(NOTED_EVERY)),
+    })
 }
 
 /// An event that came late may lie before the one that it follows: that is no gap.

@@ -35,6 +35,7 @@ use crate::{
     },
     resource::ResourceId,
     revocation::Revocation,
+    uses::{Promise, Used},
 };
 
 const BEARER: &str = "

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     administration::{Admin, lives, secret, token_with, works},
-    support::{NOW, Server},
+    support::{NOW, POLICY, Server},
 };
 
 const LIST: &str = "/clients/worker/credentials";
@@ -66,7 +66,14 @@ impl<'s> Worker<'s> {
 
 #[actix_web::test]
 async fn the_old_secret_is_safe_to_remove_when_its_last_token_has_ended_and_the_client_moved_on() {
-    let server = Server::start().await;
+    for tokens in ["each", "summed"] {
+        safe_in_time(tokens).await;
+    }
+}
+
+async fn safe_in_time(tokens: &str) {
+    let more = format!("audit_tokens = '{tokens}'");
+    let server = Server::start_with(POLICY, &more).await;
     let worker = Worker::rotating(&server).await;
     worker.old_is(false, "may not have it yet").await;
     worker.fetch(&worker.old).await;

@@ -47,6 +47,7 @@ mod store_contract_projects;
 mod store_contract_registry;
 mod store_contract_replicas;
 mod stytch;
+mod summed_uses;
 mod supertokens;
 mod support;
 mod token;

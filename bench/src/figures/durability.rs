@@ -1,9 +1,10 @@
-//! What it costs that each token waits until its audit event is on disk, and how long that disk takes. One sync serves all who
-//! wait for it, so that the more there are, the less the disk matters.
+//! What it costs that each token waits until its audit event is on disk, beside events that are written in batches and no
+//! events of tokens at all, and how long that disk takes. One sync serves all who wait for it, so that the more there are,
+//! the less the disk matters.
 
 use m2m::verify::Algorithm;
 
-use super::{Stage, Token, token_request};
+use super::{SUMMED, Stage, Token, token_request};
 use crate::{
     machine,
     report::Report,
@@ -18,7 +19,9 @@ const MANY: u32 = 256;
 pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
     let strict = [("AUDIT_DURABILITY", "strict")];
     let strict = stage.provider_with("strict", &strict).await?;
+    let summed = stage.provider_with("summed", &[SUMMED]).await?;
     let token = Token::Jwt(Algorithm::ES256);
+    let without = token_request(&summed.server, &summed.folder, token)?;
     let durable = token_request(&strict.server, &strict.folder, token)?;
     let batched = stage.token_request(token)?;
     let few = [
@@ -33,6 +36,12 @@ pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::R
             batched.clone(),
         )
         .goal(GOAL),
+        Route::new(
+            "issue, ES256, no events of tokens",
+            &summed.server,
+            without.clone(),
+        )
+        .goal(GOAL),
     ];
     let many = [
         Route::new(
@@ -44,6 +53,12 @@ pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::R
             "the same in batches, 256 connections",
             &stage.provider,
             batched.over(MANY),
+        )
+        .goal(GOAL),
+        Route::new(
+            "the same without events of tokens, 256 connections",
+            &summed.server,
+            without.over(MANY),
         )
         .goal(GOAL),
     ];

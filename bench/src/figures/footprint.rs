@@ -11,7 +11,7 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::{OWNER, Stage, Token, access_token, token_request};
+use super::{Issuer, OWNER, SUMMED, Stage, Token, access_token, token_request};
 use crate::{
     clients::at_rest,
     machine,
@@ -26,6 +26,11 @@ const GOAL_FRESH_START: f64 = 1000.0;
 const GOAL_IDLE: f64 = 20.0;
 const GOAL_LOADED: f64 = 40.0;
 const GOAL_REVOCATION: f64 = 150.0;
+/// The goal is nothing for each: what is written every few seconds, however many tokens there were, is a part of a byte.
+const GOAL_SUMMED: f64 = 1.0;
+
+/// How long a provider is given to write what it does by itself, in seconds.
+const WRITES_EVERY: u32 = 10;
 
 const MEGABYTE: f64 = 1e6;
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -50,6 +55,7 @@ pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::R
     let (server, _) = first_token(stage, folder.path()).await?;
     size_when_stopped(server, folder.path()).await?;
     load(stage, report, folder.path()).await?;
+    without_events(stage, report).await?;
     revocations(stage, report, folder.path()).await?;
     for program in ["auth-provider", "calendar-service"] {
         let file = std::env::current_exe()?.with_file_name(program);
@@ -155,6 +161,24 @@ async fn load(stage: &Stage<'_>, report: &mut Report, folder: &Path) -> anyhow::
     let name = "written per JWT, all of it the audit log";
     report.fact(name, written, "bytes", None);
     report.fact("kept in the database per JWT", kept, "bytes", None);
+    Ok(())
+}
+
+/// Issues tokens of which no events are kept, for longer than it takes until sums are written.
+async fn without_events(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let Issuer { server, folder } = stage.provider_with("no-events", &[SUMMED]).await?;
+    let request = token_request(&server, &folder, TOKEN)?;
+    request.repeat(1, stage.setting.load()).await?;
+    at_rest(&server).await?;
+    let written = server.bytes_written()?;
+    eprintln!("issuing tokens without events …");
+    let seconds = stage.options.soak.max(WRITES_EVERY + 2);
+    let summary = request.repeat(seconds, stage.setting.load()).await?;
+    at_rest(&server).await?;
+    let written = (server.bytes_written()? - written) / summary.requests;
+    let name = "written per JWT without events of tokens";
+    report.fact(name, written, "bytes", Some(GOAL_SUMMED));
+    size_when_stopped(server, &folder).await?;
     Ok(())
 }
 

@@ -31,6 +31,9 @@ const POLICY: &str = include_str!("../../policy.toml");
 /// The client that owns all resources of the policy.
 const OWNER: &str = "calendar-service";
 
+/// The setting of a provider that keeps no events of tokens.
+const SUMMED: (&str, &str) = ("AUDIT_TOKENS", "summed");
+
 /// Figures that are taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Group {

@@ -183,6 +183,15 @@ const LISTED: &[Listed] = &[
         ],
     ),
     (
+        "unwritten_use",
+        1,
+        &[
+            ("server", Text),
+            ("known_until", Integer),
+            ("taken_until", Integer),
+        ],
+    ),
+    (
         "registry_state",
         1,
         &[

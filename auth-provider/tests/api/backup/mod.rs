@@ -107,6 +107,7 @@ const ROWS: &str = r#"
     INSERT INTO opaque_token VALUES (x'00ff', 'bot', 'lab', '', 'c100000000000000000000.2', 1700000000, 1900000000);
     INSERT INTO client_use VALUES ('bot', 1700000000, 5);
     INSERT INTO credential_use VALUES ('c100000000000000000000', 1700000000, 2, 1800000000);
+    INSERT INTO unwritten_use VALUES ('a server that is gone', 1700000000, 1700000060);
     UPDATE registry_state SET graph_version = 12, used_up_to = 2;
     INSERT INTO remembered_answer VALUES (x'01', x'02', x'03', 1900000000);
     INSERT INTO audit_event VALUES
