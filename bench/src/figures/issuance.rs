@@ -1,9 +1,10 @@
 //! Tokens a second, by algorithm. RSA is compared with what one core signs when it does nothing else, since the signature is
-//! nearly all of it; the fast algorithms with the floor.
+//! nearly all of it; the fast algorithms with the floor, once as the product is by default and once without events of tokens in
+//! its audit log, since the floor has none.
 
 use m2m::verify::Algorithm;
 
-use super::{Stage, Token};
+use super::{SUMMED, Stage, Token, token_request};
 use crate::{
     report::Report,
     route::{Route, measure as compare},
@@ -15,6 +16,11 @@ pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::R
     let issue = |name, algorithm| {
         let request = stage.token_request(Token::Jwt(algorithm))?;
         anyhow::Ok(Route::new(name, &stage.provider, request))
+    };
+    let summed = stage.provider_with("issuing-summed", &[SUMMED]).await?;
+    let without_events = |name, algorithm| {
+        let request = token_request(&summed.server, &summed.folder, Token::Jwt(algorithm))?;
+        anyhow::Ok(Route::new(name, &summed.server, request))
     };
     let floor = |name, algorithm| {
         let request = stage.floor_token_request(algorithm);
@@ -33,7 +39,15 @@ pub(super) async fn measure(stage: &Stage<'_>, report: &mut Report) -> anyhow::R
         issue("issue a token, EdDSA", Algorithm::EdDSA)?,
         floor("floor: secret, signature, EdDSA", Algorithm::EdDSA).goal(GOAL),
     ];
-    for routes in [&rs256[..], &es256, &eddsa] {
+    let es256_without = [
+        without_events("issue, ES256, no events of tokens", Algorithm::ES256)?,
+        floor("floor: secret, signature, ES256", Algorithm::ES256).goal(GOAL),
+    ];
+    let eddsa_without = [
+        without_events("issue, EdDSA, no events of tokens", Algorithm::EdDSA)?,
+        floor("floor: secret, signature, EdDSA", Algorithm::EdDSA).goal(GOAL),
+    ];
+    for routes in [&rs256[..], &es256, &eddsa, &es256_without, &eddsa_without] {
         report.add(&compare(stage.setting, routes).await?);
     }
     Ok(())
