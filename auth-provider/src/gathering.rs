@@ -10,8 +10,14 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-/// Nobody waits longer than this for others to join.
+/// How long the writer waits for each that is missing: before they are back, they need the processor one after the other.
+const EACH: Duration = Duration::from_micros(100);
+
+/// How long it waits for all of them at the most.
 const LONGEST: Duration = Duration::from_millis(5);
+
+/// A tick of the timer. Where so few are missing that they are back sooner, a write for them costs less than a wait.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How many the writer waits for.
 pub struct Gathering {
@@ -31,15 +37,18 @@ impl Gathering {
         }
     }
 
-    /// Waits until so many are there, and for a few milliseconds at the most. `waiting` says how many are.
+    /// Waits until so many are there, if there is reason to wait, and for a few milliseconds at the most. `waiting` says how
+    /// many are.
     pub async fn wait_for(&self, wanted: usize, waiting: impl Fn() -> usize) {
         if wanted == 0 {
             return;
         }
         self.wanted.store(wanted, Ordering::SeqCst);
         // Whoever joins from now on finds out that they are enough; who joined before is seen here.
-        if waiting() < wanted {
-            let _ = timeout(LONGEST, self.are_there.notified()).await;
+        let missing = wanted.saturating_sub(waiting());
+        let patience = EACH.saturating_mul(u32::try_from(missing).unwrap_or(u32::MAX));
+        if patience >= SHORTEST {
+            let _ = timeout(patience.min(LONGEST), self.are_there.notified()).await;
         }
         self.wanted.store(Self::NONE, Ordering::SeqCst);
     }
@@ -58,6 +67,7 @@ impl Default for Gathering {
 mod tests {
     use std::sync::Arc;
 
+    use futures_util::FutureExt;
     use tokio::time::Instant;
 
     use super::*;
@@ -68,19 +78,30 @@ mod tests {
         let waiting = Arc::new(AtomicUsize::new(0));
         let look = || waiting.load(Ordering::SeqCst);
         // Nobody comes.
-        let begun = Instant::now();
-        gathering.wait_for(1, look).await;
-        assert!(begun.elapsed() >= LONGEST);
-        // All are there, or come while it waits.
-        gathering.wait_for(0, look).await;
+        for (wanted, patience) in [(10, SHORTEST), (1000, LONGEST)] {
+            let begun = Instant::now();
+            gathering.wait_for(wanted, look).await;
+            assert!(begun.elapsed() >= patience, "{wanted}");
+        }
+        // All come while it waits.
         let joining = async {
-            for number in 1..=3 {
+            for number in 1..=1000 {
                 waiting.store(number, Ordering::SeqCst);
                 gathering.joined(number);
             }
         };
-        let waited = gathering.wait_for(3, || 0);
+        let waited = gathering.wait_for(1000, || 0);
         tokio::join!(waited, joining);
         assert_eq!(gathering.wanted.load(Ordering::SeqCst), Gathering::NONE);
+    }
+
+    #[actix_web::test]
+    async fn for_a_few_nobody_waits() {
+        let gathering = Gathering::default();
+        for (wanted, there) in [(0, 0), (1, 0), (9, 0), (100, 91), (5, 5), (5, 7)] {
+            let waited = gathering.wait_for(wanted, || there).now_or_never();
+            assert!(waited.is_some(), "{wanted} of whom {there} are there");
+            assert_eq!(gathering.wanted.load(Ordering::SeqCst), Gathering::NONE);
+        }
     }
 }
