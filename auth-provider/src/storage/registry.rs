@@ -117,11 +117,13 @@ pub(super) const CLIENTS: &str = "
     FROM client c LEFT JOIN client_use u ON u.client_id = c.id
     WHERE c.id ";
 
+// The oldest first; of those that were made in one second, what is to be replaced or ends.
 pub(super) const CREDENTIALS_OF: &str = "
     SELECT c.id, c.kind, c.label, c.last_four, c.created_at, c.expires_at, c.replaces, u.last_used_at,
            u.use_count, u.alive_until
     FROM credential c LEFT JOIN credential_use u ON u.credential_id = c.id
-    WHERE c.client_id = $1 ORDER BY c.created_at, c.id";
+    WHERE c.client_id = $1
+    ORDER BY c.created_at, c.replaces IS NOT NULL, c.expires_at IS NULL, c.expires_at, c.id";
 
 pub(super) const LONGEST_GAP: &str = "SELECT longest_gap FROM client_use WHERE client_id = $1";
 

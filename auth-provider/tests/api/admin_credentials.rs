@@ -144,6 +144,29 @@ async fn a_rotated_secret_works_until_its_grace_ends() {
         .refuses(404, None, "no credential");
 }
 
+/// Their ids are random: in any other order half of them would not be.
+#[actix_web::test]
+async fn the_old_credential_is_listed_before_the_new_one_of_the_same_second() {
+    let server = Server::start().await;
+    let admin = Admin::of(&server);
+    for (number, how) in (0..20).zip(["rotate", "rotation"].iter().cycle()) {
+        let client = format!("worker-{number}");
+        admin.reader(&client).await;
+        let list = format!("/clients/{client}/credentials");
+        let ids = async || {
+            let all = admin.get(&list).await.is(200)["credentials"].clone();
+            let all = all.as_array().unwrap().clone();
+            all.iter()
+                .map(|one| one["credential_id"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let [old] = ids().await.try_into().unwrap();
+        let made = admin.post(&format!("{list}/{old}/{how}"), json!({})).await;
+        let new = made.is(201)["credential_id"].as_str().unwrap().to_owned();
+        assert_eq!(ids().await, [old, new]);
+    }
+}
+
 #[actix_web::test]
 async fn a_rotation_is_started_and_finished_or_cancelled() {
     let server = Server::start().await;
