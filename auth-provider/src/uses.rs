@@ -8,6 +8,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,7 +26,7 @@ use crate::{
     client::{ClientId, CredentialId, random_id},
     contact::Contact,
     journal::Behind,
-    storage::AuditStore,
+    storage::{AuditStore, StoreError},
 };
 
 /// How often what was summed up is written, while there is something.
@@ -274,10 +275,10 @@ impl Writer {
     }
 
     /// Writes all sums, and the promise with the last of them.
-    async fn write(&self) -> Result<(), crate::storage::StoreError> {
+    async fn write(&self) -> Result<(), StoreError> {
         let (now, sums) = {
             let mut memory = lock(&self.memory);
-            (self.clock.now(), std::mem::take(&mut memory.sums))
+            (self.clock.now(), mem::take(&mut memory.sums))
         };
         let mut sums: Vec<Used> = sums.into_values().collect();
         // Each page is looked for once.
@@ -304,7 +305,7 @@ impl Writer {
     }
 
     /// Writes what is left, and takes the promise back.
-    async fn close(&self) -> Result<(), crate::storage::StoreError> {
+    async fn close(&self) -> Result<(), StoreError> {
         loop {
             let is_left = {
                 let mut memory = lock(&self.memory);
@@ -320,7 +321,7 @@ impl Writer {
         }
     }
 
-    fn report(&mut self, failure: Option<&crate::storage::StoreError>) {
+    fn report(&mut self, failure: Option<&StoreError>) {
         match (failure, self.failing) {
             (Some(failure), false) => {
                 warn!("cannot write the uses of credentials and keeps trying: {failure}");
@@ -368,7 +369,7 @@ mod tests {
         for at in [100, 100, 107] {
             assert!(memory.takes(&used(credential, at)));
         }
-        let unwritten: Vec<Used> = std::mem::take(&mut memory.sums).into_values().collect();
+        let unwritten: Vec<Used> = mem::take(&mut memory.sums).into_values().collect();
         for at in [120, 125] {
             assert!(memory.takes(&used(credential, at)));
         }
