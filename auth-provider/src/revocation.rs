@@ -215,6 +215,74 @@ struct Memory {
     grants: HashMap<(ClientId, ResourceId), u64>,
 }
 
+/// The writing of what is asked for, which one task does at a time.
+struct Turn {
+    revocations: Arc<Revocations>,
+    is_over: bool,
+}
+
+impl Turn {
+    fn of(revocations: Arc<Revocations>) -> Self {
+        Self {
+            revocations,
+            is_over: false,
+        }
+    }
+
+    /// Writes what is asked for until there is nothing left.
+    async fn write(mut self, store: Arc<dyn Store>) {
+        let revocations = Arc::clone(&self.revocations);
+        while let Some(group) = self.next_group() {
+            let (mut changes, mut events, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            for request in group {
+                changes.extend(request.changes);
+                events.push(request.event);
+                waiting.push(request.done);
+            }
+            let outcome = match store.commit(&changes, &events).await {
+                Ok(_) => revocations.catch_up(store.as_ref()).await,
+                Err(failure) => Err(failure),
+            };
+            let served = waiting.len();
+            let failed = outcome.is_err();
+            let mut outcome = Some(outcome);
+            for done in waiting {
+                // One of them is told what it was; nobody knows then what was written.
+                let rest = if failed {
+                    Err(StoreError::NoAnswer)
+                } else {
+                    Ok(())
+                };
+                drop(done.send(outcome.take().unwrap_or(rest)));
+            }
+            let asked = || revocations.asked().waiting.len();
+            let present = served + asked();
+            if present > 1 {
+                revocations.gathering.wait_for(present, asked).await;
+            }
+        }
+    }
+
+    /// What is asked for now; `None` ends the turn.
+    fn next_group(&mut self) -> Option<Vec<Request>> {
+        let mut asked = self.revocations.asked();
+        let group = mem::take(&mut asked.waiting);
+        self.is_over = group.is_empty();
+        asked.is_written = !self.is_over;
+        asked.is_written.then_some(group)
+    }
+}
+
+/// A turn that breaks off, as when its worker stops, leaves nobody waiting: they are told that there is no answer, and who
+/// asks next begins another turn.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            *self.revocations.asked() = Asked::default();
+        }
+    }
+}
+
 impl Default for Revocations {
     fn default() -> Self {
         Self {
@@ -252,52 +320,11 @@ impl Revocations {
         };
         if is_first {
             // A task of its own: who asked first may hang up, and the others wait for it.
-            tokio::spawn(self.write(Arc::clone(store)));
+            tokio::spawn(Turn::of(self).write(Arc::clone(store)));
         } else {
             self.gathering.joined(waiting);
         }
         wait.await.unwrap_or(Err(StoreError::NoAnswer))
-    }
-
-    /// Writes what is asked for until there is nothing left.
-    async fn write(self: Arc<Self>, store: Arc<dyn Store>) {
-        while let Some(group) = self.next_group() {
-            let (mut changes, mut events, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-            for request in group {
-                changes.extend(request.changes);
-                events.push(request.event);
-                waiting.push(request.done);
-            }
-            let outcome = match store.commit(&changes, &events).await {
-                Ok(_) => self.catch_up(store.as_ref()).await,
-                Err(failure) => Err(failure),
-            };
-            let served = waiting.len();
-            let failed = outcome.is_err();
-            let mut outcome = Some(outcome);
-            for done in waiting {
-                // One of them is told what it was; nobody knows then what was written.
-                let rest = if failed {
-                    Err(StoreError::NoAnswer)
-                } else {
-                    Ok(())
-                };
-                drop(done.send(outcome.take().unwrap_or(rest)));
-            }
-            let asked = || self.asked().waiting.len();
-            let present = served + asked();
-            if present > 1 {
-                self.gathering.wait_for(present, asked).await;
-            }
-        }
-    }
-
-    /// What is asked for now; `None` ends the task.
-    fn next_group(&self) -> Option<Vec<Request>> {
-        let mut asked = self.asked();
-        let group = mem::take(&mut asked.waiting);
-        asked.is_written = !group.is_empty();
-        asked.is_written.then_some(group)
     }
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
@@ -401,4 +428,27 @@ impl Memory {
 fn later<K: Clone + Eq + std::hash::Hash>(ends: &mut HashMap<K, u64>, key: &K, at: u64) {
     let end = ends.entry(key.clone()).or_insert(at);
     *end = at.max(*end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Action, Origin};
+
+    #[actix_web::test]
+    async fn when_the_writer_breaks_off_nobody_waits_for_ever() {
+        let revocations = Arc::<Revocations>::default();
+        let (done, wait) = oneshot::channel();
+        *revocations.asked() = Asked {
+            waiting: vec![Request {
+                changes: vec![],
+                event: Event::done(Action::TokenRevoked, 0, &Origin::server()),
+                done,
+            }],
+            is_written: true,
+        };
+        drop(Turn::of(Arc::clone(&revocations)));
+        assert!(wait.await.is_err(), "it is told that nobody answers");
+        assert!(!revocations.asked().is_written, "the next one begins anew");
+    }
 }
