@@ -47,16 +47,21 @@ impl LocalVerifier {
         }
     }
 
-    /// A token that is remembered and still good. Never waits.
-    pub(super) fn recall(&self, fingerprint: &Fingerprint) -> Option<Arc<VerifiedToken>> {
+    /// The moment at which a token is judged, in milliseconds since the Unix epoch.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// A token that is remembered and still good at `now`. Never waits.
+    pub(super) fn recall(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<VerifiedToken>> {
         let remembered = self.remembered.recall(fingerprint)?;
-        let keys = self.keys.current()?;
+        let keys = self.keys.current_at(now)?;
         let same_keys = keys
             .as_ref()
             .is_some_and(|held| held.generation == remembered.generation);
         let in_time = self
             .expected
-            .check_dates(&remembered.token, self.clock.now())
+            .check_dates(&remembered.token, now / 1000)
             .is_ok();
         (same_keys && in_time).then_some(remembered.token)
     }

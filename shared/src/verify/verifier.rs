@@ -236,7 +236,8 @@ impl Verifier {
                 return remembered.ok_or(Awaited::Issuer(fingerprint));
             }
         };
-        let remembered = local.recall(&fingerprint);
+        let now = local.now_ms();
+        let remembered = local.recall(&fingerprint, now);
         self.count(remembered.is_some());
         let verdict = match remembered {
             Some(token) => Ok(token),
@@ -247,7 +248,7 @@ impl Verifier {
         let (Ok(token), Some(revocations)) = (&verdict, revocations) else {
             return Ok(verdict);
         };
-        match revocations.standing(token) {
+        match revocations.standing_at(token, now) {
             Standing::Good => Ok(verdict),
             Standing::Revoked => Ok(Err(REVOKED)),
             Standing::Unknown => Err(Awaited::Revocations(fingerprint, Arc::clone(token))),
