@@ -212,7 +212,7 @@ fn date(claims: &Object<'_>, name: &str, round: fn(f64) -> f64) -> Result<Option
 fn text(claims: &Object<'_>, name: &str) -> Result<Option<String>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::Text(text)) if !text.is_empty() => Ok(Some(text.clone().into_owned())),
+        Some(Value::Text(text)) if !text.is_empty() => Ok(Some(String::from(&**text))),
         Some(_) => refuse("a claim of the token that must be a text is not"),
     }
 }
@@ -239,7 +239,7 @@ fn scope_set(value: &Value<'_>) -> Result<ScopeSet, TokenError> {
         Value::Text(text) => text.parse().ok(),
         Value::Array(items) => {
             let tokens: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            tokens.and_then(|tokens| ScopeSet::from_tokens(tokens).ok())
+            tokens.and_then(|tokens| ScopeSet::of(tokens).ok())
         }
         _ => None,
     };
