@@ -242,7 +242,7 @@ impl Verifier {
         let verdict = match remembered {
             Some(token) => Ok(token),
             None => local
-                .verify_at_once(token, fingerprint)
+                .verify_at_once(token, fingerprint, now)
                 .ok_or(Awaited::Keys(fingerprint))?,
         };
         let (Ok(token), Some(revocations)) = (&verdict, revocations) else {
