@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
-use futures_util::future::Either;
+use futures_util::future::{Either, LocalBoxFuture};
 
 use crate::{Scope, actix::Caller};
 
@@ -68,7 +68,7 @@ pub enum Authorizing<S: Scope, T: FromRequest> {
     /// The content is read; the caller has been let in.
     Reading(Option<Caller<S>>, T::Future),
     /// The token is judged first.
-    Waiting(Pin<Box<dyn Future<Output = Result<Authorized<S, T>, Error>>>>),
+    Waiting(LocalBoxFuture<'static, Result<Authorized<S, T>, Error>>),
 }
 
 impl<S: Scope, T: FromRequest> Future for Authorizing<S, T>
@@ -77,11 +77,11 @@ where
 {
     type Output = Result<Authorized<S, T>, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Waiting(waiting) => waiting.as_mut().poll(context),
+            Self::Waiting(waiting) => waiting.as_mut().poll(cx),
             Self::Reading(caller, content) => {
-                let input = std::task::ready!(Pin::new(content).poll(context));
+                let input = std::task::ready!(Pin::new(content).poll(cx));
                 let caller = caller
                     .take()
                     .expect("it is asked until it is ready, and not again");

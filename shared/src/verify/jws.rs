@@ -44,10 +44,13 @@ pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl<'a> Jws<'a> {
-    pub(super) fn read(token: &'a str) -> Result<Self, TokenError> {
+    pub(super) fn read(token: &'a [u8]) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Invalid("the token is longer than 16 KiB"));
         }
+        let Ok(token) = str::from_utf8(token) else {
+            return Err(TokenError::Invalid(UNREADABLE));
+        };
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -136,14 +139,16 @@ mod tests {
         ]
         .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let good = parts.join(".");
-        assert!(Jws::read(&good).is_ok());
+        assert!(Jws::read(good.as_bytes()).is_ok());
         bolero::check!()
             .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
             .for_each(|changes| {
                 let Ok(text) = String::from_utf8(meddled(good.as_bytes(), changes)) else {
                     return;
                 };
-                let Ok(jws) = Jws::read(&text) else { return };
+                let Ok(jws) = Jws::read(text.as_bytes()) else {
+                    return;
+                };
                 let (Some(payload), Some(signature)) = (jws.payload(), jws.signature()) else {
                     return;
                 };

@@ -74,7 +74,7 @@ impl LocalVerifier {
     /// Verifies at `now` with the keys that are held. Never waits: `None` when the token's key is not among them.
     pub(super) fn verify_at_once(
         &self,
-        token: &str,
+        token: &[u8],
         fingerprint: Fingerprint,
         now: u64,
     ) -> Option<Result<Arc<VerifiedToken>, TokenError>> {
@@ -95,7 +95,7 @@ impl LocalVerifier {
         token: &str,
         fingerprint: Fingerprint,
     ) -> Result<Arc<VerifiedToken>, TokenError> {
-        let (jws, header) = self.read(token)?;
+        let (jws, header) = self.read(token.as_bytes())?;
         let held = self.keys_with(&header.key_id).await?;
         let Some(key) = held.set.get(&header.key_id) else {
             return Err(TokenError::Invalid(
@@ -107,7 +107,7 @@ impl LocalVerifier {
         Ok(self.remember(fingerprint, token, &header, &held))
     }
 
-    fn read<'a>(&self, token: &'a str) -> Result<(Jws<'a>, Arc<Header>), TokenError> {
+    fn read<'a>(&self, token: &'a [u8]) -> Result<(Jws<'a>, Arc<Header>), TokenError> {
         let jws = Jws::read(token)?;
         let header = match &*self.last_header.load() {
             Some(last) if *last.text == *jws.header => Arc::clone(last),
