@@ -140,6 +140,7 @@ mod tests {
             ("", Some("")),
             ("note.read", Some("note.read")),
             ("b a b", Some("a b")),
+            ("a a", Some("a")),
             ("READ read", Some("READ read")),
             ("!#[]~", Some("!#[]~")),
             (" a", None),
