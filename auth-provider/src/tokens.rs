@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::{
     audit::{Action, Event, Origin},
-    client::{ClientRecord, CredentialId, Grant, SecretHash, random_id},
+    client::{ClientRecord, CredentialId, SecretHash, random_id},
     clients::Authenticated,
     error::OAuthError,
     keys::{Signer, TokenType},
@@ -223,8 +223,15 @@ async fn made(
         jti: terms.credential.token_id(),
     };
     let access_token = if let Some(signer) = signer {
-        let jwt = signed(server, &signer, grant, &token, terms.claims).await?;
-        if grant.token_profile.hides_credential()
+        let mut more = terms.claims;
+        if grant.has_metadata_claims {
+            // In a box, since it is rare and takes room.
+            more = Box::pin(with_metadata(server, &token, more)).await?;
+        }
+        let profile = grant.token_profile;
+        let jwt = signing_input(server, &signer, profile, &token, &more);
+        let jwt = signer.sign(jwt).await;
+        if profile.hides_credential()
             && let Some((message, _)) = jwt.rsplit_once('.')
         {
             token.jti = own_token::name_of(message);
@@ -284,41 +291,45 @@ async fn refused(
     Ok(error)
 }
 
-/// The JWT of the resource's profile, with `more` claims. What the resource wants of the client's metadata, nobody else
-/// writes, also where the metadata has none of it.
-async fn signed(
+/// The claims with what the resource wants of the client's metadata. That nobody else writes, also where the metadata has
+/// none of it.
+async fn with_metadata(
+    server: &AuthServer,
+    token: &OwnToken,
+    mut claims: Metadata,
+) -> Result<Metadata, OAuthError> {
+    let (client, aud) = (&token.client_id, &token.aud);
+    if !claims.is_empty()
+        && let Some(resource) = server.store.resource(aud).await?
+    {
+        claims.retain(|name, _| !resource.settings.metadata_claims.contains(name));
+    }
+    claims.extend(server.store.metadata_claims(client, aud).await?);
+    Ok(claims)
+}
+
+/// What is to be signed for the JWT of the resource's profile, with `more` claims.
+fn signing_input(
     server: &AuthServer,
     signer: &Signer,
-    grant: &Grant,
+    profile: TokenProfile,
     token: &OwnToken,
-    mut more: Metadata,
-) -> Result<String, OAuthError> {
-    let typ = match grant.token_profile {
+    more: &Metadata,
+) -> String {
+    let typ = match profile {
         TokenProfile::Standard => TokenType::AccessToken,
         TokenProfile::SuperTokens | TokenProfile::Stytch => TokenType::Jwt,
     };
-    let iss = match grant.token_profile {
+    let iss = match profile {
         TokenProfile::Standard | TokenProfile::SuperTokens => Cow::Borrowed(server.issuer.as_str()),
         TokenProfile::Stytch => server.stytch.issuer_for(token.aud.as_str()),
     };
-    let claims = Claims::of(token, grant.token_profile, &iss);
-    if grant.has_metadata_claims {
-        if !more.is_empty()
-            && let Some(resource) = server.store.resource(&token.aud).await?
-        {
-            more.retain(|name, _| !resource.settings.metadata_claims.contains(name));
-        }
-        let (client, aud) = (&token.client_id, &token.aud);
-        more.extend(server.store.metadata_claims(client, aud).await?);
-    }
+    let claims = Claims::of(token, profile, &iss);
     if more.is_empty() {
-        return Ok(signer.sign(typ, &claims).await);
+        signer.key.signing_input(typ, &claims)
+    } else {
+        signer.key.signing_input(typ, &WithMore { claims, more })
     }
-    let claims = WithMore {
-        claims,
-        more: &more,
-    };
-    Ok(signer.sign(typ, &claims).await)
 }
 
 impl<'a> Claims<'a> {

@@ -48,6 +48,13 @@ const MOST_BESIDES: usize = 256;
 #[derive(Serialize)]
 pub(super) struct TokenResponse {
     access_token: String,
+    #[serde(flatten)]
+    besides: Besides,
+}
+
+/// What is said of the token.
+#[derive(Serialize)]
+struct Besides {
     token_type: &'static str,
     expires_in: u64,
     scope: ScopeSet,
@@ -64,9 +71,7 @@ pub(super) async fn issue_token(
     request: FromClient<TokenRequest>,
 ) -> Result<HttpResponse, OAuthError> {
     let issued = issued(&server, request).await?;
-    let mut body = Vec::with_capacity(issued.access_token.len() + MOST_BESIDES);
-    serde_json::to_writer(&mut body, &issued).expect("texts and numbers are JSON");
-    let mut answer = uncached_json(body);
+    let mut answer = uncached_json(issued.to_json());
     let headers = answer.headers_mut();
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(answer)
@@ -91,13 +96,31 @@ pub(super) async fn issued(
     };
     let again = spelling == Spelling::CamelCase;
     Ok(TokenResponse {
-        token_again: again.then(|| issued.access_token.clone()),
-        expires_in_again: again.then_some(issued.expires_in),
+        besides: Besides {
+            token_type: "Bearer",
+            expires_in: issued.expires_in,
+            scope: issued.scopes,
+            token_again: again.then(|| issued.access_token.clone()),
+            expires_in_again: again.then_some(issued.expires_in),
+        },
         access_token: issued.access_token,
-        token_type: "Bearer",
-        expires_in: issued.expires_in,
-        scope: issued.scopes,
     })
+}
+
+impl TokenResponse {
+    /// The token is nearly all of it, and goes in as it is: it has no character that JSON escapes, which is not asked of
+    /// each again.
+    fn to_json(&self) -> Vec<u8> {
+        let token = self.access_token.as_bytes();
+        let mut json = Vec::with_capacity(token.len() + MOST_BESIDES);
+        json.extend_from_slice(br#"{"access_token":""#);
+        json.extend_from_slice(token);
+        json.push(b'"');
+        let besides = json.len();
+        serde_json::to_writer(&mut json, &self.besides).expect("texts and numbers are JSON");
+        json[besides] = b','; // instead of the brace that begins an object
+        json
+    }
 }
 
 /// What is asked about a token. A hint at its kind is allowed and not needed: there is only one kind.
@@ -264,4 +287,29 @@ fn wish(params: &mut Params) -> Result<Wish, OAuthError> {
         resource: named.pop(),
         scopes: params.scope("scope")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_token_goes_into_its_answer_as_json_would_write_it() {
+        for again in [None, Some("eyJ.eyJ.-_09".to_owned())] {
+            let answer = TokenResponse {
+                access_token: "eyJ.eyJ.-_09".to_owned(),
+                besides: Besides {
+                    token_type: "Bearer",
+                    expires_in: 60,
+                    scope: "note.read x:y".parse().unwrap(),
+                    expires_in_again: again.is_some().then_some(60),
+                    token_again: again,
+                },
+            };
+            let written: Value = serde_json::from_slice(&answer.to_json()).unwrap();
+            assert_eq!(written, json!(answer));
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The parameters of a request, from a form or from JSON, with nothing lost and nothing guessed.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, cmp::Ordering, fmt};
 
+use compact_str::CompactString;
 use m2m::{ScopeSet, service::redacted};
 use percent_encoding::percent_decode_str;
 use serde::{
@@ -12,9 +13,13 @@ use serde_json::Value;
 
 use crate::error::{ErrorCode, OAuthError};
 
-/// Parameters by name. What has no value was omitted (RFC 6749 section 3.2); what nobody takes is ignored.
+/// Parameters in the [order](by_name) of their names, which are all different. What has no value was omitted (RFC 6749 section 3.2);
+/// what nobody takes is ignored.
 #[derive(Debug, Default)]
-pub(super) struct Params(BTreeMap<String, Value>);
+pub(super) struct Params(Vec<(CompactString, Value)>);
+
+/// More parameters than that take another allocation.
+const MOST_PARAMS: usize = 6;
 
 impl Params {
     /// Reads `application/x-www-form-urlencoded`. Only `resource` may be repeated (RFC 8707 section 2).
@@ -25,21 +30,28 @@ impl Params {
             ));
         }
         let body = str::from_utf8(body).map_err(|_| not_utf8())?;
-        let mut params = BTreeMap::<String, Value>::new();
+        // Most forms are what they are, which is asked once and not of each text.
+        let is_encoded = is_encoded(body);
+        let decode = |text| {
+            if is_encoded {
+                decoded(text)
+            } else {
+                Ok(Cow::Borrowed(text))
+            }
+        };
+        let mut params = Vec::with_capacity(MOST_PARAMS);
         for pair in body.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = form_decode(name)?;
-            let value = Value::String(form_decode(value)?);
-            match params.get_mut(&name) {
-                None => drop(params.insert(name, value)),
-                Some(Value::Array(values)) => values.push(value),
-                Some(first) if name == "resource" => {
-                    *first = Value::Array(vec![first.take(), value]);
-                }
-                Some(_) => return Err(repeated(&name)),
-            }
+            let value = Value::String(decode(value)?.into_owned());
+            params.push((CompactString::from(decode(name)?), value));
         }
-        Ok(Self(params))
+        let mut refusal = None;
+        let params = sorted(params, |name, first, value| match first {
+            Value::Array(values) => values.push(value),
+            _ if name == "resource" => *first = Value::Array(vec![first.take(), value]),
+            _ => refusal = Some(repeated(name)),
+        });
+        refusal.map_or(Ok(params), Err)
     }
 
     /// Reads a JSON object.
@@ -52,9 +64,18 @@ impl Params {
         })
     }
 
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(own, _)| by_name(own, name))
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let place = self.place(name).ok()?;
+        Some(self.0.remove(place).1)
+    }
+
     /// Takes a parameter that is one text.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, OAuthError> {
-        match self.0.remove(name) {
+        match self.take(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
             Some(_) => Err(OAuthError::invalid_request(format!(
@@ -68,7 +89,7 @@ impl Params {
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>, OAuthError> {
-        match self.0.remove(name) {
+        match self.take(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => serde_json::from_value(value).map(Some).map_err(|error| {
                 let error = redacted(&error.to_string());
@@ -88,7 +109,7 @@ impl Params {
 
     /// Whether a parameter of this name was sent.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.place(name).is_ok()
     }
 
     /// Takes a parameter that is one text and goes by two names, of which only one may be sent.
@@ -106,8 +127,8 @@ impl Params {
     /// Takes a parameter that may be several texts: repeated in a form, an array in JSON.
     pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, OAuthError> {
         let wrong = || OAuthError::invalid_request(format!("{name} must be a string or strings"));
-        let values = match self.0.remove(name) {
-            None | Some(Value::Null) => vec![],
+        let values = match self.take(name) {
+            None | Some(Value::Null) => return Ok(vec![]),
             Some(Value::Array(values)) => values,
             Some(value) => vec![value],
         };
@@ -125,7 +146,7 @@ impl Params {
 
     /// Takes scopes, mostly `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
     pub(super) fn scope(&mut self, name: &'static str) -> Result<Option<ScopeSet>, OAuthError> {
-        let scopes = match self.0.remove(name) {
+        let scopes = match self.take(name) {
             Some(Value::Array(tokens)) => {
                 let tokens = tokens
                     .iter()
@@ -145,14 +166,47 @@ impl Params {
     }
 }
 
-/// `+` is a space, `%XX` a byte; the bytes are UTF-8. Most texts, and all tokens, have neither and are what they are.
-pub(super) fn form_decode(text: &str) -> Result<String, OAuthError> {
-    if !text.contains('+') && !text.contains('%') {
-        return Ok(text.to_owned());
+/// Sorts them by name. Of those with one name the first stays, and `again` is told of each other.
+fn sorted(
+    mut params: Vec<(CompactString, Value)>,
+    mut again: impl FnMut(&str, &mut Value, Value),
+) -> Params {
+    params.sort_by(|(one, _), (other, _)| by_name(one, other)); // stable: values stay as they came
+    params.dedup_by(|(name, value), (first_name, first)| {
+        let is_again = name == first_name;
+        if is_again {
+            again(name, first, value.take());
+        }
+        is_again
+    });
+    Params(params)
+}
+
+/// First by length, which tells most names apart.
+fn by_name(one: &str, other: &str) -> Ordering {
+    let by_length = one.len().cmp(&other.len());
+    by_length.then_with(|| one.cmp(other))
+}
+
+/// Whether it is not what it stands for. Most texts, and all tokens, are.
+fn is_encoded(text: &str) -> bool {
+    text.contains('+') || text.contains('%')
+}
+
+/// `+` is a space, `%XX` a byte; the bytes are UTF-8.
+pub(super) fn form_decode(text: String) -> Result<String, OAuthError> {
+    if is_encoded(&text) {
+        decoded(&text).map(Cow::into_owned)
+    } else {
+        Ok(text)
     }
+}
+
+fn decoded(text: &str) -> Result<Cow<'_, str>, OAuthError> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
-    Ok(decoded.map_err(|_| not_utf8())?.into_owned())
+    let decoded = decoded.map_err(|_| not_utf8())?;
+    Ok(Cow::Owned(decoded.into_owned()))
 }
 
 fn not_utf8() -> OAuthError {
@@ -191,13 +245,16 @@ impl<'de> Deserialize<'de> for Params {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
-                let mut params = BTreeMap::new();
+                let mut params = Vec::with_capacity(MOST_PARAMS);
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if params.insert(name, value).is_some() {
-                        return Err(de::Error::custom("a parameter is sent twice"));
-                    }
+                    params.push((name.into(), value));
                 }
-                Ok(Params(params))
+                let mut is_repeated = false;
+                let params = sorted(params, |_, _, _| is_repeated = true);
+                if is_repeated {
+                    return Err(de::Error::custom("a parameter is sent twice"));
+                }
+                Ok(params)
             }
         }
 
@@ -207,6 +264,8 @@ impl<'de> Deserialize<'de> for Params {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use m2m::testing::{Change, meddled};
     use proptest::prelude::*;
 
@@ -302,15 +361,10 @@ mod tests {
                         .or_default()
                         .push(value.into_owned());
                 }
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
                 let ours = params.into_iter().map(|(name, value)| match value {
-                    Value::Array(values) => (
-                        name,
-                        values
-                            .iter()
-                            .map(|value| value.as_str().unwrap().to_owned())
-                            .collect(),
-                    ),
-                    value => (name, vec![value.as_str().unwrap().to_owned()]),
+                    Value::Array(values) => (name.into(), values.iter().map(text).collect()),
+                    value => (name.into(), vec![text(&value)]),
                 });
                 assert_eq!(ours.collect::<BTreeMap<_, _>>(), theirs);
             });
@@ -327,9 +381,10 @@ mod tests {
                     return;
                 };
                 let theirs: BTreeMap<String, Value> = serde_json::from_slice(&body).unwrap();
-                assert_eq!(params, theirs);
+                let ours = params.into_iter().map(|(name, value)| (name.into(), value));
+                assert_eq!(ours.collect::<BTreeMap<String, _>>(), theirs);
                 let members = str::from_utf8(&body).unwrap().trim_start();
-                for name in params.keys() {
+                for name in theirs.keys() {
                     let name = serde_json::to_string(name).unwrap();
                     let twice = format!("{{{name}: null, {}", &members[1..]);
                     assert!(Params::from_json(twice.as_bytes()).is_err(), "{twice}");

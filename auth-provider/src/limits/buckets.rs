@@ -20,6 +20,9 @@ use super::{
 /// A log line about a limit is followed by silence about it for so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// An item of `RateLimit` with more bytes takes another allocation.
+const MOST_STATE: usize = 40;
+
 type Limiter<K, S> = RateLimiter<K, S, DefaultClock, StateInformationMiddleware>;
 
 /// One limit: a bucket for each of its callers.
@@ -132,7 +135,11 @@ impl Standing {
     pub fn state(&self) -> String {
         let (remaining, seconds) = (self.remaining, self.seconds);
         let (remaining, seconds) = (remaining.to_compact_string(), seconds.to_compact_string());
-        ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds].concat()
+        let mut state = String::with_capacity(MOST_STATE);
+        for part in ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds] {
+            state.push_str(part);
+        }
+        state
     }
 }
 

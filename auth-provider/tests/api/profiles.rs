@@ -277,14 +277,16 @@ async fn a_token_between_the_profiles_is_none() {
         (TokenType::Jwt, json!({"jti": "unknown"}), false),
     ] {
         let row = format!("{typ:?} {changes}");
-        let token = signer.sign(typ, &claims(changes)).await;
+        let token = signer
+            .sign(signer.key.signing_input(typ, &claims(changes)))
+            .await;
         assert_eq!(is_active(&server, &token).await, is_token, "{row}");
     }
 
     let scopes = json!({"sub": "admin", "client_id": "admin", "aud": "auth-provider", "scope": "clients:read"});
     for (typ, is_token) in [(TokenType::AccessToken, true), (TokenType::Jwt, false)] {
         let claims = claims(scopes.clone());
-        let token = signer.sign(typ, &claims).await;
+        let token = signer.sign(signer.key.signing_input(typ, &claims)).await;
         assert_eq!(lives(&server, &token).await, is_token, "{typ:?}");
         let list = server.get("/admin/v1/clients").bearer_auth(&token);
         let status = list.send().await.unwrap().status();
