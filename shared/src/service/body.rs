@@ -184,3 +184,81 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use actix_web::{dev::Payload, error::PayloadError, test::TestRequest};
+    use futures_util::stream::{Stream, iter};
+
+    use super::*;
+
+    type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+
+    async fn read(
+        chunks: impl IntoIterator<Item = Result<&'static str, PayloadError>>,
+    ) -> Result<Bytes, BodyError> {
+        let request = TestRequest::default().to_http_request();
+        let chunks: Vec<_> = chunks
+            .into_iter()
+            .map(|chunk| chunk.map(Bytes::from))
+            .collect();
+        let chunks: Chunks = Box::pin(iter(chunks));
+        read_body_of(&request, &mut Payload::from(chunks), 8).await
+    }
+
+    #[actix_web::test]
+    async fn a_body_is_all_of_its_chunks_up_to_a_bound() {
+        for (chunks, body) in [
+            (&[][..], Ok("")),
+            (&["12345678"], Ok("12345678")),
+            (&["", "12", "", "345", "678"], Ok("12345678")),
+            (&["123456789"], Err(BodyError::TooLarge { max: 8 })),
+            (&["1", "2345678", "9"], Err(BodyError::TooLarge { max: 8 })),
+        ] {
+            let read = read(chunks.iter().map(|chunk| Ok(*chunk))).await;
+            assert_eq!(read, body.map(Bytes::from), "{chunks:?}");
+        }
+        let broken = [Ok("123"), Err(PayloadError::Incomplete(None))];
+        assert_eq!(read(broken).await, Err(BodyError::Broken));
+    }
+
+    #[actix_web::test]
+    async fn what_is_not_there_soon_is_not_waited_for() {
+        let mut looks = 0;
+        let mut third = pin!(poll_fn(|_| {
+            looks += 1;
+            if looks == 3 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }));
+        assert_eq!(soon(third.as_mut()).await, None);
+        assert_eq!(soon(third).await, Some(()));
+        assert_eq!(soon(pin!(ready(1))).await, Some(1));
+        assert_eq!(soon(pin!(pending::<()>())).await, None);
+    }
+
+    #[test]
+    fn a_media_type_is_told_when_its_charset_is_like_ascii() {
+        for (header, expected) in [
+            ("application/json", Some("application/json")),
+            ("Application/JSON ; Charset=UTF-8", Some("application/json")),
+            (
+                "application/json;charset=\"utf8\"",
+                Some("application/json"),
+            ),
+            ("text/plain; x; charset=us-ascii", Some("text/plain")),
+            ("text/plain; charset=ISO-8859-1; charset=utf-16", None),
+            ("text/plain; charset=", None),
+            ("", Some("")),
+        ] {
+            let request = TestRequest::default().insert_header(("Content-Type", header));
+            let request = request.to_http_request();
+            assert_eq!(media_type(&request).as_deref(), expected, "{header:?}");
+        }
+        assert_eq!(media_type(&TestRequest::default().to_http_request()), None);
+    }
+}
