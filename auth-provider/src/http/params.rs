@@ -42,7 +42,7 @@ impl Params {
                 first if name == "resource" => {
                     *first = Value::Array(vec![first.take(), value.take()]);
                 }
-                _ => refusal = Some(repeated(name)),
+                _ => drop(refusal.get_or_insert_with(|| repeated(name))),
             }
             is_same
         });
