@@ -167,9 +167,7 @@ impl Params {
 
 /// `+` is a space, `%XX` a byte; the bytes are UTF-8. Most texts, and all tokens, have neither and are what they are.
 pub(super) fn form_decode(text: Cow<'_, str>) -> Result<String, OAuthError> {
-    // Without an end before the last byte, so that many are looked at in one step.
-    let is_encoded = |found, byte| found | matches!(byte, b'+' | b'%');
-    if !text.bytes().fold(false, is_encoded) {
+    if !text.contains('+') && !text.contains('%') {
         return Ok(text.into_owned());
     }
     let spaced = text.replace('+', " ");
