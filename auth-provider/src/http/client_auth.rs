@@ -330,8 +330,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 fn basic(header: &[u8]) -> Option<Credentials> {
     let (id, secret) = basic_halves(header)?;
     Some(Credentials {
-        id: form_decode(id.into()).ok()?,
-        secret: form_decode(secret.into()).ok()?,
+        id: form_decode(&id).ok()?,
+        secret: form_decode(&secret).ok()?,
     })
 }
 

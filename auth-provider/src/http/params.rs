@@ -1,6 +1,6 @@
 //! The parameters of a request, from a form or from JSON, with nothing lost and nothing guessed.
 
-use std::{borrow::Cow, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use m2m::{ScopeSet, service::redacted};
 use percent_encoding::percent_decode_str;
@@ -12,10 +12,9 @@ use serde_json::Value;
 
 use crate::error::{ErrorCode, OAuthError};
 
-/// Parameters, each once and in the order of their names. What has no value was omitted (RFC 6749 section 3.2); what nobody
-/// takes is ignored.
+/// Parameters by name. What has no value was omitted (RFC 6749 section 3.2); what nobody takes is ignored.
 #[derive(Debug, Default)]
-pub(super) struct Params(Vec<(String, Value)>);
+pub(super) struct Params(BTreeMap<String, Value>);
 
 impl Params {
     /// Reads `application/x-www-form-urlencoded`. Only `resource` may be repeated (RFC 8707 section 2).
@@ -26,30 +25,21 @@ impl Params {
             ));
         }
         let body = str::from_utf8(body).map_err(|_| not_utf8())?;
-        let mut params = Vec::new();
+        let mut params = BTreeMap::<String, Value>::new();
         for pair in body.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = form_decode(value.into())?;
-            params.push((form_decode(name.into())?, Value::String(value)));
-        }
-        params.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let mut refusal = None;
-        params.dedup_by(|(name, value), (first_name, first)| {
-            let is_same = name == first_name;
-            match first {
-                _ if !is_same => {}
-                Value::Array(values) => values.push(value.take()),
-                first if name == "resource" => {
-                    *first = Value::Array(vec![first.take(), value.take()]);
+            let name = form_decode(name)?;
+            let value = Value::String(form_decode(value)?);
+            match params.get_mut(&name) {
+                None => drop(params.insert(name, value)),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) if name == "resource" => {
+                    *first = Value::Array(vec![first.take(), value]);
                 }
-                _ => drop(refusal.get_or_insert_with(|| repeated(name))),
+                Some(_) => return Err(repeated(&name)),
             }
-            is_same
-        });
-        match refusal {
-            None => Ok(Self(params)),
-            Some(refusal) => Err(refusal),
         }
+        Ok(Self(params))
     }
 
     /// Reads a JSON object.
@@ -64,7 +54,7 @@ impl Params {
 
     /// Takes a parameter that is one text.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, OAuthError> {
-        match self.take(name) {
+        match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
             Some(_) => Err(OAuthError::invalid_request(format!(
@@ -78,7 +68,7 @@ impl Params {
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>, OAuthError> {
-        match self.take(name) {
+        match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => serde_json::from_value(value).map(Some).map_err(|error| {
                 let error = redacted(&error.to_string());
@@ -98,17 +88,7 @@ impl Params {
 
     /// Whether a parameter of this name was sent.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.place(name).is_ok()
-    }
-
-    fn take(&mut self, name: &str) -> Option<Value> {
-        let place = self.place(name).ok()?;
-        Some(self.0.remove(place).1)
-    }
-
-    /// Where a parameter is, or would be.
-    fn place(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(sent, _)| sent.as_str().cmp(name))
+        self.0.contains_key(name)
     }
 
     /// Takes a parameter that is one text and goes by two names, of which only one may be sent.
@@ -126,7 +106,7 @@ impl Params {
     /// Takes a parameter that may be several texts: repeated in a form, an array in JSON.
     pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, OAuthError> {
         let wrong = || OAuthError::invalid_request(format!("{name} must be a string or strings"));
-        let values = match self.take(name) {
+        let values = match self.0.remove(name) {
             None | Some(Value::Null) => vec![],
             Some(Value::Array(values)) => values,
             Some(value) => vec![value],
@@ -145,7 +125,7 @@ impl Params {
 
     /// Takes scopes, mostly `scope`: separated by spaces (RFC 6749 section 3.3), or an array in JSON.
     pub(super) fn scope(&mut self, name: &'static str) -> Result<Option<ScopeSet>, OAuthError> {
-        let scopes = match self.take(name) {
+        let scopes = match self.0.remove(name) {
             Some(Value::Array(tokens)) => {
                 let tokens = tokens
                     .iter()
@@ -166,9 +146,9 @@ impl Params {
 }
 
 /// `+` is a space, `%XX` a byte; the bytes are UTF-8. Most texts, and all tokens, have neither and are what they are.
-pub(super) fn form_decode(text: Cow<'_, str>) -> Result<String, OAuthError> {
+pub(super) fn form_decode(text: &str) -> Result<String, OAuthError> {
     if !text.contains('+') && !text.contains('%') {
-        return Ok(text.into_owned());
+        return Ok(text.to_owned());
     }
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
@@ -211,13 +191,11 @@ impl<'de> Deserialize<'de> for Params {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Params, A::Error> {
-                let mut params = Vec::new();
-                while let Some(member) = map.next_entry::<String, Value>()? {
-                    params.push(member);
-                }
-                params.sort_by(|(one, _), (other, _)| one.cmp(other));
-                if params.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-                    return Err(de::Error::custom("a parameter is sent twice"));
+                let mut params = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if params.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a parameter is sent twice"));
+                    }
                 }
                 Ok(Params(params))
             }
@@ -229,8 +207,6 @@ impl<'de> Deserialize<'de> for Params {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use m2m::testing::{Change, meddled};
     use proptest::prelude::*;
 
@@ -351,9 +327,9 @@ mod tests {
                     return;
                 };
                 let theirs: BTreeMap<String, Value> = serde_json::from_slice(&body).unwrap();
-                assert_eq!(BTreeMap::from_iter(params), theirs);
+                assert_eq!(params, theirs);
                 let members = str::from_utf8(&body).unwrap().trim_start();
-                for name in theirs.keys() {
+                for name in params.keys() {
                     let name = serde_json::to_string(name).unwrap();
                     let twice = format!("{{{name}: null, {}", &members[1..]);
                     assert!(Params::from_json(twice.as_bytes()).is_err(), "{twice}");

@@ -17,9 +17,6 @@ use super::{
     table::Table,
 };
 
-/// A longer [`Standing::state`] takes another allocation, in bytes.
-const LONGEST_STATE: usize = 40;
-
 /// A log line about a limit is followed by silence about it for so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -135,11 +132,7 @@ impl Standing {
     pub fn state(&self) -> String {
         let (remaining, seconds) = (self.remaining, self.seconds);
         let (remaining, seconds) = (remaining.to_compact_string(), seconds.to_compact_string());
-        let mut state = String::with_capacity(LONGEST_STATE);
-        for part in ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds] {
-            state.push_str(part);
-        }
-        state
+        ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds].concat()
     }
 }
 
