@@ -94,6 +94,10 @@ impl CredentialId {
         Self::parse(credential)
     }
 
+    pub fn bytes(&self) -> [u8; 22] {
+        self.0
+    }
+
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("a name that is not ASCII was never let in")
     }
@@ -404,6 +408,10 @@ impl SecretHash {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
     }
 
     /// Compares in constant time.

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::sync::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     error::OAuthError,
     explain,
     journal::Behind,
+    memory::Memory,
     server::AuthServer,
 };
 
@@ -26,7 +26,7 @@ const REFUSED_AFTER: Duration = Duration::from_millis(10);
 const SPREAD: Duration = Duration::from_millis(10);
 
 /// Of how many credentials it is remembered when their use was noted.
-const MOST_NOTED: u64 = 100_000;
+const MOST_NOTED: usize = 100_000;
 
 /// How often the use of a credential is noted that asks for no token, in seconds.
 pub(crate) const NOTED_EVERY: u64 = 60;
@@ -39,22 +39,23 @@ const PATIENCE: u32 = 10;
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// Whose use was noted lately.
-pub struct Noted(Cache<CredentialId, u64>);
+pub struct Noted(Memory<22, u64>);
 
 impl Default for Noted {
     fn default() -> Self {
-        Self(Cache::new(MOST_NOTED))
+        Self(Memory::for_about(MOST_NOTED))
     }
 }
 
 impl Noted {
     /// Whether the use of a credential was noted within the last minute; if not, it is now.
     fn lately(&self, credential: &CredentialId, now: u64) -> bool {
-        let noted = self.0.get(credential);
+        let name = credential.bytes();
+        let noted = self.0.get(&name);
         if noted.is_some_and(|at| now < at + NOTED_EVERY) {
             return true;
         }
-        self.0.insert(*credential, now);
+        self.0.insert(name, now);
         false
     }
 }

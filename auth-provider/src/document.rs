@@ -8,8 +8,12 @@ pub struct Document {
     pub body: String,
     /// A strong validator (RFC 9110 section 8.8.3), without its quotes.
     pub etag: String,
+    /// The same as the header `ETag` has it.
+    pub quoted_etag: String,
     /// How long a cache may use it, in seconds.
     pub max_age: u32,
+    /// The same as the header `Cache-Control` has it.
+    pub cache_control: String,
 }
 
 impl Document {
@@ -18,8 +22,10 @@ impl Document {
         let etag = URL_SAFE_NO_PAD.encode(&hash.as_ref()[..12]);
         Self {
             body,
+            quoted_etag: format!("\"{etag}\""),
             etag,
             max_age,
+            cache_control: format!("public, max-age={max_age}"),
         }
     }
 }

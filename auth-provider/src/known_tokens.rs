@@ -9,12 +9,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use moka::sync::Cache;
-
-use crate::{client::SecretHash, own_token::OwnToken};
+use crate::{client::SecretHash, memory::Memory, own_token::OwnToken};
 
 /// How many tokens are remembered. One takes a kilobyte.
-const MOST: u64 = 10_000;
+const MOST: usize = 10_000;
 
 /// A token as it was read.
 pub struct KnownToken {
@@ -53,20 +51,20 @@ impl Deref for KnownToken {
 
 /// The tokens of one server, found by a hash of all that was presented: one token has several spellings, and only the one
 /// that was verified is known.
-pub struct KnownTokens(Cache<Box<[u8]>, Arc<KnownToken>>);
+pub struct KnownTokens(Memory<32, Arc<KnownToken>>);
 
 impl Default for KnownTokens {
     fn default() -> Self {
-        Self(Cache::new(MOST))
+        Self(Memory::for_about(MOST))
     }
 }
 
 impl KnownTokens {
     pub fn get(&self, presented: &SecretHash) -> Option<Arc<KnownToken>> {
-        self.0.get(presented.as_bytes())
+        self.0.get(&presented.bytes())
     }
 
     pub fn insert(&self, presented: &SecretHash, known: Arc<KnownToken>) {
-        self.0.insert(presented.as_bytes().into(), known);
+        self.0.insert(presented.bytes(), known);
     }
 }

@@ -43,6 +43,7 @@ pub mod claim_names;
 pub mod client;
 pub mod keys;
 pub mod master_key;
+pub mod memory;
 pub mod metadata;
 pub mod resource;
 

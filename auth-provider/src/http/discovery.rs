@@ -4,7 +4,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{self, ETag, EntityTag, Header, HeaderValue, IfNoneMatch},
+        header::{self, Header, HeaderName, HeaderValue, IfNoneMatch},
     },
     web::Data,
 };
@@ -20,7 +20,7 @@ const METADATA_MAX_AGE: u32 = 300;
 const JSON: &str = "application/json";
 
 /// By which SuperTokens' libraries say which interface of its core they speak to.
-const CDI_VERSION: &str = "cdi-version";
+static CDI_VERSION: HeaderName = HeaderName::from_static("cdi-version");
 
 const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
@@ -62,12 +62,12 @@ pub(super) async fn serve_metadata(server: Data<AuthServer>, request: HttpReques
 /// Python breaks off at any other.
 pub(super) async fn serve_key_set(server: Data<AuthServer>, request: HttpRequest) -> HttpResponse {
     let ring = server.keys.ring();
-    let mut answer = if request.headers().contains_key(CDI_VERSION) {
+    let mut answer = if request.headers().contains_key(&CDI_VERSION) {
         serve(ring.published_rsa(), JSON, &request)
     } else {
         serve(ring.published(), JSON, &request)
     };
-    let vary = HeaderValue::from_static(CDI_VERSION);
+    let vary = HeaderValue::from_static(CDI_VERSION.as_str());
     answer.headers_mut().insert(header::VARY, vary);
     answer
 }
@@ -78,27 +78,22 @@ pub(super) fn serve(
     media_type: &'static str,
     request: &HttpRequest,
 ) -> HttpResponse {
-    let etag = EntityTag::new_strong(document.etag.clone());
     let known = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&etag)),
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.tag() == document.etag),
         Err(_) => false, // a header that makes no sense asks for nothing
     };
-    let status = if known {
-        StatusCode::NOT_MODIFIED
+    let mut answer = if known {
+        HttpResponse::new(StatusCode::NOT_MODIFIED)
     } else {
-        StatusCode::OK
+        HttpResponse::with_body(StatusCode::OK, document.body.clone()).map_into_boxed_body()
     };
-    let mut answer = HttpResponse::build(status);
-    answer
-        .insert_header((
-            header::CACHE_CONTROL,
-            format!("public, max-age={}", document.max_age),
-        ))
-        .insert_header(ETag(etag));
-    if known {
-        answer.finish()
-    } else {
-        answer.content_type(media_type).body(document.body.clone())
+    let text = |text| HeaderValue::from_str(text).expect("base64 and numbers are ASCII");
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, text(&document.cache_control));
+    headers.insert(header::ETAG, text(&document.quoted_etag));
+    if !known {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
+    answer
 }

@@ -48,27 +48,28 @@ const METADATA: [&str; 6] = [
 ];
 
 const KEY_SET: [&str; 4] = [
-    "/jwt/jwks.json",
-    "/.well-known/jwks.json",
     "/auth/jwt/jwks.json",
+    "/jwt/jwks.json",
     "/auth/.well-known/jwks.json",
+    "/.well-known/jwks.json",
 ];
 
 /// Adds every route of the server.
 pub fn routes(server: Data<AuthServer>) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
-        for base in ["", ISSUER_PATH] {
+        // What is asked for most stands first: paths are looked through in this order.
+        for base in [ISSUER_PATH, ""] {
             let scope = web::scope(&format!("{base}/oauth")).configure(oauth_routes);
             cfg.service(scope.wrap(from_fn(limited::oauth)));
             if server.dynamic_registration {
                 cfg.service(registration::routes(base));
             }
         }
-        for path in METADATA {
-            get(cfg, path, discovery::serve_metadata);
-        }
         for path in KEY_SET {
             get(cfg, path, discovery::serve_key_set);
+        }
+        for path in METADATA {
+            get(cfg, path, discovery::serve_metadata);
         }
         get(cfg, "/metrics", metrics::serve);
         cfg.configure(admin::routes);

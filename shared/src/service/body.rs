@@ -1,8 +1,11 @@
 //! Reading a request's body: bounded in size and in time, whatever the caller sends.
 
 use std::{
-    future::Future,
+    borrow::Cow,
+    future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
+    task::Poll,
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Bytes, BytesMut},
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::{Problem, object::read_object};
@@ -85,20 +88,19 @@ pub async fn read_body_of(
     if announced.is_some_and(|length| length > max as u64) {
         return Err(BodyError::TooLarge { max });
     }
-    let collect = async {
-        let mut body = BytesMut::new();
+    let mut collect = pin!(async {
+        let mut body = Bytes::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| BodyError::Broken)?;
             if body.len() + chunk.len() > max {
                 return Err(BodyError::TooLarge { max });
             }
-            body.extend_from_slice(&chunk);
+            body = joined(body, chunk);
         }
-        Ok(body.freeze())
-    };
-    let mut collect = pin!(collect);
+        Ok(body)
+    });
     // Mostly all of it has come together with the head, and there is nothing to watch the time for.
-    if let Some(body) = collect.as_mut().now_or_never() {
+    if let Some(body) = soon(collect.as_mut()).await {
         return body;
     }
     tokio::time::timeout(BODY_TIMEOUT, collect)
@@ -106,22 +108,56 @@ pub async fn read_body_of(
         .unwrap_or(Err(BodyError::TooSlow))
 }
 
+/// One after the other. Mostly there is one chunk, which is the body as it came.
+fn joined(body: Bytes, chunk: Bytes) -> Bytes {
+    if body.is_empty() {
+        return chunk;
+    }
+    let mut body = BytesMut::from(body);
+    body.extend_from_slice(&chunk);
+    body.freeze()
+}
+
+/// What comes of a future at the first or at the second look. actix-web hands out what it has of a body when it was asked for
+/// once.
+async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut is_first = true;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if mem::take(&mut is_first) => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 /// The request's media type in lower case, when its charset is one whose ASCII part is that of
 /// UTF-8: `application/json; charset=utf-8` is `application/json`. Some clients name ISO-8859-1 by
 /// habit and send ASCII; what is not UTF-8 is refused when the body is read.
-pub fn media_type(request: &HttpRequest) -> Option<String> {
-    let value = request
-        .headers()
-        .get(header::CONTENT_TYPE)?
-        .to_str()
-        .ok()?
-        .to_ascii_lowercase();
+pub fn media_type(request: &HttpRequest) -> Option<Cow<'_, str>> {
+    let value = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = value.split(';').map(str::trim);
-    let essence = parts.next()?.to_owned();
-    let ascii_like = parts
-        .filter_map(|parameter| parameter.strip_prefix("charset="))
-        .all(|charset| ASCII_LIKE.contains(&charset.trim_matches('"')));
+    let essence = parts.next()?;
+    let ascii_like = parts.filter_map(charset).all(|charset| {
+        let is_it = |known: &&str| known.eq_ignore_ascii_case(charset);
+        ASCII_LIKE.iter().any(is_it)
+    });
+    let essence = if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(essence.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(essence)
+    };
     ascii_like.then_some(essence)
+}
+
+/// What a media type's parameter says, if it is the charset.
+fn charset(parameter: &str) -> Option<&str> {
+    const NAME: &str = "charset=";
+    let (name, charset) = parameter.split_at_checked(NAME.len())?;
+    let is_it = name.eq_ignore_ascii_case(NAME);
+    is_it.then(|| charset.trim_matches('"'))
 }
 
 /// A JSON object, read into `T`; what does not fit is refused with a [`Problem`] that says where.
@@ -146,5 +182,83 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
                 .map_err(|error| Problem::new(error.status(), error.to_string()))?;
             read_object(&body).map(Self)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use actix_web::{dev::Payload, error::PayloadError, test::TestRequest};
+    use futures_util::stream::{Stream, iter};
+
+    use super::*;
+
+    type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+
+    async fn read(
+        chunks: impl IntoIterator<Item = Result<&'static str, PayloadError>>,
+    ) -> Result<Bytes, BodyError> {
+        let request = TestRequest::default().to_http_request();
+        let chunks: Vec<_> = chunks
+            .into_iter()
+            .map(|chunk| chunk.map(Bytes::from))
+            .collect();
+        let chunks: Chunks = Box::pin(iter(chunks));
+        read_body_of(&request, &mut Payload::from(chunks), 8).await
+    }
+
+    #[actix_web::test]
+    async fn a_body_is_all_of_its_chunks_up_to_a_bound() {
+        for (chunks, body) in [
+            (&[][..], Ok("")),
+            (&["12345678"], Ok("12345678")),
+            (&["", "12", "", "345", "678"], Ok("12345678")),
+            (&["123456789"], Err(BodyError::TooLarge { max: 8 })),
+            (&["1", "2345678", "9"], Err(BodyError::TooLarge { max: 8 })),
+        ] {
+            let read = read(chunks.iter().map(|chunk| Ok(*chunk))).await;
+            assert_eq!(read, body.map(Bytes::from), "{chunks:?}");
+        }
+        let broken = [Ok("123"), Err(PayloadError::Incomplete(None))];
+        assert_eq!(read(broken).await, Err(BodyError::Broken));
+    }
+
+    #[actix_web::test]
+    async fn what_is_not_there_soon_is_not_waited_for() {
+        let mut looks = 0;
+        let mut third = pin!(poll_fn(|_| {
+            looks += 1;
+            if looks == 3 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }));
+        assert_eq!(soon(third.as_mut()).await, None);
+        assert_eq!(soon(third).await, Some(()));
+        assert_eq!(soon(pin!(ready(1))).await, Some(1));
+        assert_eq!(soon(pin!(pending::<()>())).await, None);
+    }
+
+    #[test]
+    fn a_media_type_is_told_when_its_charset_is_like_ascii() {
+        for (header, expected) in [
+            ("application/json", Some("application/json")),
+            ("Application/JSON ; Charset=UTF-8", Some("application/json")),
+            (
+                "application/json;charset=\"utf8\"",
+                Some("application/json"),
+            ),
+            ("text/plain; x; charset=us-ascii", Some("text/plain")),
+            ("text/plain; charset=ISO-8859-1; charset=utf-16", None),
+            ("text/plain; charset=", None),
+            ("", Some("")),
+        ] {
+            let request = TestRequest::default().insert_header(("Content-Type", header));
+            let request = request.to_http_request();
+            assert_eq!(media_type(&request).as_deref(), expected, "{header:?}");
+        }
+        assert_eq!(media_type(&TestRequest::default().to_http_request()), None);
     }
 }

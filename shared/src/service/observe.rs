@@ -10,12 +10,18 @@ use std::time::{Duration, Instant};
 use actix_web::{
     Error,
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, header::HeaderMap},
+    http::{
+        Method,
+        header::{HeaderMap, HeaderName},
+    },
 };
 use tracing::debug;
 
 use super::HttpMetrics;
-use crate::trace::{TRACEPARENT, TraceContext, Work};
+use crate::trace::{TraceContext, Work};
+
+/// The header of [`crate::trace`], as the type of name that actix-web's headers have.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request that is being answered.
 pub(super) struct Observed {
@@ -77,7 +83,7 @@ impl Observed {
 
 /// The caller's place in its trace. Two of them are none.
 fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut values = headers.get_all(TRACEPARENT.as_str());
+    let mut values = headers.get_all(&TRACEPARENT);
     match (values.next(), values.next()) {
         (Some(value), None) => TraceContext::parse(value.to_str().ok()?),
         _ => None,
