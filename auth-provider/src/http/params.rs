@@ -45,13 +45,7 @@ impl Params {
             let value = Value::String(decode(value)?.into_owned());
             params.push((CompactString::from(decode(name)?), value));
         }
-        let mut refusal = None;
-        let params = sorted(params, |name, first, value| match first {
-            Value::Array(values) => values.push(value),
-            _ if name == "resource" => *first = Value::Array(vec![first.take(), value]),
-            _ => refusal = Some(repeated(name)),
-        });
-        refusal.map_or(Ok(params), Err)
+        sorted(params, |name| name == "resource").map_err(|name| repeated(&name))
     }
 
     /// Reads a JSON object.
@@ -166,20 +160,27 @@ impl Params {
     }
 }
 
-/// Sorts them by name. Of those with one name the first stays, and `again` is told of each other.
+/// Sorts them by name. What comes again makes a list of the first where a list is allowed; else it is an error, which has the
+/// name.
 fn sorted(
     mut params: Vec<(CompactString, Value)>,
-    mut again: impl FnMut(&str, &mut Value, Value),
-) -> Params {
+    may_be_list: impl Fn(&str) -> bool,
+) -> Result<Params, CompactString> {
     params.sort_by(|(one, _), (other, _)| by_name(one, other)); // stable: values stay as they came
+    let mut repeated = None;
     params.dedup_by(|(name, value), (first_name, first)| {
         let is_again = name == first_name;
-        if is_again {
-            again(name, first, value.take());
+        if is_again && may_be_list(name) {
+            match first {
+                Value::Array(values) => values.push(value.take()),
+                _ => *first = Value::Array(vec![first.take(), value.take()]),
+            }
+        } else if is_again {
+            repeated.get_or_insert_with(|| name.clone());
         }
         is_again
     });
-    Params(params)
+    repeated.map_or(Ok(Params(params)), Err)
 }
 
 /// First by length, which tells most names apart.
@@ -249,12 +250,8 @@ impl<'de> Deserialize<'de> for Params {
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     params.push((name.into(), value));
                 }
-                let mut is_repeated = false;
-                let params = sorted(params, |_, _, _| is_repeated = true);
-                if is_repeated {
-                    return Err(de::Error::custom("a parameter is sent twice"));
-                }
-                Ok(params)
+                sorted(params, |_| false)
+                    .map_err(|_| de::Error::custom("a parameter is sent twice"))
             }
         }
 
