@@ -19,12 +19,12 @@ use crate::{
     support::NOW,
 };
 
-fn client(id: &str) -> ClientId {
+pub(crate) fn client(id: &str) -> ClientId {
     ClientId::parse(id).unwrap()
 }
 
 /// A client with two credentials.
-async fn make(store: &dyn Store, id: &str, at: u64) -> [NewCredential; 2] {
+pub(crate) async fn make(store: &dyn Store, id: &str, at: u64) -> [NewCredential; 2] {
     let credential = || NewCredential::of(&client(id), "", &Secret::generate(), at);
     let both = [credential(), credential()];
     let profile = Profile {
@@ -47,7 +47,7 @@ async fn make(store: &dyn Store, id: &str, at: u64) -> [NewCredential; 2] {
 }
 
 /// A token that was issued at the second `at` and lives for a minute.
-fn used(credential: &NewCredential, at: u64) -> Event {
+pub(crate) fn used(credential: &NewCredential, at: u64) -> Event {
     let mut event = Event::done(Action::TokenIssued, at, &Origin::server())
         .client(&credential.client)
         .credential(&credential.id);
@@ -63,7 +63,7 @@ fn usage(count: u64, last_used_at: u64, alive_until: u64) -> Usage {
     }
 }
 
-async fn sum_up(store: &dyn Store) {
+pub(crate) async fn sum_up(store: &dyn Store) {
     while store.sum_up_uses().await.unwrap() {}
 }
 
