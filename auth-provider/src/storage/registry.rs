@@ -246,7 +246,7 @@ macro_rules! registry_store {
                 let mut known = known_uses(rows, sums)?;
                 Self::add_unsummed(&mut tx, client, &mut known).await?;
                 tx.commit().await?;
-                credentials_of(rows, known, promises)
+                credentials_of(rows, &known, promises)
             }
 
             async fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {

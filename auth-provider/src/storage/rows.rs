@@ -202,7 +202,7 @@ pub(super) fn known_uses<R: Columns>(rows: &[R], sums: &[R]) -> Result<Known, St
 /// The credentials of a client, and what is known of their uses.
 pub(super) fn credentials_of<R: Columns>(
     rows: &[R],
-    known: Known,
+    known: &Known,
     promises: &[R],
 ) -> Result<Credentials, StoreError> {
     let mut all = Vec::new();

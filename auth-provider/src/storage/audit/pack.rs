@@ -157,7 +157,7 @@ impl Packed {
     pub(in crate::storage) fn events(&self, filter: &Filter) -> Result<Vec<Recorded>, StoreError> {
         let mut found = Vec::new();
         for (number, short) in (self.first_number..).zip(self.open()?) {
-            let event = short.event(self.first_at).ok_or(CORRUPT)?;
+            let event = short.event(self.first_at)?;
             if filter.takes(&event) {
                 found.push(Recorded { number, event });
             }
@@ -170,8 +170,8 @@ impl Packed {
     pub(in crate::storage) fn uses(&self) -> Result<Vec<(u64, Used)>, StoreError> {
         let mut found = Vec::new();
         for (number, short) in (self.first_number..).zip(self.open()?) {
-            if short.ends_after.is_some() && short.client.is_some() && short.credential.is_some() {
-                found.push((number, short.used(self.first_at).ok_or(CORRUPT)?));
+            if let Some(used) = short.used(self.first_at)? {
+                found.push((number, used));
             }
         }
         Ok(found)
@@ -294,48 +294,56 @@ impl<'e> Short<'e> {
         Some(self.at(first_at).wrapping_add(after.cast_unsigned()))
     }
 
-    /// `None` when it is damaged.
-    fn client(&self) -> Option<Option<ClientId>> {
+    fn client(&self) -> Result<Option<ClientId>, StoreError> {
         let client = self.client.as_ref();
         let client = client.map(|id| ClientId::parse(&id.0)).transpose();
-        client.ok()
+        client.map_err(|_| CORRUPT)
     }
 
-    /// As [`client`](Self::client).
-    fn credential(&self) -> Option<Option<CredentialId>> {
-        match &self.credential {
-            None => Some(None),
-            Some(id) if id.0.is_empty() => CredentialId::of_token(&self.jti.as_ref()?.0).map(Some),
-            Some(id) => CredentialId::parse(&id.0).map(Some),
-        }
+    fn credential(&self) -> Result<Option<CredentialId>, StoreError> {
+        let Some(Text(id)) = &self.credential else {
+            return Ok(None);
+        };
+        let credential = match &self.jti {
+            Some(Text(jti)) if id.is_empty() => CredentialId::of_token(jti),
+            _ => CredentialId::parse(id),
+        };
+        credential.map(Some).ok_or(CORRUPT)
     }
 
-    fn used(&self, first_at: u64) -> Option<Used> {
-        let (client, credential) = (self.client()??, self.credential()??);
-        let ends_at = self.ends_at(first_at)?;
-        Some(Used::once(client, credential, self.at(first_at), ends_at))
+    /// `None` when it does not tell of the use of a credential.
+    fn used(&self, first_at: u64) -> Result<Option<Used>, StoreError> {
+        let Some(ends_at) = self.ends_at(first_at) else {
+            return Ok(None);
+        };
+        let (client, credential) = (self.client()?, self.credential()?);
+        let used = client.zip(credential).map(|(client, credential)| {
+            let at = self.at(first_at);
+            Used::once(client, credential, at, ends_at)
+        });
+        Ok(used)
     }
 
-    fn event(self, first_at: u64) -> Option<Event> {
+    fn event(self, first_at: u64) -> Result<Event, StoreError> {
         let client = self.client()?;
         let actor = match &self.actor {
-            Some(id) if id.0.is_empty() => client.clone(),
-            Some(id) => Some(ClientId::parse(&id.0).ok()?),
+            Some(Text(id)) if id.is_empty() => client.clone(),
+            Some(Text(id)) => Some(ClientId::parse(id).map_err(|_| CORRUPT)?),
             None => None,
         };
         let resource = self.resource.as_ref();
         let resource = resource.map(|id| ResourceId::parse(&id.0)).transpose();
         let owned = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
-        Some(Event {
+        Ok(Event {
             at: self.at(first_at),
-            action: Action::parse(&self.action.0)?,
+            action: Action::parse(&self.action.0).ok_or(CORRUPT)?,
             outcome: if self.success {
                 Outcome::Success
             } else {
                 Outcome::Refused
             },
             actor,
-            resource: resource.ok()?,
+            resource: resource.map_err(|_| CORRUPT)?,
             credential: self.credential()?,
             ends_at: self.ends_at(first_at),
             client,

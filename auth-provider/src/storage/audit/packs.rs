@@ -1,6 +1,8 @@
 //! Events by the pack: one row for all that were written together. They are found by their numbers, their times, their
 //! actions and the keys of what they name; then the text is opened.
 
+use std::fmt::Write;
+
 use super::pack::MOST;
 use crate::storage::{
     StoreError,
@@ -88,14 +90,9 @@ impl Look {
     pub(in crate::storage) fn sql(&self, has_key: [&str; 2]) -> String {
         let mut sql = PACKS.to_owned();
         for parameter in 7..7 + self.keys.len() {
-            sql.push_str(has_key[0]);
-            sql.push_str(&format!("${parameter}"));
-            sql.push_str(has_key[1]);
+            let _ = write!(sql, "{}${parameter}{}", has_key[0], has_key[1]); // a text takes any
         }
-        sql.push_str(&format!(
-            "ORDER BY number DESC LIMIT ${}",
-            7 + self.keys.len()
-        ));
+        let _ = write!(sql, "ORDER BY number DESC LIMIT ${}", 7 + self.keys.len());
         sql
     }
 }
