@@ -116,7 +116,7 @@ const ROWS: &str = r#"
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
     INSERT INTO audit_event (at, action, outcome, explanation)
     SELECT i, 'token.issued', 'success', 'The event ' || i || ' of many, so that a backup has several chunks' FROM n;
-    INSERT INTO audit_pack VALUES (2506, 2505, 5, 6, 1, x'00010203', '[[0,"token.issued",1,"bot"],[1,"token.issued",1,"é"]]');"#;
+    INSERT INTO audit_pack VALUES (2506, 2505, 5, 6, 1, x'00010203', '[[0,"token.issued",1,"bot"],[1,"token.issued",1,null,null,null,null,null,null,null,null,null,"é"]]');"#;
 
 /// The number of the last event that [`ROWS`] has: it is in a pack.
 const LAST_EVENT: i64 = 2506;
