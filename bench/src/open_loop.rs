@@ -56,14 +56,14 @@ pub async fn load(
     server: &Server,
     request: &Request,
     per_second: f64,
-    seconds: u32,
+    duration: Duration,
     place: Place<'_>,
 ) -> anyhow::Result<Outcome> {
     let order = Order {
         address: server.address(),
         request: request.on_the_wire()?,
         per_second,
-        seconds: seconds.into(),
+        seconds: duration.as_secs_f64(),
     };
     let mut process = Command::new("taskset")
         .args(["--cpu-list", &place.cores.to_string()])
@@ -77,7 +77,7 @@ pub async fn load(
     let mut pipe = process.stdin.take().context("no pipe")?;
     pipe.write_all(&serde_json::to_vec(&order)?).await?;
     drop(pipe);
-    let limit = Duration::from_secs(seconds.into()) + GRACE;
+    let limit = duration + GRACE;
     let output = timeout(limit, process.wait_with_output())
         .await
         .context("the open loop did not end in time: the server is slower than it was")??;

@@ -16,7 +16,7 @@ pub struct EventStore(RwLock<Rows>);
 /// Locked for a look or a change, never across a wait.
 #[derive(Debug, Default)]
 struct Rows {
-    events: BTreeMap<u64, Details>,
+    events: BTreeMap<u64, Event>,
     /// Ids given out so far; a deleted event's id does not come back.
     last_id: u64,
 }
@@ -43,11 +43,8 @@ impl EventStore {
     }
 
     /// One page of the events, in the order of their ids.
-    pub fn list(&self, page: Page) -> Listing<Event> {
-        page.cut(&self.rows().events, |id, details| {
-            let details = details.clone();
-            Event { id, details }
-        })
+    pub fn list(&self, page: Page) -> Listing {
+        page.cut(&self.rows().events)
     }
 
     /// Keeps an event under the next id.
@@ -61,8 +58,9 @@ impl EventStore {
         }
         rows.last_id += 1;
         let id = rows.last_id;
-        rows.events.insert(id, details.clone());
-        Ok(Event { id, details })
+        let event = Event { id, details };
+        rows.events.insert(id, event.clone());
+        Ok(event)
     }
 
     /// Changes an event; `None` when it is not there. All stays locked from the look at the other
@@ -72,12 +70,11 @@ impl EventStore {
     /// When the event would end before it starts: it stays as it was.
     pub fn change(&self, id: u64, patch: EventPatch) -> Result<Option<Event>, EndsBeforeStart> {
         let mut rows = self.rows_mut();
-        let Some(row) = rows.events.get_mut(&id) else {
+        let Some(event) = rows.events.get_mut(&id) else {
             return Ok(None);
         };
-        *row = row.changed(patch)?;
-        let details = row.clone();
-        Ok(Some(Event { id, details }))
+        event.details = event.details.changed(patch)?;
+        Ok(Some(event.clone()))
     }
 
     /// Deletes an event; false when it is not there.

@@ -4,13 +4,13 @@
 //! with its token in the way of RFC 6750.
 
 use actix_web::{
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     middleware::DefaultHeaders,
     web::{self, Data, Json, Path, ServiceConfig},
 };
 use m2m::{
     Scope,
-    service::{Authorized, JsonBody, Listing, Page, Problem, method_not_allowed},
+    service::{Authorized, JsonBody, Listing, Page, Problem, method_not_allowed, on},
 };
 use serde::Serialize;
 
@@ -39,22 +39,22 @@ pub fn routes(cfg: &mut ServiceConfig) {
     let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     cfg.service(
         web::resource("/note")
-            .get(list)
-            .route(web::head().to(list))
-            .post(add)
+            .route(on(Method::GET).to(list))
+            .route(on(Method::HEAD).to(list))
+            .route(on(Method::POST).to(add))
             .default_service(method_not_allowed("GET, HEAD, POST"))
             .wrap(no_store()),
     )
     .service(
         web::resource("/note/{id:[1-9][0-9]{0,15}}")
-            .put(change)
-            .delete(delete)
+            .route(on(Method::PUT).to(change))
+            .route(on(Method::DELETE).to(delete))
             .default_service(method_not_allowed("DELETE, PUT"))
             .wrap(no_store()),
     );
 }
 
-async fn list(request: Authorized<NoteRead, Page>, store: Data<NoteStore>) -> Listing<Note> {
+async fn list(request: Authorized<NoteRead, Page>, store: Data<NoteStore>) -> Listing {
     store.list(request.input)
 }
 

@@ -16,7 +16,7 @@ pub struct NoteStore(RwLock<Rows>);
 /// Locked for a look or a change, never across a wait.
 #[derive(Debug, Default)]
 struct Rows {
-    notes: BTreeMap<u64, Content>,
+    notes: BTreeMap<u64, Note>,
     /// Ids given out so far; a deleted note's id does not come back.
     last_id: u64,
 }
@@ -43,11 +43,8 @@ impl NoteStore {
     }
 
     /// One page of the notes, in the order of their ids.
-    pub fn list(&self, page: Page) -> Listing<Note> {
-        page.cut(&self.rows().notes, |id, content| {
-            let content = content.clone();
-            Note { id, content }
-        })
+    pub fn list(&self, page: Page) -> Listing {
+        page.cut(&self.rows().notes)
     }
 
     /// Keeps a note under the next id.
@@ -61,17 +58,17 @@ impl NoteStore {
         }
         rows.last_id += 1;
         let id = rows.last_id;
-        rows.notes.insert(id, content.clone());
-        Ok(Note { id, content })
+        let note = Note { id, content };
+        rows.notes.insert(id, note.clone());
+        Ok(note)
     }
 
     /// Changes a note; `None` when it is not there.
     pub fn change(&self, id: u64, patch: NotePatch) -> Option<Note> {
         let mut rows = self.rows_mut();
-        let row = rows.notes.get_mut(&id)?;
-        row.change(patch);
-        let content = row.clone();
-        Some(Note { id, content })
+        let note = rows.notes.get_mut(&id)?;
+        note.content.change(patch);
+        Some(note.clone())
     }
 
     /// Deletes a note; false when it is not there.

@@ -51,6 +51,11 @@ use url::form_urlencoded;
 
 use crate::{AnyScope, Scope, TokenError, VerifiedToken, Verifier, service::Problem};
 
+const NO_TOKEN: TokenError = TokenError::Invalid(
+    "there is no token behind Bearer in the Authorization header: send `Authorization: Bearer \
+     <token>`, and see that the variable with the token is not empty",
+);
+
 /// A caller whose token was verified and has the scope `S`.
 #[derive(Debug)]
 pub struct Caller<S: Scope = AnyScope> {
@@ -81,15 +86,20 @@ impl<S: Scope> FromRequest for Caller<S> {
             );
             return Either::Left(ready(Err(problem)));
         };
-        let token = match bearer_token(request) {
+        let refuse = |refusal| Either::Left(ready(Err(refused(refusal, verifier.audience()))));
+        let token = match bearer(request) {
             Ok(token) => token,
-            Err(refusal) => return Either::Left(ready(Err(refused(refusal, verifier.audience())))),
+            Err(refusal) => return refuse(refusal),
         };
         let awaited = match verifier.judge_at_once(token) {
             Ok(verdict) => return Either::Left(ready(answer(verdict, verifier))),
             Err(awaited) => awaited,
         };
-        let (verifier, token) = (verifier.clone(), token.to_owned());
+        let token = match text(token) {
+            Ok(token) => token.to_owned(),
+            Err(refusal) => return refuse(refusal),
+        };
+        let verifier = verifier.clone();
         Either::Right(Box::pin(async move {
             answer(verifier.judge_with(awaited, &token).await, &verifier)
         }))
@@ -124,6 +134,11 @@ fn admit<S: Scope>(token: Arc<VerifiedToken>) -> Result<Caller<S>, TokenError> {
 /// # Errors
 /// [`TokenError::Missing`], [`TokenError::Invalid`] or [`TokenError::InvalidRequest`].
 pub fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
+    text(bearer(request)?)
+}
+
+/// The same as bytes: of a token that is remembered nobody need ask whether it is a text.
+fn bearer(request: &HttpRequest) -> Result<&[u8], TokenError> {
     let mut values = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = values.next() else {
         return Err(TokenError::Missing);
@@ -147,13 +162,14 @@ pub fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
             "send the token in the Authorization header only",
         ));
     }
-    match std::str::from_utf8(token).map(|text| text.strip_prefix(' ').map(str::trim)) {
-        Ok(Some(token)) if !token.is_empty() => Ok(token),
-        _ => Err(TokenError::Invalid(
-            "there is no token behind Bearer in the Authorization header: send `Authorization: Bearer \
-             <token>`, and see that the variable with the token is not empty",
-        )),
+    match token.strip_prefix(b" ").map(<[u8]>::trim_ascii) {
+        Some(token) if !token.is_empty() => Ok(token),
+        _ => Err(NO_TOKEN),
     }
+}
+
+fn text(token: &[u8]) -> Result<&str, TokenError> {
+    str::from_utf8(token).map_err(|_| NO_TOKEN)
 }
 
 fn has_token(query: &str) -> bool {

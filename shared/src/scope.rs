@@ -50,8 +50,9 @@ impl ScopeSet {
         Self::of(tokens.iter().map(AsRef::as_ref).collect())
     }
 
-    fn of(mut tokens: Vec<&str>) -> Result<Self, InvalidScope> {
-        if !tokens.iter().all(|token| is_scope_token(token)) {
+    /// One scope token per item.
+    pub(crate) fn of(mut tokens: Vec<&str>) -> Result<Self, InvalidScope> {
+        if !tokens.iter().all(|token| is_scope_token(token.as_bytes())) {
             return Err(InvalidScope);
         }
         tokens.sort_unstable();
@@ -78,7 +79,7 @@ impl ScopeSet {
 
     /// The scope tokens, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split(' ').filter(|scope| !scope.is_empty())
+        self.0.split_ascii_whitespace()
     }
 
     /// The scope tokens as they are written: sorted, and separated by single spaces.
@@ -88,11 +89,9 @@ impl ScopeSet {
 }
 
 /// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 appendix A.4).
-fn is_scope_token(token: &str) -> bool {
-    !token.is_empty()
-        && token
-            .bytes()
-            .all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
+fn is_scope_token(token: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E);
+    !token.is_empty() && token.iter().all(is_allowed)
 }
 
 /// An empty text is the empty set; a leading, trailing or doubled space is refused.
@@ -100,8 +99,11 @@ impl FromStr for ScopeSet {
     type Err = InvalidScope;
 
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        let tokens = || text.as_bytes().split(|byte| *byte == b' ');
         if text.is_empty() {
             Ok(Self::default())
+        } else if tokens().all(is_scope_token) && tokens().is_sorted_by(|one, next| one < next) {
+            Ok(Self(text.into())) // as it is written
         } else {
             Self::of(text.split(' ').collect())
         }
@@ -138,6 +140,7 @@ mod tests {
             ("", Some("")),
             ("note.read", Some("note.read")),
             ("b a b", Some("a b")),
+            ("a a", Some("a")),
             ("READ read", Some("READ read")),
             ("!#[]~", Some("!#[]~")),
             (" a", None),

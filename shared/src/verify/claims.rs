@@ -212,7 +212,7 @@ fn date(claims: &Object<'_>, name: &str, round: fn(f64) -> f64) -> Result<Option
 fn text(claims: &Object<'_>, name: &str) -> Result<Option<String>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::Text(text)) if !text.is_empty() => Ok(Some(text.clone().into_owned())),
+        Some(Value::Text(text)) if !text.is_empty() => Ok(Some(String::from(&**text))),
         Some(_) => refuse("a claim of the token that must be a text is not"),
     }
 }
@@ -221,17 +221,20 @@ fn text(claims: &Object<'_>, name: &str) -> Result<Option<String>, TokenError> {
 /// may have both when they say the same. When they do not, nobody knows which one the issuer meant,
 /// and taking either could allow what was not granted.
 fn scopes(claims: &Object<'_>) -> Result<ScopeSet, TokenError> {
-    let read = |name| match claims.get(name) {
-        None => Ok(None),
-        Some(value) => scope_set(value).map(Some),
+    let scope = claims.get("scope").map(scope_set).transpose()?;
+    let Some(scp) = claims.get("scp") else {
+        return Ok(scope.unwrap_or_default());
     };
-    match (read("scope")?, read("scp")?) {
-        (Some(scope), Some(scp)) if scope != scp => {
-            refuse("the token's scope and scp contradict each other")
-        }
-        (Some(scopes), _) | (None, Some(scopes)) => Ok(scopes),
-        (None, None) => Ok(ScopeSet::default()),
+    match scope {
+        None => scope_set(scp),
+        Some(scope) if lists(scp, &scope) || scope_set(scp)? == scope => Ok(scope),
+        Some(_) => refuse("the token's scope and scp contradict each other"),
     }
+}
+
+/// Whether these are just the scopes of the set, in its order, as they mostly are.
+fn lists(items: &Value<'_>, set: &ScopeSet) -> bool {
+    matches!(items, Value::Array(items) if items.iter().map(Value::as_str).eq(set.iter().map(Some)))
 }
 
 fn scope_set(value: &Value<'_>) -> Result<ScopeSet, TokenError> {
@@ -239,7 +242,7 @@ fn scope_set(value: &Value<'_>) -> Result<ScopeSet, TokenError> {
         Value::Text(text) => text.parse().ok(),
         Value::Array(items) => {
             let tokens: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            tokens.and_then(|tokens| ScopeSet::from_tokens(tokens).ok())
+            tokens.and_then(|tokens| ScopeSet::of(tokens).ok())
         }
         _ => None,
     };

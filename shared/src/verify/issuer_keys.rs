@@ -122,8 +122,12 @@ impl IssuerKeys {
     /// The set as it is now; `None` when there is none, or when it is older than [`KEPT_FOR`].
     /// Never waits: if the set is due, it is fetched behind the caller.
     pub(super) fn current(self: &Arc<Self>) -> Option<Guard<Option<Arc<Held>>>> {
+        self.current_at(self.clock.now_ms())
+    }
+
+    /// The same for who has looked at the clock: `now` is in milliseconds since the Unix epoch.
+    pub(super) fn current_at(self: &Arc<Self>, now: u64) -> Option<Guard<Option<Arc<Held>>>> {
         let held = self.held.load();
-        let now = self.clock.now_ms();
         if now.saturating_sub(held.as_ref()?.fetched_at) > millis(KEPT_FOR) {
             return None;
         }

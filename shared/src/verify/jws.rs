@@ -1,6 +1,8 @@
 //! The outside of a token: three parts of base64url, and a header that says how it was signed (RFC
 //! 7515).
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
@@ -17,14 +19,22 @@ const NO_ACCESS_TOKEN: &str = "this is not an access token: its typ is not at+jw
 pub(super) const ALGORITHM: &str = "the algorithm of the token is not accepted: the issuer signs with a private key, and \
      nobody with a client secret; send the issuer's access_token";
 
-/// A token whose header was read. Nothing is verified yet.
+/// A token that was taken apart. Nothing is read or verified yet.
 pub(super) struct Jws<'a> {
-    pub(super) key_id: String,
-    pub(super) algorithm: Algorithm,
+    /// How it was signed: see [`Header::read`].
+    pub(super) header: &'a str,
     /// What was signed: header, dot and payload, as they stand in the token.
     pub(super) signed: &'a [u8],
     payload: &'a [u8],
     signature: &'a [u8],
+}
+
+/// How a token was signed, as its header says.
+pub(super) struct Header {
+    /// The header as it stands in the token.
+    pub(super) text: Box<str>,
+    pub(super) key_id: Arc<str>,
+    pub(super) algorithm: Algorithm,
 }
 
 /// Strict base64url: no padding, no blanks, and no stray bits at the end, so that bytes have one
@@ -34,22 +44,44 @@ pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart and reads its header.
-    ///
-    /// Every rule about the header stands here. Members that offer a key of their own (`jku`,
-    /// `x5u`, `jwk`, `x5c`) are not looked at: the only keys are the issuer's.
-    pub(super) fn read(token: &'a str) -> Result<Self, TokenError> {
-        let refuse = |reason| Err(TokenError::Invalid(reason));
+    pub(super) fn read(token: &'a [u8]) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN {
-            return refuse("the token is longer than 16 KiB");
+            return Err(TokenError::Invalid("the token is longer than 16 KiB"));
         }
+        let Ok(token) = str::from_utf8(token) else {
+            return Err(TokenError::Invalid(UNREADABLE));
+        };
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return refuse(NOT_THREE_PARTS);
+            return Err(TokenError::Invalid(NOT_THREE_PARTS));
         };
-        let header = base64(header.as_bytes());
+        Ok(Self {
+            header,
+            signed: &token.as_bytes()[..token.len() - signature.len() - 1],
+            payload: payload.as_bytes(),
+            signature: signature.as_bytes(),
+        })
+    }
+
+    pub(super) fn payload(&self) -> Option<Vec<u8>> {
+        base64(self.payload)
+    }
+
+    pub(super) fn signature(&self) -> Option<Vec<u8>> {
+        base64(self.signature)
+    }
+}
+
+impl Header {
+    /// Reads the first part of a token.
+    ///
+    /// Every rule about the header stands here. Members that offer a key of their own (`jku`,
+    /// `x5u`, `jwk`, `x5c`) are not looked at: the only keys are the issuer's.
+    pub(super) fn read(text: &str) -> Result<Self, TokenError> {
+        let refuse = |reason| Err(TokenError::Invalid(reason));
+        let header = base64(text.as_bytes());
         let Some(header) = header.as_deref().and_then(json::object) else {
             return refuse(UNREADABLE);
         };
@@ -84,20 +116,10 @@ impl<'a> Jws<'a> {
             return refuse("the token does not name its key");
         };
         Ok(Self {
-            key_id: key_id.to_owned(),
+            text: text.into(),
+            key_id: key_id.into(),
             algorithm,
-            signed: &token.as_bytes()[..token.len() - signature.len() - 1],
-            payload: payload.as_bytes(),
-            signature: signature.as_bytes(),
         })
-    }
-
-    pub(super) fn payload(&self) -> Option<Vec<u8>> {
-        base64(self.payload)
-    }
-
-    pub(super) fn signature(&self) -> Option<Vec<u8>> {
-        base64(self.signature)
     }
 }
 
@@ -117,18 +139,22 @@ mod tests {
         ]
         .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let good = parts.join(".");
-        assert!(Jws::read(&good).is_ok());
+        assert!(Jws::read(good.as_bytes()).is_ok());
         bolero::check!()
             .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
             .for_each(|changes| {
                 let Ok(text) = String::from_utf8(meddled(good.as_bytes(), changes)) else {
                     return;
                 };
-                let Ok(jws) = Jws::read(&text) else { return };
+                let Ok(jws) = Jws::read(text.as_bytes()) else {
+                    return;
+                };
                 let (Some(payload), Some(signature)) = (jws.payload(), jws.signature()) else {
                     return;
                 };
-                let header = base64(text.split('.').next().unwrap().as_bytes()).unwrap();
+                let Some(header) = base64(jws.header.as_bytes()) else {
+                    return;
+                };
                 let again = [header, payload, signature].map(|part| URL_SAFE_NO_PAD.encode(part));
                 assert_eq!(again.join("."), text);
                 assert_eq!(

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use super::{
     Algorithm, TokenError, VerifiedToken,
     claims::Expected,
     fingerprint::Fingerprint,
     issuer_keys::{Held, IssuerKeys},
-    jws::{ALGORITHM, Jws},
+    jws::{ALGORITHM, Header, Jws},
     key::Key,
     memory::Memory,
 };
@@ -22,6 +24,8 @@ pub(super) struct LocalVerifier {
     clock: Clock,
     /// One takes about 1 KiB.
     remembered: Memory<Remembered>,
+    /// Of the last token that was verified. All tokens that are signed with one key have the same, so it is seldom read.
+    last_header: ArcSwapOption<Header>,
 }
 
 #[derive(Clone)]
@@ -44,37 +48,45 @@ impl LocalVerifier {
             keys: Arc::new(keys),
             clock,
             remembered: Memory::default(),
+            last_header: ArcSwapOption::empty(),
         }
     }
 
-    /// A token that is remembered and still good. Never waits.
-    pub(super) fn recall(&self, fingerprint: &Fingerprint) -> Option<Arc<VerifiedToken>> {
+    /// The moment at which a token is judged, in milliseconds since the Unix epoch.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// A token that is remembered and still good at `now`. Never waits.
+    pub(super) fn recall(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<VerifiedToken>> {
         let remembered = self.remembered.recall(fingerprint)?;
-        let keys = self.keys.current()?;
+        let keys = self.keys.current_at(now)?;
         let same_keys = keys
             .as_ref()
             .is_some_and(|held| held.generation == remembered.generation);
         let in_time = self
             .expected
-            .check_dates(&remembered.token, self.clock.now())
+            .check_dates(&remembered.token, now / 1000)
             .is_ok();
         (same_keys && in_time).then_some(remembered.token)
     }
 
-    /// Verifies with the keys that are held. Never waits: `None` when the token's key is not among them.
+    /// Verifies at `now` with the keys that are held. Never waits: `None` when the token's key is not among them.
     pub(super) fn verify_at_once(
         &self,
-        token: &str,
+        token: &[u8],
         fingerprint: Fingerprint,
+        now: u64,
     ) -> Option<Result<Arc<VerifiedToken>, TokenError>> {
-        let jws = match self.read(token) {
-            Ok(jws) => jws,
+        let (jws, header) = match self.read(token) {
+            Ok(read) => read,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let held = self.keys.current()?;
+        let held = self.keys.current_at(now)?;
         let held = held.as_ref()?;
-        let key = held.set.get(&jws.key_id)?;
-        Some(self.verify_with(key, held.generation, jws, fingerprint))
+        let key = held.set.get(&header.key_id)?;
+        let verified = self.verify_with(key, &jws, &header, now);
+        Some(verified.map(|token| self.remember(fingerprint, token, &header, held)))
     }
 
     /// Verifies with the newest keys there are, if that helps.
@@ -83,35 +95,40 @@ impl LocalVerifier {
         token: &str,
         fingerprint: Fingerprint,
     ) -> Result<Arc<VerifiedToken>, TokenError> {
-        let jws = self.read(token)?;
-        let held = self.keys_with(&jws.key_id).await?;
-        let Some(key) = held.set.get(&jws.key_id) else {
+        let (jws, header) = self.read(token.as_bytes())?;
+        let held = self.keys_with(&header.key_id).await?;
+        let Some(key) = held.set.get(&header.key_id) else {
             return Err(TokenError::Invalid(
                 "the token is signed with a key that is not the issuer's: get a new one from the \
                  issuer that this service trusts",
             ));
         };
-        self.verify_with(key, held.generation, jws, fingerprint)
+        let token = self.verify_with(key, &jws, &header, self.now_ms())?;
+        Ok(self.remember(fingerprint, token, &header, &held))
     }
 
-    fn read<'a>(&self, token: &'a str) -> Result<Jws<'a>, TokenError> {
+    fn read<'a>(&self, token: &'a [u8]) -> Result<(Jws<'a>, Arc<Header>), TokenError> {
         let jws = Jws::read(token)?;
-        if self.algorithms.contains(&jws.algorithm) {
-            Ok(jws)
+        let header = match &*self.last_header.load() {
+            Some(last) if *last.text == *jws.header => Arc::clone(last),
+            _ => Arc::new(Header::read(jws.header)?),
+        };
+        if self.algorithms.contains(&header.algorithm) {
+            Ok((jws, header))
         } else {
             Err(TokenError::Invalid(ALGORITHM))
         }
     }
 
-    /// Verifies with the key that the token names, from the key set of this generation.
+    /// Verifies with the key that the token names.
     fn verify_with(
         &self,
         key: &Key,
-        generation: u64,
-        jws: Jws<'_>,
-        fingerprint: Fingerprint,
-    ) -> Result<Arc<VerifiedToken>, TokenError> {
-        if jws.algorithm != key.algorithm {
+        jws: &Jws<'_>,
+        header: &Header,
+        now: u64,
+    ) -> Result<VerifiedToken, TokenError> {
+        if header.algorithm != key.algorithm {
             return Err(TokenError::Invalid(
                 "the algorithm of the token is not that of its key",
             ));
@@ -131,16 +148,30 @@ impl LocalVerifier {
             ));
         };
         let mut token = self.expected.read(payload)?;
-        token.key_id = Some(jws.key_id);
-        self.expected.check_dates(&token, self.clock.now())?;
+        token.key_id = Some(Arc::clone(&header.key_id));
+        self.expected.check_dates(&token, now / 1000)?;
+        Ok(token)
+    }
 
+    /// Keeps what was verified with these keys.
+    fn remember(
+        &self,
+        fingerprint: Fingerprint,
+        token: VerifiedToken,
+        header: &Arc<Header>,
+        keys: &Held,
+    ) -> Arc<VerifiedToken> {
         let token = Arc::new(token);
         let remembered = Remembered {
             token: Arc::clone(&token),
-            generation,
+            generation: keys.generation,
         };
         self.remembered.remember(fingerprint, remembered);
-        Ok(token)
+        let last = self.last_header.load();
+        if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, header)) {
+            self.last_header.store(Some(Arc::clone(header)));
+        }
+        token
     }
 
     /// The key set; the newest there is, when `key_id` is not in the one that is held.

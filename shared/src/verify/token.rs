@@ -23,7 +23,7 @@ pub struct VerifiedToken {
     pub(super) not_before: Option<u64>,
     pub(super) issued_at: Option<u64>,
     pub(super) token_id: Option<String>,
-    pub(super) key_id: Option<String>,
+    pub(super) key_id: Option<Arc<str>>,
     pub(super) claims: Claims,
 }
 

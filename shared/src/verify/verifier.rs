@@ -215,7 +215,7 @@ impl Verifier {
     /// cannot be had or were last seen a day ago, or the issuer was to be asked and does not
     /// answer.
     pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
-        match self.judge_at_once(token) {
+        match self.judge_at_once(token.as_bytes()) {
             Ok(verdict) => verdict,
             Err(awaited) => self.judge_with(awaited, token).await,
         }
@@ -223,7 +223,7 @@ impl Verifier {
 
     /// The verdict about a token, or what must be waited for before there is one: most tokens are
     /// judged without a wait.
-    pub(crate) fn judge_at_once(&self, token: &str) -> Result<Verdict, Awaited> {
+    pub(crate) fn judge_at_once(&self, token: &[u8]) -> Result<Verdict, Awaited> {
         let fingerprint = fingerprint(token);
         let (local, revocations) = match &self.0.method {
             Method::Local(local) => (local, None),
@@ -236,18 +236,19 @@ impl Verifier {
                 return remembered.ok_or(Awaited::Issuer(fingerprint));
             }
         };
-        let remembered = local.recall(&fingerprint);
+        let now = local.now_ms();
+        let remembered = local.recall(&fingerprint, now);
         self.count(remembered.is_some());
         let verdict = match remembered {
             Some(token) => Ok(token),
             None => local
-                .verify_at_once(token, fingerprint)
+                .verify_at_once(token, fingerprint, now)
                 .ok_or(Awaited::Keys(fingerprint))?,
         };
         let (Ok(token), Some(revocations)) = (&verdict, revocations) else {
             return Ok(verdict);
         };
-        match revocations.standing(token) {
+        match revocations.standing_at(token, now) {
             Standing::Good => Ok(verdict),
             Standing::Revoked => Ok(Err(REVOKED)),
             Standing::Unknown => Err(Awaited::Revocations(fingerprint, Arc::clone(token))),

@@ -19,7 +19,7 @@ use tokio::{sync::SetOnce, task::JoinHandle};
 
 use self::{follower::Follower, revoked::Revoked};
 use super::{Feed, FeedStats, VerifiedToken, WhenStale};
-use crate::{Clock, credentials::OwnCredentials, issuer::Issuer, net::millis};
+use crate::{Clock, credentials::OwnCredentials, issuer::Issuer};
 
 /// The revocations of one issuer, followed.
 pub(super) struct Revocations {
@@ -80,10 +80,15 @@ impl Revocations {
 
     /// Whether a token was revoked, as far as that is known. Never waits.
     pub(super) fn standing(&self, token: &VerifiedToken) -> Standing {
+        self.standing_at(token, self.known.clock.now_ms())
+    }
+
+    /// The same for who has looked at the clock: `now` is in milliseconds since the Unix epoch.
+    pub(super) fn standing_at(&self, token: &VerifiedToken, now: u64) -> Standing {
         if self.known.revoked.covers(token) {
             return Standing::Revoked;
         }
-        if self.is_fresh() {
+        if self.is_fresh_at(now) {
             return Standing::Good;
         }
         self.follow();
@@ -138,21 +143,26 @@ impl Revocations {
     }
 
     fn is_fresh(&self) -> bool {
-        self.age()
-            .is_some_and(|age| millis(age) <= millis(self.config.freshness))
+        self.is_fresh_at(self.known.clock.now_ms())
+    }
+
+    fn is_fresh_at(&self, now: u64) -> bool {
+        self.age_at(now)
+            .is_some_and(|age| age <= self.config.freshness)
     }
 
     /// How long ago everything was known; `None` when it never was.
-    fn age(&self) -> Option<Duration> {
+    fn age_at(&self, now: u64) -> Option<Duration> {
         let current_at = self.known.current_at.load(Ordering::Acquire);
-        let age = self.known.clock.now_ms().saturating_sub(current_at);
+        let age = now.saturating_sub(current_at);
         (current_at != 0).then(|| Duration::from_millis(age))
     }
 
     pub(super) fn stats(&self) -> FeedStats {
+        let now = self.known.clock.now_ms();
         FeedStats {
-            is_current: self.is_fresh(),
-            age: self.age(),
+            is_current: self.is_fresh_at(now),
+            age: self.age_at(now),
             revocations: self.known.revoked.count.load(Ordering::Relaxed),
         }
     }
