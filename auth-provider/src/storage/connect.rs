@@ -307,7 +307,7 @@ async fn sqlite_pool(
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "registry",
     "key rotation",
     "revocation",
@@ -317,6 +317,7 @@ const STEPS: [&str; 10] = [
     "stretches",
     "replicas",
     "unwritten uses",
+    "audit packs",
     "revoked twice",
 ];
 
@@ -334,6 +335,7 @@ pub(super) fn postgres_migrations() -> Migrator {
         include_str!("../../migrations/postgres/0007_stretches.sql"),
         include_str!("../../migrations/postgres/0008_replicas.sql"),
         include_str!("../../migrations/postgres/0009_unwritten_uses.sql"),
+        include_str!("../../migrations/postgres/0010_audit_packs.sql"),
         include_str!("../../migrations/postgres/0011_revoked_twice.sql"),
     ])
 }
@@ -349,6 +351,7 @@ pub(super) fn sqlite_migrations() -> Migrator {
         include_str!("../../migrations/sqlite/0007_stretches.sql"),
         include_str!("../../migrations/sqlite/0008_replicas.sql"),
         include_str!("../../migrations/sqlite/0009_unwritten_uses.sql"),
+        include_str!("../../migrations/sqlite/0010_audit_packs.sql"),
         include_str!("../../migrations/sqlite/0011_revoked_twice.sql"),
     ])
 }
