@@ -4,7 +4,7 @@
 //! lifetime of a token, never by what was issued.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
     sync::{self, Arc, MutexGuard, PoisonError, RwLock},
 };
@@ -239,6 +239,7 @@ impl Turn {
                 events.push(request.event);
                 waiting.push(request.done);
             }
+            revocations.leave_out_known_tokens(&mut changes);
             let outcome = match store.commit(&changes, &events).await {
                 Ok(_) => revocations.catch_up(store.as_ref()).await,
                 Err(failure) => Err(failure),
@@ -329,6 +330,20 @@ impl Revocations {
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves out the tokens that are taken back already, in this write or before it: each of those who ask in the same moment
+    /// found the token alive. Another server may still write the same entry, which is as good as one.
+    fn leave_out_known_tokens(&self, changes: &mut Vec<Change>) {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let mut new = HashSet::new();
+        changes.retain(|change| match change {
+            Change::Revoke {
+                revoked: Revoked::Token { jti, .. },
+                ..
+            } => !memory.tokens.contains_key(jti) && new.insert(jti.clone()),
+            _ => true,
+        });
     }
 
     /// Brings what is new in the store into memory: what this server wrote and what other replicas did.

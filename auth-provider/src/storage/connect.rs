@@ -140,6 +140,8 @@ pub async fn open_with(url: &DatabaseUrl, tuning: Tuning) -> Result<Opened, Stor
                 .journal_mode(SqliteJournalMode::Wal)
                 // In WAL mode only FULL has a commit on disk before it is acknowledged.
                 .synchronous(SqliteSynchronous::Full)
+                // What a statement may have to take back is put aside; on a disk it would be as much again as it writes.
+                .pragma("temp_store", "MEMORY")
                 // The sums of very many clients' uses touch pages all over the file: in a longer log, more of them meet.
                 .pragma("wal_autocheckpoint", "8000")
                 // All rows of a read of many clients: SQLite's thread need not wait for the reader in between.
@@ -278,7 +280,12 @@ async fn open_sqlite(
     connections: u32,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let pool = sqlite_pool(options, connections).await?;
-    sqlite_migrations().run(&pool).await?;
+    let mut connection = pool.acquire().await?;
+    // A new index of a long log is sorted, which takes more room than there may be in memory.
+    connection.execute("PRAGMA temp_store = FILE").await?;
+    sqlite_migrations().run(&mut connection).await?;
+    connection.execute("PRAGMA temp_store = MEMORY").await?;
+    drop(connection);
     Ok(Arc::new(SqliteStore(pool)))
 }
 
@@ -300,7 +307,7 @@ async fn sqlite_pool(
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "registry",
     "key rotation",
     "revocation",
@@ -311,6 +318,7 @@ const STEPS: [&str; 10] = [
     "replicas",
     "unwritten uses",
     "audit packs",
+    "revoked twice",
 ];
 
 /// The version of the tables that this program works with.
@@ -328,6 +336,7 @@ pub(super) fn postgres_migrations() -> Migrator {
         include_str!("../../migrations/postgres/0008_replicas.sql"),
         include_str!("../../migrations/postgres/0009_unwritten_uses.sql"),
         include_str!("../../migrations/postgres/0010_audit_packs.sql"),
+        include_str!("../../migrations/postgres/0011_revoked_twice.sql"),
     ])
 }
 
@@ -343,6 +352,7 @@ pub(super) fn sqlite_migrations() -> Migrator {
         include_str!("../../migrations/sqlite/0008_replicas.sql"),
         include_str!("../../migrations/sqlite/0009_unwritten_uses.sql"),
         include_str!("../../migrations/sqlite/0010_audit_packs.sql"),
+        include_str!("../../migrations/sqlite/0011_revoked_twice.sql"),
     ])
 }
 

@@ -80,10 +80,10 @@ pub trait Store: RegistryStore + ProjectStore + AuditStore + ReplicaStore + Pool
     async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError>;
 
     /// The list after `number`, in the order of the numbers. An entry with a lower number than one that was ever
-    /// returned never appears later.
+    /// returned never appears later. A token that two servers took back in the same moment has two entries.
     async fn revocations_after(&self, number: u64) -> Result<Vec<Revocation>, StoreError>;
 
-    /// Removes from the list what had to be known until `now` only.
+    /// Removes from the list what had to be known until `now` only. It reads all of the list.
     async fn forget_revocations(&self, now: u64) -> Result<(), StoreError>;
 
     /// Keeps what an opaque token stands for, by the token's hash.

@@ -110,8 +110,7 @@ const REMOVE_GRANT: &str =
 const ADD_REVOCATION: &str = "
     INSERT INTO revocation
         (kind, jti, client_id, credential, resource_id, kid, revoked_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT (jti) DO NOTHING";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 const ADD_REVOCATIONS: &str = "
     INSERT INTO revocation (kind, client_id, resource_id, revoked_at, expires_at)
@@ -199,7 +198,7 @@ pub(super) fn steps(change: &Change) -> Vec<Step<'_>> {
                 .map(maybe_text),
             );
             values.extend([time(*at), time(*until)]);
-            vec![may(ADD_REVOCATION, values)]
+            vec![must(ADD_REVOCATION, values)]
         }
         Change::RevokeAllOf {
             resource,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::future::join_all;
 use m2m::ManualClock;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -203,6 +204,22 @@ async fn a_revoked_token_is_inactive_at_once_for_everybody() {
         }
         server.revoke(revoker, &token).await; // once more changes nothing
     }
+}
+
+/// Each of them finds the token alive.
+#[actix_web::test]
+async fn many_who_take_back_one_token_at_once_make_one_entry() {
+    let server = Server::start().await;
+    let tokens = [
+        server.token("bot", "notes").await,
+        server.token("bot", "notes").await,
+    ];
+    let asked = (0..40).map(|number| server.revoke("bot", &tokens[number % 2]));
+    join_all(asked).await;
+    for token in &tokens {
+        assert_eq!(server.introspect("notes-server", token).await, inactive());
+    }
+    assert_eq!(server.auth.revocations.len(), 2);
 }
 
 #[actix_web::test]

@@ -1,6 +1,9 @@
 //! Several servers on one database: what is done by one counts on all of them within a second, and nothing is missed.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use auth_provider::leases::Job;
 use reqwest::{Method, StatusCode};
@@ -133,6 +136,35 @@ async fn a_revocation_is_honoured_everywhere_and_told_to_who_follows_another_ser
     let list = list.basic_auth("notes-server", Some(servers[2].secret("notes-server")));
     let list = support::json(list.send().await.unwrap()).await;
     assert_eq!(list["revocations"].as_array().unwrap().len(), 20);
+}
+
+/// Both write it down; who follows hears it twice, and what comes later as well.
+#[actix_web::test]
+async fn two_servers_take_back_one_token_at_the_same_moment() {
+    let Some((_, servers)) = replicas(2).await else {
+        return;
+    };
+    let [a, b] = &servers[..] else { unreachable!() };
+    for _ in 0..5 {
+        let token = a.token("bot", "notes").await;
+        tokio::join!(a.revoke("bot", &token), b.revoke("bot", &token));
+        for server in &servers {
+            let active = server.introspect("notes-server", &token).await["active"].take();
+            assert_eq!(active, false);
+            server.revoke("bot", &token).await;
+        }
+    }
+    let last = a.token("bot", "notes").await;
+    b.revoke("bot", &last).await;
+    let dead = async || a.introspect("notes-server", &last).await["active"] == false;
+    soon("the token is dead", dead).await;
+    let list = a.get("/oauth/revocations");
+    let list = list.basic_auth("notes-server", Some(a.secret("notes-server")));
+    let list = support::json(list.send().await.unwrap()).await;
+    let list = list["revocations"].as_array().unwrap();
+    assert!((6..=11).contains(&list.len()), "{list:?}");
+    let tokens: HashSet<_> = list.iter().map(|entry| entry["jti"].as_str()).collect();
+    assert_eq!(tokens.len(), 6);
 }
 
 #[actix_web::test]

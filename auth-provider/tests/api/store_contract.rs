@@ -409,10 +409,8 @@ async fn revocations_are_numbered_and_kept_until_they_are_forgotten() {
 
         let kept = store.revocations_after(0).await.unwrap();
         let what: Vec<_> = kept.iter().map(|entry| entry.revoked.clone()).collect();
-        assert_eq!(
-            what, all,
-            "a token that was revoked before is not added again"
-        );
+        assert_eq!(what[..5], all);
+        assert_eq!(what[5], all[0], "what two servers write is there twice");
         assert!(kept.windows(2).all(|pair| pair[0].number < pair[1].number));
         assert_eq!(
             (kept[1].revoked_at, kept[1].expires_at),
@@ -428,7 +426,7 @@ async fn revocations_are_numbered_and_kept_until_they_are_forgotten() {
         store.forget_revocations(NOW + 1000).await.unwrap();
         revoke(store.as_ref(), &all[0], NOW, NOW + 1).await;
         let number = store.revocations_after(0).await.unwrap()[0].number;
-        assert!(number > kept[3].number, "a number is never used twice");
+        assert!(number > kept[5].number, "a number is never used twice");
     }
 }
 

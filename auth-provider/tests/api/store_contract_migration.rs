@@ -265,3 +265,45 @@ async fn all_that_was_there_before_the_dialects_goes_on() {
         assert!(!record.grants[0].has_metadata_claims);
     }
 }
+
+/// As the version before a token could be revoked twice left it. The last rows are forgotten already.
+const REVOCATIONS: &str = "
+    INSERT INTO revocation (kind, jti, resource_id, revoked_at, expires_at)
+    VALUES ('token', 'a.1', 'notes', 1700000000, 1900000000), ('token', 'a.2', 'notes', 1700000001, 1800000000),
+           ('token', 'a.3', 'notes', 1700000002, 1700000003), ('token', 'a.4', 'notes', 1700000002, 1700000003);
+    DELETE FROM revocation WHERE expires_at = 1700000003";
+
+/// A follower says up to which number it knows: it would miss what came under a number that it has seen.
+#[actix_web::test]
+async fn the_numbers_of_revocations_go_on() {
+    let notes = ResourceId::parse("notes").unwrap();
+    let token = |jti: &str| Revoked::Token {
+        jti: jti.to_owned(),
+        resource: notes.clone(),
+    };
+    for (rows, left) in [
+        (REVOCATIONS.to_owned(), &["a.1", "a.2"][..]),
+        (format!("{REVOCATIONS}; DELETE FROM revocation"), &[]),
+    ] {
+        let (_folder, databases) = databases(5, &rows).await;
+        for database in &databases {
+            let store = storage::open(database).await.unwrap();
+            let revoke = token("a.1").at(NOW);
+            store.commit(&[revoke], &[]).await.unwrap();
+            let kept = store.revocations_after(0).await.unwrap();
+            let expected = (1..).zip(left.iter().copied()).chain([(5, "a.1")]);
+            let expected: Vec<_> = expected.map(|(number, jti)| (number, token(jti))).collect();
+            let found: Vec<_> = kept
+                .iter()
+                .map(|one| (one.number, one.revoked.clone()))
+                .collect();
+            assert_eq!(found, expected, "{database}");
+            if let [first, ..] = &kept[..kept.len() - 1] {
+                assert_eq!(
+                    (first.revoked_at, first.expires_at),
+                    (1_700_000_000, 1_900_000_000)
+                );
+            }
+        }
+    }
+}

@@ -399,6 +399,28 @@ mod tests {
         assert!(!follower.known.was_ever_current());
     }
 
+    /// Two servers of the issuer took the token back in the same moment.
+    #[test]
+    fn an_entry_that_comes_twice_is_one() {
+        let hand = ManualClock::at(NOW);
+        let mut follower = follower(&hand);
+        let mut connection = Connection::default();
+        for number in 1..=2 {
+            let entry = json!({"kind": "token", "jti": "a", "revoked_at": NOW + number,
+                "expires_at": NOW + 10});
+            let bytes = revocation(number, &entry);
+            assert_eq!(
+                follower.take_in(bytes.as_bytes(), &mut connection),
+                Ok(true)
+            );
+        }
+        let count = || follower.known.revoked.count.load(Ordering::Relaxed);
+        assert_eq!((count(), follower.last_seen), (1, Some(2)));
+        hand.advance(Duration::from_mins(2));
+        follower.known.revoked.sweep(hand.clock().now());
+        assert_eq!(count(), 0);
+    }
+
     #[test]
     fn what_has_expired_is_forgotten() {
         let hand = ManualClock::at(NOW);
