@@ -389,7 +389,10 @@ macro_rules! audit_store {
                 for value in values {
                     query = query.bind(value);
                 }
-                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                let rows = query
+                    .bind(number(limit as u64))
+                    .fetch_all(&mut *self.0.acquire().await?)
+                    .await?;
                 rows.iter().map(recorded).collect()
             }
         }
@@ -400,9 +403,10 @@ macro_rules! audit_store {
                 // Where writers must take a lock first, one statement is not enough.
                 if !$numbered && events.len() <= audit::ONE_STATEMENT {
                     let sql = audit::add_at_once_sql(events.len());
-                    return Self::insert(&self.0, sql, events).await;
+                    return Self::insert(&mut *self.0.acquire().await?, sql, events).await;
                 }
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 sqlx::query($order).execute(&mut *tx).await?;
                 Self::insert_events(&mut tx, events).await?;
                 tx.commit().await?;
@@ -413,7 +417,8 @@ macro_rules! audit_store {
                 let Some(last) = events.last() else {
                     return Ok(());
                 };
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 // Whoever tried before has ended, one way or the other, once this is had.
                 sqlx::query($order).execute(&mut *tx).await?;
                 let there = sqlx::query(audit::HAS_EVENT)
@@ -440,7 +445,7 @@ macro_rules! audit_store {
                     return self.events_of(filter, before, limit, None).await;
                 };
                 let row = sqlx::query(audit::FIRST_AND_LAST_EVENT)
-                    .fetch_one(&self.0)
+                    .fetch_one(&mut *self.0.acquire().await?)
                     .await?;
                 let first = time(&row, "first")? / audit::STRETCH;
                 let mut end = time(&row, "last")?.min(before) / audit::STRETCH + 1;
@@ -457,7 +462,8 @@ macro_rules! audit_store {
             }
 
             async fn sum_up_uses(&self) -> Result<bool, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 let row = sqlx::query(audit::USED_UP_TO).fetch_one(&mut *tx).await?;
                 let from = time(&row, "used_up_to")?;
                 let row = sqlx::query(audit::LAST_EVENT).fetch_one(&mut *tx).await?;
@@ -485,7 +491,8 @@ macro_rules! audit_store {
                 uses: &[Used],
                 promise: Option<&Promise>,
             ) -> Result<(), StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 // As who sums up events: two do not write the same sums at once, each in another order.
                 sqlx::query(audit::USED_UP_TO).execute(&mut *tx).await?;
                 for used in uses {
@@ -525,7 +532,7 @@ macro_rules! audit_store {
             async fn end_promise(&self, server: &str) -> Result<(), StoreError> {
                 sqlx::query(audit::END_PROMISE)
                     .bind(server)
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(())
             }
@@ -534,7 +541,7 @@ macro_rules! audit_store {
                 let forgotten = sqlx::query(audit::FORGET_EVENTS)
                     .bind(number(time))
                     .bind(number(BATCH))
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(forgotten.rows_affected() == BATCH)
             }
