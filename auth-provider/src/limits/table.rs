@@ -11,13 +11,13 @@ use std::{
 use governor::{nanos::Nanos, state::StateStore};
 
 /// Each caller has its bucket in one of so many sets, by a keyed hash that no caller can aim at.
-const SETS: usize = SHELVES * SETS_EACH;
+const SETS: usize = GROUPS * GROUPED;
 
-/// Sets are kept together in so many shelves.
-const SHELVES: usize = 256;
+/// Sets are made in so many groups.
+const GROUPS: usize = 256;
 
-/// Sets of one shelf.
-const SETS_EACH: usize = 16;
+/// Sets in one group.
+const GROUPED: usize = 16;
 
 /// Buckets in one set.
 const PLACES: usize = 8;
@@ -30,14 +30,14 @@ pub(super) const CALLERS: usize = SETS * PLACES;
 const OFTEN: u8 = 100;
 
 pub(super) struct Table<K> {
-    /// A shelf and a set are made when the first of their callers comes: most servers have few, and limits that never count
+    /// A group and a set are made when the first of their callers comes: most servers have few, and limits that never count
     /// anything.
-    shelves: Box<[OnceLock<Box<Shelf>>]>,
+    groups: Box<[OnceLock<Box<Group>>]>,
     hash: RandomState,
     keys: PhantomData<fn(&K)>,
 }
 
-type Shelf = [Mutex<Option<Box<Set>>>; SETS_EACH];
+type Group = [Mutex<Option<Box<Set>>>; GROUPED];
 
 type Set = [Place; PLACES];
 
@@ -55,7 +55,7 @@ struct Place {
 impl<K> Default for Table<K> {
     fn default() -> Self {
         Self {
-            shelves: (0..SHELVES).map(|_| OnceLock::new()).collect(),
+            groups: (0..GROUPS).map(|_| OnceLock::new()).collect(),
             hash: RandomState::new(),
             keys: PhantomData,
         }
@@ -74,9 +74,9 @@ impl<K: Hash> StateStore for Table<K> {
         let caller = self.hash.hash_one(key);
         let [low, high, ..] = caller.to_le_bytes();
         let number = usize::from(u16::from_le_bytes([low, high])) % SETS;
-        let shelf = &self.shelves[number / SETS_EACH];
-        let shelf = shelf.get_or_init(|| Box::new(array::from_fn(|_| Mutex::default())));
-        let mut set = shelf[number % SETS_EACH]
+        let group = &self.groups[number / GROUPED];
+        let group = group.get_or_init(|| Box::new(array::from_fn(|_| Mutex::default())));
+        let mut set = group[number % GROUPED]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let set = set.get_or_insert_default();
