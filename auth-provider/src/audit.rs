@@ -11,13 +11,15 @@ use crate::{
     resource::ResourceId,
 };
 
-/// What was done or tried. The names are part of the API.
+/// What was done or tried. The names are part of the API; the numbers stand in the database, so that none is ever changed or
+/// given to another action.
 macro_rules! actions {
-    ($($variant:ident = $name:literal,)+) => {
+    ($($number:literal: $variant:ident = $name:literal,)+) => {
         /// What was done, or what was tried.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
         pub enum Action {
-            $($variant,)+
+            $($variant = $number,)+
         }
 
         impl Action {
@@ -33,36 +35,36 @@ macro_rules! actions {
 }
 
 actions! {
-    TokenIssued = "token.issued",
-    TokenRefused = "token.refused",
-    TokenRevoked = "token.revoked",
-    TokenProbed = "token.probed",
-    TokensRevoked = "tokens.revoked",
-    AuthenticationFailed = "authentication.failed",
-    CredentialUsed = "credential.used",
-    AdminRefused = "admin.refused",
-    ClientCreated = "client.created",
-    ClientRegistered = "client.registered",
-    ClientChanged = "client.changed",
-    ClientDeleted = "client.deleted",
-    CredentialCreated = "credential.created",
-    CredentialChanged = "credential.changed",
-    CredentialDeleted = "credential.deleted",
-    CredentialRotated = "credential.rotated",
-    CredentialRotationStarted = "credential.rotation_started",
-    CredentialRotationFinished = "credential.rotation_finished",
-    CredentialRotationCancelled = "credential.rotation_cancelled",
-    CredentialCompromised = "credential.compromised",
-    ResourceCreated = "resource.created",
-    ResourceChanged = "resource.changed",
-    ResourceDeleted = "resource.deleted",
-    GrantCreated = "grant.created",
-    GrantChanged = "grant.changed",
-    GrantDeleted = "grant.deleted",
-    KeyRotated = "key.rotated",
-    KeyCompromised = "key.compromised",
-    PolicyApplied = "policy.applied",
-    DatabaseRestored = "database.restored",
+    0: TokenIssued = "token.issued",
+    1: TokenRefused = "token.refused",
+    2: TokenRevoked = "token.revoked",
+    3: TokenProbed = "token.probed",
+    4: TokensRevoked = "tokens.revoked",
+    5: AuthenticationFailed = "authentication.failed",
+    6: CredentialUsed = "credential.used",
+    7: AdminRefused = "admin.refused",
+    8: ClientCreated = "client.created",
+    9: ClientRegistered = "client.registered",
+    10: ClientChanged = "client.changed",
+    11: ClientDeleted = "client.deleted",
+    12: CredentialCreated = "credential.created",
+    13: CredentialChanged = "credential.changed",
+    14: CredentialDeleted = "credential.deleted",
+    15: CredentialRotated = "credential.rotated",
+    16: CredentialRotationStarted = "credential.rotation_started",
+    17: CredentialRotationFinished = "credential.rotation_finished",
+    18: CredentialRotationCancelled = "credential.rotation_cancelled",
+    19: CredentialCompromised = "credential.compromised",
+    20: ResourceCreated = "resource.created",
+    21: ResourceChanged = "resource.changed",
+    22: ResourceDeleted = "resource.deleted",
+    23: GrantCreated = "grant.created",
+    24: GrantChanged = "grant.changed",
+    25: GrantDeleted = "grant.deleted",
+    26: KeyRotated = "key.rotated",
+    27: KeyCompromised = "key.compromised",
+    28: PolicyApplied = "policy.applied",
+    29: DatabaseRestored = "database.restored",
 }
 
 impl Action {
@@ -72,6 +74,12 @@ impl Action {
             .iter()
             .copied()
             .find(|action| action.as_str() == name)
+    }
+
+    /// The bit that says of several events that one of them is such. Those beyond the last bit but one share the last, so
+    /// that whoever finds it has to look.
+    pub fn bit(self) -> i64 {
+        1 << (self as u8).min(62)
     }
 }
 
@@ -180,6 +188,22 @@ pub struct Filter {
     pub until: Option<u64>,
 }
 
+impl Filter {
+    /// Whether the event has all that is named.
+    pub fn takes(&self, event: &Event) -> bool {
+        fn fits<T: PartialEq>(wanted: Option<&T>, found: Option<&T>) -> bool {
+            wanted.is_none_or(|wanted| found == Some(wanted))
+        }
+        fits(self.client.as_ref(), event.client.as_ref())
+            && fits(self.resource.as_ref(), event.resource.as_ref())
+            && fits(self.action.as_ref(), Some(&event.action))
+            && fits(self.outcome.as_ref(), Some(&event.outcome))
+            && fits(self.request_id.as_ref(), event.request_id.as_ref())
+            && self.since.is_none_or(|since| event.at >= since)
+            && self.until.is_none_or(|until| event.at <= until)
+    }
+}
+
 impl Event {
     /// Something that was done at the second `at`.
     pub fn done(action: Action, at: u64, origin: &Origin) -> Self {
@@ -247,5 +271,55 @@ impl Event {
     pub fn explained(mut self, what: impl Into<String>) -> Self {
         self.explanation = Some(what.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Databases have these numbers: one is added at the end, none is changed.
+    #[test]
+    fn every_action_keeps_its_number_and_has_a_bit_of_its_own() {
+        let numbered = [
+            "token.issued",
+            "token.refused",
+            "token.revoked",
+            "token.probed",
+            "tokens.revoked",
+            "authentication.failed",
+            "credential.used",
+            "admin.refused",
+            "client.created",
+            "client.registered",
+            "client.changed",
+            "client.deleted",
+            "credential.created",
+            "credential.changed",
+            "credential.deleted",
+            "credential.rotated",
+            "credential.rotation_started",
+            "credential.rotation_finished",
+            "credential.rotation_cancelled",
+            "credential.compromised",
+            "resource.created",
+            "resource.changed",
+            "resource.deleted",
+            "grant.created",
+            "grant.changed",
+            "grant.deleted",
+            "key.rotated",
+            "key.compromised",
+            "policy.applied",
+            "database.restored",
+        ];
+        let mut bits = 0;
+        for (number, name) in (0..).zip(numbered) {
+            let action = Action::parse(name).unwrap();
+            assert_eq!(action as u8, number, "{name}");
+            assert!(action.bit() > 0 && action.bit() & bits == 0, "{name}");
+            bits |= action.bit();
+        }
+        assert_eq!(Action::ALL.len(), numbered.len());
     }
 }

@@ -56,7 +56,7 @@ const BATCH: usize = 2048;
 /// How long a request waits until its event is taken, and, where it must be, written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often a step is made to sum up the uses of credentials while events come. Under a load of hundreds in a second the
+/// How often a step is made to sum up the uses of credentials while events come. Under a load of thousands in a second the
 /// sums lag behind: who reads them adds what came after.
 const SUM_UP: Duration = Duration::from_secs(1);
 

@@ -26,6 +26,7 @@ use crate::{
     client::{ClientId, CredentialId, random_id},
     contact::Contact,
     journal::Behind,
+    registry::Usage,
     storage::{AuditStore, StoreError},
 };
 
@@ -74,6 +75,9 @@ pub struct Used {
     pub alive_until: u64,
     /// The longest time between two of them, in seconds.
     pub longest_gap: u64,
+    /// When the client used another of its credentials last before the first of them, as far as that was seen together with
+    /// these.
+    pub after_another: Option<u64>,
 }
 
 /// What a server says of the uses that it has not written, in seconds since the epoch.
@@ -87,16 +91,24 @@ pub struct Promise {
 }
 
 impl Used {
-    fn by(event: &Event) -> Option<Self> {
-        Some(Self {
-            client: event.client.clone()?,
-            credential: event.credential?,
-            first_at: event.at,
-            last_at: event.at,
+    /// A single use, from which something was had that ends at `alive_until`.
+    pub fn once(client: ClientId, credential: CredentialId, at: u64, alive_until: u64) -> Self {
+        Self {
+            client,
+            credential,
+            first_at: at,
+            last_at: at,
             count: 1,
-            alive_until: event.ends_at?,
+            alive_until,
             longest_gap: 0,
-        })
+            after_another: None,
+        }
+    }
+
+    /// What the event tells of the use of a credential.
+    pub fn by(event: &Event) -> Option<Self> {
+        let (client, credential) = (event.client.clone()?, event.credential?);
+        Some(Self::once(client, credential, event.at, event.ends_at?))
     }
 
     /// These uses and others that came about when they ended, or later.
@@ -107,6 +119,76 @@ impl Used {
         self.last_at = self.last_at.max(later.last_at);
         self.count += later.count;
         self.alive_until = self.alive_until.max(later.alive_until);
+    }
+}
+
+/// Adds single uses up: one sum for each credential of each client, in the order of their first uses. The uses come in the
+/// order of the log, where one that was noted late stands after later ones.
+pub fn summed(mut uses: Vec<Used>) -> Vec<Used> {
+    uses.sort_by_key(|used| used.first_at);
+    let mut sums = Vec::<Used>::new();
+    let (mut places, mut last_of) = (HashMap::<_, usize>::new(), HashMap::new());
+    for used in uses {
+        let after_another = last_of.insert(used.client.clone(), used.last_at);
+        match places.entry((used.client.clone(), used.credential)) {
+            Entry::Occupied(place) => sums[*place.get()].and(&used),
+            Entry::Vacant(place) => {
+                place.insert(sums.len());
+                sums.push(Used {
+                    after_another,
+                    ..used
+                });
+            }
+        }
+    }
+    sums
+}
+
+/// What is known of one client's uses of its credentials, to which more of the log is added.
+///
+/// The gap before a use is the time since the use of the same credential before it: where many share a client, the one who
+/// comes seldom shows only there. Before the first use of a credential it counts from the last use of another.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// What happened earlier under this client's name is not its doing, but that of one that was removed.
+    pub created_at: u64,
+    pub last_at: Option<u64>,
+    pub longest_gap: u64,
+    pub credentials: HashMap<CredentialId, Usage>,
+}
+
+impl Known {
+    /// Adds the next uses of this client in the log. What a server does in the database in the same way, it does for all
+    /// clients: see [`AuditStore::sum_up_uses`].
+    pub fn add(&mut self, uses: Vec<Used>) {
+        let (own, of_another): (Vec<_>, Vec<_>) =
+            (uses.into_iter()).partition(|used| used.first_at >= self.created_at);
+        for used in summed(of_another) {
+            self.count(&used);
+        }
+        for used in summed(own) {
+            let before = self.credentials.get(&used.credential);
+            let before = before.map(|usage| usage.last_used_at);
+            let before = before.or(used.after_another).or(self.last_at);
+            let gap = used
+                .first_at
+                .saturating_sub(before.unwrap_or(used.first_at));
+            self.longest_gap = self.longest_gap.max(gap).max(used.longest_gap);
+            self.last_at = self.last_at.max(Some(used.last_at));
+            self.count(&used);
+        }
+    }
+
+    fn count(&mut self, used: &Used) {
+        let usage = Usage {
+            last_used_at: used.last_at,
+            count: used.count,
+            alive_until: used.alive_until,
+        };
+        let known = self.credentials.entry(used.credential);
+        known
+            .and_modify(|sum| *sum = sum.and(usage))
+            .or_insert(usage);
     }
 }
 
@@ -338,15 +420,7 @@ mod tests {
     use super::*;
 
     fn used(credential: CredentialId, at: u64) -> Used {
-        Used {
-            client: ClientId::parse("bot").unwrap(),
-            credential,
-            first_at: at,
-            last_at: at,
-            count: 1,
-            alive_until: at + 60,
-            longest_gap: 0,
-        }
+        Used::once(ClientId::parse("bot").unwrap(), credential, at, at + 60)
     }
 
     #[test]
@@ -383,6 +457,35 @@ mod tests {
             ..used(credential, 100)
         };
         assert_eq!(memory.sums.into_values().collect::<Vec<_>>(), [expected]);
+    }
+
+    #[test]
+    fn gaps_lie_between_the_uses_of_one_credential_and_before_its_first_after_another() {
+        let [a, b, gone] = [(); 3].map(|()| CredentialId::generate());
+        let mut known = Known {
+            created_at: 100,
+            ..Known::default()
+        };
+        for (uses, gap) in [
+            (vec![(gone, 10), (gone, 99), (a, 100)], 0),
+            // One that is late stands where it belongs.
+            (vec![(a, 120), (a, 130), (a, 125)], 20),
+            // Not from 160 on, which is later, but from 130 on.
+            (vec![(a, 160), (b, 155)], 30),
+            (vec![(b, 165)], 30),
+            (vec![(a, 191), (b, 195)], 31),
+        ] {
+            known.add(uses.iter().map(|(id, at)| used(*id, *at)).collect());
+            assert_eq!(known.longest_gap, gap, "{uses:?}");
+        }
+        assert_eq!(known.last_at, Some(195));
+        let usage = |last_used_at, count| Usage {
+            last_used_at,
+            count,
+            alive_until: last_used_at + 60,
+        };
+        assert_eq!(known.credentials[&a], usage(191, 6));
+        assert_eq!(known.credentials[&b], usage(195, 3));
     }
 
     #[test]

@@ -93,7 +93,7 @@ METRICS = metrics()
 
 # How the names of the programs' own series begin, and those of earlier versions.
 OWN = r"\b(?:auth_provider|resource_server|http_server|verifier)_\w+"
-ACTIONS = set(re.findall(r'^    \w+ = "([a-z._]+)",$', source("auth-provider/src/audit.rs"), re.M))
+ACTIONS = set(re.findall(r'^    \d+: \w+ = "([a-z._]+)",$', source("auth-provider/src/audit.rs"), re.M))
 
 # ---- Metrics: the dashboard and the alert rules ----------------------------------------------------------------------
 

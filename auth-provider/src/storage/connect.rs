@@ -300,7 +300,7 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "registry",
     "key rotation",
     "revocation",
@@ -310,6 +310,7 @@ const STEPS: [&str; 9] = [
     "stretches",
     "replicas",
     "unwritten uses",
+    "audit packs",
 ];
 
 /// The version of the tables that this program works with.
@@ -326,6 +327,7 @@ pub(super) fn postgres_migrations() -> Migrator {
         include_str!("../../migrations/postgres/0007_stretches.sql"),
         include_str!("../../migrations/postgres/0008_replicas.sql"),
         include_str!("../../migrations/postgres/0009_unwritten_uses.sql"),
+        include_str!("../../migrations/postgres/0010_audit_packs.sql"),
     ])
 }
 
@@ -340,6 +342,7 @@ pub(super) fn sqlite_migrations() -> Migrator {
         include_str!("../../migrations/sqlite/0007_stretches.sql"),
         include_str!("../../migrations/sqlite/0008_replicas.sql"),
         include_str!("../../migrations/sqlite/0009_unwritten_uses.sql"),
+        include_str!("../../migrations/sqlite/0010_audit_packs.sql"),
     ])
 }
 

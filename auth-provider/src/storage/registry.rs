@@ -125,8 +125,6 @@ pub(super) const CREDENTIALS_OF: &str = "
     WHERE c.client_id = $1
     ORDER BY c.created_at, c.replaces IS NOT NULL, c.expires_at IS NULL, c.expires_at, c.id";
 
-pub(super) const LONGEST_GAP: &str = "SELECT longest_gap FROM client_use WHERE client_id = $1";
-
 pub(super) const RESOURCE: &str = "
     SELECT id AS resource_id, name, token_lifetime, signing_alg, owner, token_format,
            token_profile, metadata_claims, version
@@ -241,19 +239,19 @@ macro_rules! registry_store {
                 let mut answers = Vec::new();
                 for sql in [
                     registry::CREDENTIALS_OF,
-                    audit::LATEST_USES,
-                    registry::LONGEST_GAP,
-                    audit::LATEST_GAP,
-                    audit::PROMISES,
+                    audit::uses::CLIENT_USES,
+                    audit::uses::PROMISES,
                 ] {
                     let query = sqlx::query(sql).bind(client.as_str());
                     answers.push(query.fetch_all(&mut *tx).await?);
                 }
-                tx.commit().await?;
-                let [rows, latest, gaps @ .., promises] = answers.as_slice() else {
-                    return Ok(Credentials::default()); // there are five
+                let [rows, sums, promises] = answers.as_slice() else {
+                    return Ok(Credentials::default()); // there are three
                 };
-                credentials_of(rows, latest, gaps, promises)
+                let mut known = known_uses(rows, sums)?;
+                Self::add_unsummed(&mut tx, client, &mut known).await?;
+                tx.commit().await?;
+                credentials_of(rows, &known, promises)
             }
 
             async fn resource(&self, id: &ResourceId) -> Result<Option<Resource>, StoreError> {

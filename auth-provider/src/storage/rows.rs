@@ -21,6 +21,7 @@ use crate::{
     },
     resource::{ClaimNames, ResourceId, TokenFormat, TokenProfile},
     revocation::{Revocation, Revoked},
+    uses::Known,
 };
 
 /// The columns of a row by name and kind, the same for both databases.
@@ -78,6 +79,13 @@ fn credential_id(text: &str) -> Result<CredentialId, StoreError> {
 fn maybe_credential_id(row: &impl Columns, name: &str) -> Result<Option<CredentialId>, StoreError> {
     let text = row.maybe_text(name)?;
     text.map(|text| credential_id(&text)).transpose()
+}
+
+pub(super) fn some_credential_id(
+    row: &impl Columns,
+    name: &str,
+) -> Result<CredentialId, StoreError> {
+    credential_id(&row.text(name)?)
 }
 
 pub(super) fn hash(row: &impl Columns, name: &str) -> Result<SecretHash, StoreError> {
@@ -174,34 +182,38 @@ pub(super) fn ending(row: &impl Columns) -> Result<Ending, StoreError> {
     })
 }
 
-/// The credentials of a client: what is summed up of their uses, and what came after.
+/// What is summed up of the uses of a client and its credentials.
+pub(super) fn known_uses<R: Columns>(rows: &[R], sums: &[R]) -> Result<Known, StoreError> {
+    let mut known = Known::default();
+    if let Some(row) = sums.first() {
+        known.created_at = time(row, "created_at")?;
+        known.last_at = maybe_time(row, "last_used_at")?;
+        known.longest_gap = longest_gap(row)?;
+    }
+    for row in rows {
+        if let Some(usage) = usage(row)? {
+            let id = credential_id(&row.text("id")?)?;
+            known.credentials.insert(id, usage);
+        }
+    }
+    Ok(known)
+}
+
+/// The credentials of a client, and what is known of their uses.
 pub(super) fn credentials_of<R: Columns>(
     rows: &[R],
-    latest: &[R],
-    gaps: &[Vec<R>],
+    known: &Known,
     promises: &[R],
 ) -> Result<Credentials, StoreError> {
     let mut all = Vec::new();
     for row in rows {
-        all.push(credential_info(row)?);
+        let mut credential = credential_info(row)?;
+        credential.usage = known.credentials.get(&credential.id).copied();
+        all.push(credential);
     }
-    for row in latest {
-        let (id, new) = (credential_id(&row.text("id")?)?, usage(row)?);
-        if let Some(credential) = all.iter_mut().find(|credential| credential.id == id) {
-            credential.usage = match (credential.usage, new) {
-                (Some(sum), Some(new)) => Some(sum.and(new)),
-                (sum, new) => new.or(sum),
-            };
-        }
-    }
-    let mut longest_gap = 0;
-    for row in gaps.iter().flatten() {
-        longest_gap = longest_gap.max(maybe_gap(row)?);
-    }
-    let unwritten = promises.iter().map(unwritten).collect::<Result<_, _>>()?;
     Ok(Credentials {
-        longest_gap,
-        unwritten,
+        longest_gap: known.longest_gap,
+        unwritten: promises.iter().map(unwritten).collect::<Result<_, _>>()?,
         all,
     })
 }
@@ -216,7 +228,7 @@ fn unwritten(row: &impl Columns) -> Result<Unwritten, StoreError> {
 }
 
 /// An event that came late may lie before the one that it follows: that is no gap.
-fn maybe_gap(row: &impl Columns) -> Result<u64, StoreError> {
+fn longest_gap(row: &impl Columns) -> Result<u64, StoreError> {
     let gap = row.maybe_number("longest_gap")?.unwrap_or(0);
     Ok(u64::try_from(gap).unwrap_or(0))
 }

@@ -3,22 +3,28 @@
 //! Both understand `$1`, `ON CONFLICT … DO UPDATE … WHERE` and `IS DISTINCT FROM`; an upsert that would change
 //! nothing touches no row, so that the row counts say what changed.
 
-use std::{fmt::Write, ops::Range};
+use std::{collections::HashMap, fmt::Write, ops::Range};
 
 use async_trait::async_trait;
 use sqlx::Connection;
 
 use super::{
     SigningNeed, Store, StoreError,
-    audit::{self, AuditStore, audit_store},
+    audit::{
+        self, AuditStore, Batch, audit_store,
+        pack::{Pack, Packed},
+        packs::{Look, event_packs},
+        rows::event_rows,
+        uses::event_uses,
+    },
     pool::Sparing,
     projects::{self, ProjectStore, project_store},
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
     rows::{
         Columns, algorithm_of, arrow, bearer, claims, client, client_id, credentials_of, ending,
-        hash, managed_client, number, opaque_token, recorded, resource, revocation, stored_key,
-        time, with_scopes,
+        hash, known_uses, managed_client, number, opaque_token, recorded, resource, revocation,
+        stored_key, time, with_scopes,
     },
     steps::{Value, steps},
 };
@@ -37,7 +43,7 @@ use crate::{
     },
     resource::ResourceId,
     revocation::Revocation,
-    uses::{Promise, Used},
+    uses::{Known, Promise, Used, summed},
 };
 
 const BEARER: &str = "

@@ -43,6 +43,7 @@ mod store_contract_audit;
 mod store_contract_dialects;
 mod store_contract_graph;
 mod store_contract_migration;
+mod store_contract_packs;
 mod store_contract_projects;
 mod store_contract_registry;
 mod store_contract_replicas;

@@ -101,6 +101,7 @@ async fn sums_are_added_to_what_is_known_and_a_promise_stands_until_it_is_taken_
             count,
             alive_until: NOW + last + 60,
             longest_gap,
+            after_another: None,
         };
         let promise = |server: &str, known: u64| Promise {
             server: server.to_owned(),

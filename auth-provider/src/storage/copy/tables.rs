@@ -211,6 +211,19 @@ const LISTED: &[Listed] = &[
         ],
     ),
     (
+        "audit_pack",
+        1,
+        &[
+            ("number", Integer),
+            ("first_number", Integer),
+            ("first_at", Integer),
+            ("last_at", Integer),
+            ("actions", Integer),
+            ("keys", Bytes),
+            ("events", Text),
+        ],
+    ),
+    (
         "audit_event",
         1,
         &[
@@ -232,7 +245,7 @@ const LISTED: &[Listed] = &[
     ),
 ];
 
-/// The database hands out their numbers.
+/// The database hands out their numbers; those of the audit log's packs are handed out with those of its events.
 const NUMBERED: [&str; 2] = ["revocation", "audit_event"];
 
 /// All that is copied.

@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use auth_provider::storage::{self, DatabaseUrl};
+use auth_provider::{
+    audit::{Action, Event, Filter, Origin},
+    storage::{self, DatabaseUrl},
+};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 use super::{LAST_EVENT, LAST_REVOCATION, Machine, Ran, execute, filled, run, sqlite, sums};
@@ -47,6 +50,20 @@ async fn everything_comes_through_both_databases_the_same() {
     }
     assert_eq!(sums(&first).await, before, "the source is as it was");
     assert!(machine.files("").iter().all(|name| !name.starts_with('.')));
+
+    // Events go on with the next number, one by one and by the pack.
+    for place in &places[1..] {
+        let folder = format!("sqlite:{}/", machine.folder.path().display());
+        let target = place.replace("sqlite:", &folder);
+        let store = storage::open(&target.parse().unwrap()).await.unwrap();
+        let event = Event::done(Action::TokenIssued, 1_700_000_000, &Origin::server());
+        store.add_events(&vec![event.clone(); 20]).await.unwrap();
+        store.add_events(&[event]).await.unwrap();
+        let all = store.events(&Filter::default(), u64::MAX, 24).await;
+        let numbers = all.unwrap().into_iter().map(|one| one.number);
+        let last = LAST_EVENT.cast_unsigned() + 21;
+        assert!(numbers.eq((last - 23..=last).rev()), "{place}");
+    }
 
     let mut copy = sqlite(&machine.at("b.db")).await;
     let add = "INSERT INTO revocation (kind, revoked_at, expires_at) VALUES ('key', 1, 2) RETURNING number";
@@ -137,8 +154,8 @@ async fn a_database_of_an_earlier_version_is_brought_up_to_date_first() {
     let machine = Machine::empty();
     filled(&machine.at("a.db")).await;
     // As version 6 left it: with another index. Version 8 changes nothing here.
-    assert_eq!(storage::VERSION, 9, "take the later versions back as well");
-    let before = "DROP TABLE unwritten_use; DROP INDEX audit_event_by_stretch; DELETE FROM _sqlx_migrations WHERE version >= 7;
+    assert_eq!(storage::VERSION, 10, "take the later versions back as well");
+    let before = "DROP TABLE audit_pack; DROP TABLE unwritten_use; DROP INDEX audit_event_by_stretch; DELETE FROM _sqlx_migrations WHERE version >= 7;
          CREATE INDEX audit_event_by_client ON audit_event (client_id, number) WHERE client_id IS NOT NULL";
     execute(&machine.at("a.db"), before).await;
     migrate(&machine, "sqlite:a.db", &url).done();

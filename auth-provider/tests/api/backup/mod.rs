@@ -115,10 +115,11 @@ const ROWS: &str = r#"
         (4, 2, 'admin.refused', 'refused', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
     INSERT INTO audit_event (at, action, outcome, explanation)
-    SELECT i, 'token.issued', 'success', 'The event ' || i || ' of many, so that a backup has several chunks' FROM n;"#;
+    SELECT i, 'token.issued', 'success', 'The event ' || i || ' of many, so that a backup has several chunks' FROM n;
+    INSERT INTO audit_pack VALUES (2506, 2505, 5, 6, 1, x'00010203', '[[0,"token.issued",1,"bot"],[1,"token.issued",1,"é"]]');"#;
 
-/// How many events [`ROWS`] has, and the number of the last one.
-const LAST_EVENT: i64 = 2504;
+/// The number of the last event that [`ROWS`] has: it is in a pack.
+const LAST_EVENT: i64 = 2506;
 /// The number of the last revocation that [`ROWS`] had: its row is gone.
 const LAST_REVOCATION: i64 = 12;
 

@@ -1,0 +1,334 @@
+//! What the events tell of the uses of clients and credentials: read in the order of the log, a stretch at a time, and added
+//! to sums.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Write,
+};
+
+use super::rows::STRETCH;
+use crate::{
+    client::ClientId,
+    storage::{
+        StoreError,
+        rows::{Columns, client_id, some_credential_id, time},
+    },
+    uses::Used,
+};
+
+/// Up to where all is summed up, and the last number of the log.
+pub(in crate::storage) const UNSUMMED: &str = "
+    SELECT used_up_to, COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last_row,
+           COALESCE((SELECT MAX(number) FROM audit_pack), 0) AS last_pack
+    FROM registry_state WHERE one = 1";
+
+/// The uses of which single rows tell, and those of one client.
+pub(in crate::storage) const USES: &str = "
+    SELECT number, at, client_id, credential_id, ends_at FROM audit_event
+    WHERE number > $1 AND number <= $2
+      AND ends_at IS NOT NULL AND client_id IS NOT NULL AND credential_id IS NOT NULL";
+
+pub(in crate::storage) const USES_OF_CLIENT: &str = "
+    SELECT number, at, client_id, credential_id, ends_at FROM audit_event
+    WHERE number > $1 AND number <= $2 AND number / 4096 = $3 AND client_id = $4
+      AND ends_at IS NOT NULL AND credential_id IS NOT NULL";
+
+/// Who sums up goes first; the others wait and find it done.
+pub(in crate::storage) const TURN: &str =
+    "UPDATE registry_state SET used_up_to = used_up_to WHERE one = 1";
+
+pub(in crate::storage) const SET_USED_UP_TO: &str =
+    "UPDATE registry_state SET used_up_to = $2 WHERE one = 1 AND used_up_to = $1";
+
+/// How many credentials are summed up in one step. With very many of them each row lies on a page of its own, and nobody else
+/// can write meanwhile.
+pub(in crate::storage) const MOST_CREDENTIALS: usize = 400;
+
+/// As many clients are asked for by one statement.
+pub(in crate::storage) const CLIENTS: usize = 64;
+
+/// Where a client is asked for twice, the answer is the same.
+pub(in crate::storage) fn created_sql(clients: usize) -> String {
+    let mut sql = "SELECT id AS client_id, created_at FROM client WHERE id IN ($1".to_owned();
+    for parameter in 2..=clients {
+        let _ = write!(sql, ", ${parameter}"); // a text takes any
+    }
+    sql.push(')');
+    sql
+}
+
+// The sums of one credential's uses are added, after the gap before the first of them: see `Known::add`, which says the same
+// of what is not summed up yet.
+pub(in crate::storage) const ADD_CLIENT_USES: &str = "
+    INSERT INTO client_use (client_id, last_used_at, longest_gap)
+    SELECT e.client_id, e.last_at, CASE WHEN e.longest_gap > e.gap THEN e.longest_gap ELSE e.gap END
+    FROM (
+        SELECT c.id AS client_id, CAST($3 AS BIGINT) AS last_at, CAST($4 AS BIGINT) AS longest_gap,
+               CAST($5 AS BIGINT)
+               - COALESCE(k.last_used_at, CAST($6 AS BIGINT), u.last_used_at,
+                          CAST($5 AS BIGINT)) AS gap
+        FROM client c
+        LEFT JOIN client_use u ON u.client_id = c.id
+        LEFT JOIN credential_use k ON k.credential_id = $2
+        WHERE c.id = $1 AND c.created_at <= $3
+    ) AS e WHERE TRUE
+    ON CONFLICT (client_id) DO UPDATE
+    SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
+                            THEN client_use.last_used_at ELSE excluded.last_used_at END,
+        longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
+                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+
+pub(in crate::storage) const ADD_CREDENTIAL_USES: &str = "
+    INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
+    SELECT id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT)
+    FROM credential WHERE id = $1
+    ON CONFLICT (credential_id) DO UPDATE
+    SET use_count = credential_use.use_count + excluded.use_count,
+        last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
+                            THEN credential_use.last_used_at ELSE excluded.last_used_at END,
+        alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
+                           THEN credential_use.alive_until ELSE excluded.alive_until END";
+
+pub(in crate::storage) const PROMISE: &str = "
+    INSERT INTO unwritten_use (server, known_until, taken_until) VALUES ($1, $2, $3)
+    ON CONFLICT (server) DO UPDATE
+    SET known_until = excluded.known_until, taken_until = excluded.taken_until";
+
+// Of the promises that nobody kept, the last one says all.
+pub(in crate::storage) const FORGET_PROMISES: &str = "
+    DELETE FROM unwritten_use WHERE taken_until <
+        (SELECT MAX(taken_until) FROM unwritten_use WHERE taken_until < $1)";
+
+pub(in crate::storage) const END_PROMISE: &str = "DELETE FROM unwritten_use WHERE server = $1";
+
+/// What each server has promised, with the longest life of a token that this client may have.
+pub(in crate::storage) const PROMISES: &str = "
+    SELECT known_until, taken_until,
+           (SELECT MAX(COALESCE(g.token_lifetime, r.token_lifetime))
+            FROM client_grant g JOIN resource r ON r.id = g.resource_id
+            WHERE g.client_id = $1) AS longest_token
+    FROM unwritten_use";
+
+/// What the sums say of one client.
+pub(in crate::storage) const CLIENT_USES: &str = "
+    SELECT c.created_at, u.last_used_at, u.longest_gap
+    FROM client c LEFT JOIN client_use u ON u.client_id = c.id
+    WHERE c.id = $1";
+
+/// Up to where all is summed up, and the last number.
+pub(in crate::storage) fn unsummed(row: &impl Columns) -> Result<(u64, u64), StoreError> {
+    let last = time(row, "last_row")?.max(time(row, "last_pack")?);
+    Ok((time(row, "used_up_to")?, last))
+}
+
+/// How far the step goes that begins behind `from`: to the end of a stretch at the most.
+pub(in crate::storage) fn step(from: u64, last: u64) -> u64 {
+    let stretch = (from + 1) / STRETCH;
+    last.min((stretch + 1) * STRETCH - 1)
+}
+
+pub(in crate::storage) fn numbered(row: &impl Columns) -> Result<(u64, Used), StoreError> {
+    let used = Used::once(
+        client_id(row)?,
+        some_credential_id(row, "credential_id")?,
+        time(row, "at")?,
+        time(row, "ends_at")?,
+    );
+    Ok((time(row, "number")?, used))
+}
+
+/// As many of the uses, which are in the order of the log, as are summed up in one step, and up to where that is.
+pub(in crate::storage) fn at_once(uses: Vec<(u64, Used)>, up_to: u64) -> (Vec<Used>, u64) {
+    let (mut credentials, mut taken) = (HashSet::new(), Vec::with_capacity(uses.len()));
+    for (number, used) in uses {
+        credentials.insert(used.credential);
+        if credentials.len() > MOST_CREDENTIALS {
+            return (taken, number - 1);
+        }
+        taken.push(used);
+    }
+    (taken, up_to)
+}
+
+/// The clients whose uses they are, each once.
+pub(in crate::storage) fn clients_of(uses: &[Used]) -> Vec<ClientId> {
+    let clients: BTreeSet<&ClientId> = uses.iter().map(|used| &used.client).collect();
+    clients.into_iter().cloned().collect()
+}
+
+macro_rules! event_uses {
+    ($store:ident, $database:ty, $begin:literal) => {
+        impl $store {
+            /// The uses behind one number up to another, which are in one stretch, in the order of the log: all, or those of
+            /// one client.
+            async fn uses_between(
+                connection: &mut <$database as sqlx::Database>::Connection,
+                from: u64,
+                up_to: u64,
+                of: Option<&ClientId>,
+            ) -> Result<Vec<(u64, Used)>, StoreError> {
+                let sql = of.map_or(audit::uses::USES, |_| audit::uses::USES_OF_CLIENT);
+                let mut query = sqlx::query(sql).bind(number(from)).bind(number(up_to));
+                if let Some(client) = of {
+                    let stretch = up_to / audit::rows::STRETCH;
+                    query = query.bind(number(stretch)).bind(client.as_str());
+                }
+                let rows = query.fetch_all(&mut *connection).await?;
+                let uses = rows.iter().map(audit::uses::numbered);
+                let mut uses = uses.collect::<Result<Vec<_>, StoreError>>()?;
+                let mut look = Look::between(from, up_to + 1);
+                look.keys.extend(of.map(audit::pack::key_of_client));
+                let all = usize::try_from(up_to - from).unwrap_or(usize::MAX);
+                for pack in Self::packs(&mut *connection, &look, all).await? {
+                    uses.extend(pack.uses()?.into_iter().filter(|(number, used)| {
+                        (from + 1..=up_to).contains(number)
+                            && of.is_none_or(|id| *id == used.client)
+                    }));
+                }
+                uses.sort_unstable_by_key(|(number, _)| *number);
+                Ok(uses)
+            }
+
+            /// Adds to what is known of a client what is not summed up yet. All of it shows one moment.
+            async fn add_unsummed(
+                connection: &mut <$database as sqlx::Database>::Connection,
+                client: &ClientId,
+                known: &mut Known,
+            ) -> Result<(), StoreError> {
+                let row = sqlx::query(audit::uses::UNSUMMED).fetch_one(&mut *connection);
+                let (mut from, last) = audit::uses::unsummed(&row.await?)?;
+                while from < last {
+                    let up_to = audit::uses::step(from, last);
+                    let uses = Self::uses_between(&mut *connection, from, up_to, Some(client));
+                    known.add(uses.await?.into_iter().map(|(_, used)| used).collect());
+                    from = up_to;
+                }
+                Ok(())
+            }
+
+            /// What is summed up is read before others have to wait, and counts if nobody else was faster.
+            async fn sum_up_a_step(&self) -> Result<bool, StoreError> {
+                let mut connection = self.0.acquire().await?;
+                let row = sqlx::query(audit::uses::UNSUMMED).fetch_one(&mut *connection);
+                let (from, last) = audit::uses::unsummed(&row.await?)?;
+                if last <= from {
+                    return Ok(false);
+                }
+                let up_to = audit::uses::step(from, last);
+                let uses = Self::uses_between(&mut connection, from, up_to, None).await?;
+                drop(connection); // there may be only one
+                let (uses, up_to) = audit::uses::at_once(uses, up_to);
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
+                let set = sqlx::query(audit::uses::SET_USED_UP_TO)
+                    .bind(number(from))
+                    .bind(number(up_to))
+                    .execute(&mut *tx)
+                    .await?;
+                if set.rows_affected() == 0 {
+                    return Ok(true);
+                }
+                let created = Self::created(&mut tx, &audit::uses::clients_of(&uses)).await?;
+                // What a removed client of the same id did before is not this one's doing.
+                let is_own = |used: &Used| {
+                    let created_at = created.get(&used.client);
+                    created_at.is_some_and(|at| *at <= used.first_at)
+                };
+                let (own, others): (Vec<_>, Vec<_>) = uses.into_iter().partition(is_own);
+                let own = summed(own);
+                Self::add_client_uses(&mut tx, &own).await?;
+                Self::add_credential_uses(&mut tx, &[own, summed(others)].concat()).await?;
+                tx.commit().await?;
+                Ok(up_to < last)
+            }
+
+            /// When those of the clients were made that there are.
+            async fn created(
+                connection: &mut <$database as sqlx::Database>::Connection,
+                clients: &[ClientId],
+            ) -> Result<HashMap<ClientId, u64>, StoreError> {
+                let mut created = HashMap::new();
+                for some in clients.chunks(audit::uses::CLIENTS) {
+                    let sql = audit::uses::created_sql(some.len().next_power_of_two());
+                    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                    for id in records::filled_up(some) {
+                        query = query.bind(id.as_str());
+                    }
+                    for row in query.fetch_all(&mut *connection).await? {
+                        created.insert(client_id(&row)?, time(&row, "created_at")?);
+                    }
+                }
+                Ok(created)
+            }
+
+            /// Adds sums that come in the order of their first uses. The gaps follow from what is known of the credentials
+            /// before their sums are added.
+            async fn add_client_uses(
+                connection: &mut <$database as sqlx::Database>::Connection,
+                uses: &[Used],
+            ) -> Result<(), StoreError> {
+                let mut uses: Vec<&Used> = uses.iter().collect();
+                // Each page is looked for once.
+                uses.sort_by(|a, b| a.client.cmp(&b.client));
+                for used in uses {
+                    sqlx::query(audit::uses::ADD_CLIENT_USES)
+                        .bind(used.client.as_str())
+                        .bind(used.credential.as_str())
+                        .bind(number(used.last_at))
+                        .bind(number(used.longest_gap))
+                        .bind(number(used.first_at))
+                        .bind(used.after_another.map(number))
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(())
+            }
+
+            async fn add_credential_uses(
+                connection: &mut <$database as sqlx::Database>::Connection,
+                uses: &[Used],
+            ) -> Result<(), StoreError> {
+                let mut uses: Vec<&Used> = uses.iter().collect();
+                uses.sort_unstable_by_key(|used| used.credential.as_str());
+                for used in uses {
+                    sqlx::query(audit::uses::ADD_CREDENTIAL_USES)
+                        .bind(used.credential.as_str())
+                        .bind(number(used.last_at))
+                        .bind(number(used.count))
+                        .bind(number(used.alive_until))
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(())
+            }
+
+            async fn add_sums_and(
+                &self,
+                uses: &[Used],
+                promise: Option<&Promise>,
+            ) -> Result<(), StoreError> {
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
+                // As who sums up events: two do not write the same sums at once, each in another order.
+                sqlx::query(audit::uses::TURN).execute(&mut *tx).await?;
+                Self::add_client_uses(&mut tx, uses).await?;
+                Self::add_credential_uses(&mut tx, uses).await?;
+                if let Some(promise) = promise {
+                    sqlx::query(audit::uses::PROMISE)
+                        .bind(&promise.server)
+                        .bind(number(promise.known_until))
+                        .bind(number(promise.taken_until))
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query(audit::uses::FORGET_PROMISES)
+                        .bind(number(promise.known_until))
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                tx.commit().await?;
+                Ok(())
+            }
+        }
+    };
+}
+pub(in crate::storage) use event_uses;
