@@ -2,15 +2,22 @@
 //! thousands, and where a caller who is not in it costs no more than one who is.
 
 use std::{
+    array,
     hash::{BuildHasher, Hash, RandomState},
     marker::PhantomData,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use governor::{nanos::Nanos, state::StateStore};
 
 /// Each caller has its bucket in one of so many sets, by a keyed hash that no caller can aim at.
-const SETS: usize = 4096;
+const SETS: usize = GROUPS * GROUPED;
+
+/// Sets are made in so many groups.
+const GROUPS: usize = 256;
+
+/// Sets in one group.
+const GROUPED: usize = 16;
 
 /// Buckets in one set.
 const PLACES: usize = 8;
@@ -23,11 +30,14 @@ pub(super) const CALLERS: usize = SETS * PLACES;
 const OFTEN: u8 = 100;
 
 pub(super) struct Table<K> {
-    /// A set is made when the first of its callers comes: most servers have few, and limits that never count anything.
-    sets: Box<[Mutex<Option<Box<Set>>>]>,
+    /// A group and a set are made when the first of their callers comes: most servers have few, and limits that never count
+    /// anything.
+    groups: Box<[OnceLock<Box<Group>>]>,
     hash: RandomState,
     keys: PhantomData<fn(&K)>,
 }
+
+type Group = [Mutex<Option<Box<Set>>>; GROUPED];
 
 type Set = [Place; PLACES];
 
@@ -45,7 +55,7 @@ struct Place {
 impl<K> Default for Table<K> {
     fn default() -> Self {
         Self {
-            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            groups: (0..GROUPS).map(|_| OnceLock::new()).collect(),
             hash: RandomState::new(),
             keys: PhantomData,
         }
@@ -63,8 +73,12 @@ impl<K: Hash> StateStore for Table<K> {
     {
         let caller = self.hash.hash_one(key);
         let [low, high, ..] = caller.to_le_bytes();
-        let set = &self.sets[usize::from(u16::from_le_bytes([low, high])) % SETS];
-        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = usize::from(u16::from_le_bytes([low, high])) % SETS;
+        let group = &self.groups[number / GROUPED];
+        let group = group.get_or_init(|| Box::new(array::from_fn(|_| Mutex::default())));
+        let mut set = group[number % GROUPED]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let set = set.get_or_insert_default();
         if let Some(place) = set.iter_mut().find(|place| place.caller == caller) {
             place.asked = place.asked.saturating_add(1).min(OFTEN);

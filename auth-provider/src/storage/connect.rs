@@ -12,7 +12,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr, SqliteConnection, SqlitePool,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -23,6 +23,7 @@ use url::Url;
 use super::{
     Store, StoreError,
     guarded::Guarded,
+    pool::Sparing,
     sql::{PostgresStore, SqliteStore},
     watcher::Watcher,
 };
@@ -33,6 +34,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a statement waits for SQLite's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a SQLite connection takes at the most to come back when its statement is done, on a machine that is not overrun.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Where the data lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,31 +283,27 @@ async fn open_sqlite(
     options: SqliteConnectOptions,
     connections: u32,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let pool = sqlite_pool(options, connections).await?;
+    let options = options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
+    let pool = sqlite_pool(1).connect_with(options.clone()).await?;
     let mut connection = pool.acquire().await?;
     // A new index of a long log is sorted, which takes more room than there may be in memory.
     connection.execute("PRAGMA temp_store = FILE").await?;
     sqlite_migrations().run(&mut connection).await?;
     connection.execute("PRAGMA temp_store = MEMORY").await?;
     drop(connection);
-    Ok(Arc::new(SqliteStore(pool)))
+    let more = (connections > 1).then(|| sqlite_pool(connections - 1).connect_lazy_with(options));
+    Ok(Arc::new(SqliteStore(Sparing::new(pool, more, MOMENT))))
 }
 
-async fn sqlite_pool(
-    options: SqliteConnectOptions,
-    connections: u32,
-) -> Result<SqlitePool, sqlx::Error> {
+fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A question to a thread of this process; it would cost as much as the read that follows it.
         .test_before_acquire(false)
         .after_release(|connection, _| Box::pin(is_between_transactions(connection)))
-        .connect_with(options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT))
-        .await
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
@@ -408,7 +408,7 @@ mod tests {
         let options = SqliteConnectOptions::new()
             .filename(folder.path().join("test.db"))
             .create_if_missing(true);
-        let pool = sqlite_pool(options, 1).await.unwrap();
+        let pool = sqlite_pool(1).connect_with(options).await.unwrap();
         for _ in 0..3 {
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
             // As a full disk makes it do.

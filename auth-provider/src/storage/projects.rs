@@ -142,7 +142,7 @@ macro_rules! project_store {
                 let row = sqlx::query(projects::MANAGED_CLIENT)
                     .bind(project.as_str())
                     .bind(client.as_str())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(managed_client).transpose()
             }
@@ -157,7 +157,7 @@ macro_rules! project_store {
                     .bind(project.as_str())
                     .bind(after)
                     .bind(number(limit as u64))
-                    .fetch_all(&self.0)
+                    .fetch_all(&mut *self.0.acquire().await?)
                     .await?;
                 rows.iter().map(managed_client).collect()
             }
@@ -179,7 +179,8 @@ macro_rules! project_store {
                     (page, count) = (page.bind(value), count.bind(value));
                 }
                 let page = page.bind(after).bind(number(limit as u64));
-                let mut tx = self.0.begin_with($snapshot).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($snapshot).await?;
                 let rows = page.fetch_all(&mut *tx).await?;
                 let total = count.fetch_one(&mut *tx).await?;
                 tx.commit().await?;
@@ -190,7 +191,7 @@ macro_rules! project_store {
             async fn count_managed_clients(&self, project: &ResourceId) -> Result<u64, StoreError> {
                 let row = sqlx::query(projects::COUNT_MANAGED)
                     .bind(project.as_str())
-                    .fetch_one(&self.0)
+                    .fetch_one(&mut *self.0.acquire().await?)
                     .await?;
                 time(&row, "managed")
             }

@@ -162,7 +162,8 @@ macro_rules! registry_store {
                 changes: &[Change],
                 events: &[Event],
             ) -> Result<Committed, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 sqlx::query($order).execute(&mut *tx).await?;
                 for (index, change) in changes.iter().enumerate() {
                     for step in steps(change) {
@@ -189,7 +190,7 @@ macro_rules! registry_store {
             async fn client(&self, id: &ClientId) -> Result<Option<Client>, StoreError> {
                 let row = sqlx::query(registry::CLIENT)
                     .bind(id.as_str())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(client).transpose()
             }
@@ -224,13 +225,17 @@ macro_rules! registry_store {
                 for value in values {
                     query = query.bind(value);
                 }
-                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                let rows = query
+                    .bind(number(limit as u64))
+                    .fetch_all(&mut *self.0.acquire().await?)
+                    .await?;
                 rows.iter().map(client).collect()
             }
 
             async fn credentials(&self, client: &ClientId) -> Result<Credentials, StoreError> {
                 // One look at the database: no event may be summed up between its parts.
-                let mut tx = self.0.begin_with($snapshot).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($snapshot).await?;
                 let mut answers = Vec::new();
                 for sql in [
                     registry::CREDENTIALS_OF,
@@ -294,7 +299,7 @@ macro_rules! registry_store {
                 let row = sqlx::query(registry::GRANT)
                     .bind(client.as_str())
                     .bind(resource.as_str())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(arrow).transpose()
             }
@@ -327,13 +332,16 @@ macro_rules! registry_store {
                 for value in values {
                     query = query.bind(value);
                 }
-                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                let rows = query
+                    .bind(number(limit as u64))
+                    .fetch_all(&mut *self.0.acquire().await?)
+                    .await?;
                 rows.iter().map(arrow).collect()
             }
 
             async fn graph_version(&self) -> Result<u64, StoreError> {
                 let row = sqlx::query(registry::GRAPH_VERSION)
-                    .fetch_one(&self.0)
+                    .fetch_one(&mut *self.0.acquire().await?)
                     .await?;
                 time(&row, "graph_version")
             }
@@ -350,7 +358,7 @@ macro_rules! registry_store {
                 let row = sqlx::query(registry::REMEMBERED)
                     .bind(key.as_bytes())
                     .bind(number(now))
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.map(|row| Ok((hash(&row, "request_hash")?, row.bytes("sealed_answer")?)))
                     .transpose()
@@ -359,7 +367,7 @@ macro_rules! registry_store {
             async fn forget_answers(&self, now: u64) -> Result<(), StoreError> {
                 sqlx::query(registry::FORGET_ANSWERS)
                     .bind(number(now))
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(())
             }
@@ -370,7 +378,7 @@ macro_rules! registry_store {
             ) -> Result<Option<SecretHash>, StoreError> {
                 let row = sqlx::query(registry::REGISTRATION)
                     .bind(client.as_str())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.map(|row| hash(&row, "token_hash")).transpose()
             }
@@ -384,7 +392,7 @@ macro_rules! registry_store {
                     .bind(number(span.start))
                     .bind(number(span.end))
                     .bind(number(limit as u64))
-                    .fetch_all(&self.0)
+                    .fetch_all(&mut *self.0.acquire().await?)
                     .await?;
                 rows.iter().map(ending).collect()
             }
@@ -393,7 +401,7 @@ macro_rules! registry_store {
                 let row = sqlx::query(registry::CENSUS)
                     .bind(number(now))
                     .bind(number(soon))
-                    .fetch_one(&self.0)
+                    .fetch_one(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(Census {
                     active_clients: time(&row, "active")?,

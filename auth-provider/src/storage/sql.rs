@@ -6,6 +6,7 @@
 use std::{collections::HashMap, fmt::Write, ops::Range};
 
 use async_trait::async_trait;
+use sqlx::Connection;
 
 use super::{
     SigningNeed, Store, StoreError,
@@ -16,6 +17,7 @@ use super::{
         rows::event_rows,
         uses::event_uses,
     },
+    pool::Sparing,
     projects::{self, ProjectStore, project_store},
     records,
     registry::{self, RegistryStore, filtered, graph_of, registry_store},
@@ -109,8 +111,8 @@ pub(super) const BATCH: u64 = 500;
 /// `$order` makes the writers of the audit log take turns, so that its numbers, and those of the revocations that come with
 /// it, become visible in their order. SQLite has one writer at a time anyway.
 macro_rules! sql_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal) => {
-        pub(super) struct $store(pub(super) sqlx::Pool<$database>);
+    ($store:ident, $pool:ty, $database:ty, $begin:literal, $order:literal) => {
+        pub(super) struct $store(pub(super) $pool);
 
         #[async_trait]
         impl Store for $store {
@@ -124,7 +126,7 @@ macro_rules! sql_store {
                     for id in records::filled_up(ids) {
                         query = query.bind(id.as_str());
                     }
-                    let rows = query.fetch_all(&self.0).await?;
+                    let rows = query.fetch_all(&mut *self.0.acquire().await?).await?;
                     found.extend(records::records(&rows)?);
                 }
                 Ok(found)
@@ -133,7 +135,7 @@ macro_rules! sql_store {
             async fn bearer(&self, secret: &SecretHash) -> Result<Option<Bearer>, StoreError> {
                 let row = sqlx::query(BEARER)
                     .bind(secret.as_bytes())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(bearer).transpose()
             }
@@ -144,7 +146,7 @@ macro_rules! sql_store {
             ) -> Result<Option<ClientId>, StoreError> {
                 let row = sqlx::query(CLIENT_OF)
                     .bind(credential.as_str())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(client_id).transpose()
             }
@@ -157,13 +159,15 @@ macro_rules! sql_store {
                 let row = sqlx::query(METADATA_CLAIMS)
                     .bind(client.as_str())
                     .bind(resource.as_str())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(row.as_ref().map(claims).transpose()?.unwrap_or_default())
             }
 
             async fn signing_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-                let rows = sqlx::query(SIGNING_KEYS).fetch_all(&self.0).await?;
+                let rows = sqlx::query(SIGNING_KEYS)
+                    .fetch_all(&mut *self.0.acquire().await?)
+                    .await?;
                 rows.iter().map(stored_key).collect()
             }
 
@@ -173,7 +177,8 @@ macro_rules! sql_store {
                 changes: &[KeyChange],
                 events: &[Event],
             ) -> Result<bool, StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 for StoredKey {
                     record,
                     sealed_private,
@@ -223,7 +228,9 @@ macro_rules! sql_store {
             }
 
             async fn signing_needs(&self) -> Result<Vec<SigningNeed>, StoreError> {
-                let rows = sqlx::query(SIGNING_NEEDS).fetch_all(&self.0).await?;
+                let rows = sqlx::query(SIGNING_NEEDS)
+                    .fetch_all(&mut *self.0.acquire().await?)
+                    .await?;
                 let need = |row| {
                     Ok(SigningNeed {
                         algorithm: algorithm_of(row, "signing_alg")?,
@@ -236,7 +243,7 @@ macro_rules! sql_store {
             async fn revocations_after(&self, after: u64) -> Result<Vec<Revocation>, StoreError> {
                 let rows = sqlx::query(REVOCATIONS_AFTER)
                     .bind(number(after))
-                    .fetch_all(&self.0)
+                    .fetch_all(&mut *self.0.acquire().await?)
                     .await?;
                 rows.iter().map(revocation).collect()
             }
@@ -244,7 +251,7 @@ macro_rules! sql_store {
             async fn forget_revocations(&self, now: u64) -> Result<(), StoreError> {
                 sqlx::query(FORGET_REVOCATIONS)
                     .bind(number(now))
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(())
             }
@@ -262,7 +269,7 @@ macro_rules! sql_store {
                     .bind(&token.jti)
                     .bind(number(token.iat))
                     .bind(number(token.exp))
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(())
             }
@@ -273,7 +280,7 @@ macro_rules! sql_store {
             ) -> Result<Option<OwnToken>, StoreError> {
                 let row = sqlx::query(OPAQUE_TOKEN)
                     .bind(hash.as_bytes())
-                    .fetch_optional(&self.0)
+                    .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(opaque_token).transpose()
             }
@@ -282,13 +289,15 @@ macro_rules! sql_store {
                 let forgotten = sqlx::query(FORGET_OPAQUE_TOKENS)
                     .bind(number(now))
                     .bind(number(BATCH))
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(forgotten.rows_affected() == BATCH)
             }
 
             async fn ping(&self) -> Result<(), StoreError> {
-                sqlx::query("SELECT 1").execute(&self.0).await?;
+                sqlx::query("SELECT 1")
+                    .execute(&mut *self.0.acquire().await?)
+                    .await?;
                 Ok(())
             }
         }
@@ -298,9 +307,9 @@ macro_rules! sql_store {
 /// `$snapshot` begins a transaction whose reads all see the same moment. `$numbered`: whether a parameter in a long list is
 /// written with its number.
 macro_rules! whole_store {
-    ($store:ident, $database:ty, $begin:literal, $order:literal, $snapshot:literal,
+    ($store:ident, $pool:ty, $database:ty, $begin:literal, $order:literal, $snapshot:literal,
      $numbered:literal) => {
-        sql_store!($store, $database, $begin, $order);
+        sql_store!($store, $pool, $database, $begin, $order);
         registry_store!($store, $database, $begin, $order, $snapshot);
         project_store!($store, $snapshot);
         audit_store!($store, $database, $begin, $order, $numbered);
@@ -309,6 +318,7 @@ macro_rules! whole_store {
 
 whole_store!(
     SqliteStore,
+    Sparing,
     sqlx::Sqlite,
     "BEGIN IMMEDIATE",
     "SELECT 1",
@@ -317,6 +327,7 @@ whole_store!(
 );
 whole_store!(
     PostgresStore,
+    sqlx::PgPool,
     sqlx::Postgres,
     "BEGIN",
     "LOCK TABLE audit_event IN SHARE ROW EXCLUSIVE MODE",

@@ -101,9 +101,10 @@ macro_rules! audit_store {
                 // Where writers must take a lock first, one statement is not enough.
                 if !$numbered && batches.len() == 1 {
                     let batch = batches.remove(0);
-                    return Self::insert(&self.0, batch).await;
+                    return Self::insert(&mut *self.0.acquire().await?, batch).await;
                 }
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 sqlx::query($order).execute(&mut *tx).await?;
                 for batch in batches {
                     Self::insert(&mut *tx, batch).await?;
@@ -113,7 +114,8 @@ macro_rules! audit_store {
             }
 
             async fn add_missing_events(&self, events: &[Event]) -> Result<(), StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 // Whoever tried before has ended, one way or the other, once this is had.
                 sqlx::query($order).execute(&mut *tx).await?;
                 let batches = audit::batches(events);
@@ -138,7 +140,9 @@ macro_rules! audit_store {
                 before: u64,
                 limit: usize,
             ) -> Result<Vec<Recorded>, StoreError> {
-                let span = sqlx::query(audit::rows::SPAN).fetch_one(&self.0).await?;
+                let span = sqlx::query(audit::rows::SPAN)
+                    .fetch_one(&mut *self.0.acquire().await?)
+                    .await?;
                 let rows = (time(&span, "first_row")?, time(&span, "last_row")?);
                 // What comes while this looks at one table and then at the other is left to those who look later.
                 let last = rows.1.max(time(&span, "last_pack")?);
@@ -173,7 +177,7 @@ macro_rules! audit_store {
             async fn end_promise(&self, server: &str) -> Result<(), StoreError> {
                 sqlx::query(audit::uses::END_PROMISE)
                     .bind(server)
-                    .execute(&self.0)
+                    .execute(&mut *self.0.acquire().await?)
                     .await?;
                 Ok(())
             }
@@ -187,7 +191,7 @@ macro_rules! audit_store {
                     let forgotten = sqlx::query(sql)
                         .bind(number(time))
                         .bind(number(most))
-                        .execute(&self.0)
+                        .execute(&mut *self.0.acquire().await?)
                         .await?;
                     is_more |= forgotten.rows_affected() == most;
                 }

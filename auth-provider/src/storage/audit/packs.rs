@@ -169,7 +169,8 @@ macro_rules! event_packs {
             ) -> Result<Vec<Recorded>, StoreError> {
                 let (mut events, mut opened) = (Vec::new(), 4);
                 while events.len() < limit {
-                    let found = Self::packs(&self.0, &look, opened).await?;
+                    let mut connection = self.0.acquire().await?;
+                    let found = Self::packs(&mut *connection, &look, opened).await?;
                     for pack in &found {
                         let of_pack = pack.events(filter)?.into_iter();
                         events.extend(of_pack.filter(|event| event.number < look.before));

@@ -165,7 +165,10 @@ macro_rules! event_rows {
                 for value in values {
                     query = query.bind(value);
                 }
-                let rows = query.bind(number(limit as u64)).fetch_all(&self.0).await?;
+                let rows = query
+                    .bind(number(limit as u64))
+                    .fetch_all(&mut *self.0.acquire().await?)
+                    .await?;
                 rows.iter().map(recorded).collect()
             }
 

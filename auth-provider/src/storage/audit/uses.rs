@@ -218,7 +218,8 @@ macro_rules! event_uses {
                 let uses = Self::uses_between(&mut connection, from, up_to, None).await?;
                 drop(connection); // there may be only one
                 let (uses, up_to) = audit::uses::at_once(uses, up_to);
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 let set = sqlx::query(audit::uses::SET_USED_UP_TO)
                     .bind(number(from))
                     .bind(number(up_to))
@@ -306,7 +307,8 @@ macro_rules! event_uses {
                 uses: &[Used],
                 promise: Option<&Promise>,
             ) -> Result<(), StoreError> {
-                let mut tx = self.0.begin_with($begin).await?;
+                let mut connection = self.0.acquire().await?;
+                let mut tx = connection.begin_with($begin).await?;
                 // As who sums up events: two do not write the same sums at once, each in another order.
                 sqlx::query(audit::uses::TURN).execute(&mut *tx).await?;
                 Self::add_client_uses(&mut tx, uses).await?;
