@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use m2m::memory::Memory;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     error::OAuthError,
     explain,
     journal::Behind,
-    memory::Memory,
     server::AuthServer,
 };
 
@@ -25,8 +25,10 @@ const REFUSED_AFTER: Duration = Duration::from_millis(10);
 /// Up to so much later: chance covers the microseconds by which the work before still shows.
 const SPREAD: Duration = Duration::from_millis(10);
 
-/// Of how many credentials it is remembered when their use was noted.
-const MOST_NOTED: usize = 100_000;
+/// Of how many credentials it is remembered when their use was noted: so many sets of so many. The first is a prime, since the
+/// ids of credentials are letters.
+const SETS: usize = 1021;
+const PLACES: usize = 100;
 
 /// How often the use of a credential is noted that asks for no token, in seconds.
 pub(crate) const NOTED_EVERY: u64 = 60;
@@ -43,7 +45,7 @@ pub struct Noted(Memory<22, u64>);
 
 impl Default for Noted {
     fn default() -> Self {
-        Self(Memory::for_about(MOST_NOTED))
+        Self(Memory::new(SETS, PLACES))
     }
 }
 

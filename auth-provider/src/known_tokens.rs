@@ -9,10 +9,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::{client::SecretHash, memory::Memory, own_token::OwnToken};
+use m2m::memory::Memory;
 
-/// How many tokens are remembered. One takes a kilobyte.
-const MOST: usize = 10_000;
+use crate::{client::SecretHash, own_token::OwnToken};
+
+/// How many tokens are remembered: so many sets of so many. One takes a kilobyte.
+const SETS: usize = 1024;
+const PLACES: usize = 10;
 
 /// A token as it was read.
 pub struct KnownToken {
@@ -55,7 +58,7 @@ pub struct KnownTokens(Memory<32, Arc<KnownToken>>);
 
 impl Default for KnownTokens {
     fn default() -> Self {
-        Self(Memory::for_about(MOST))
+        Self(Memory::new(SETS, PLACES))
     }
 }
 

@@ -43,7 +43,6 @@ pub mod claim_names;
 pub mod client;
 pub mod keys;
 pub mod master_key;
-pub mod memory;
 pub mod metadata;
 pub mod resource;
 

@@ -99,6 +99,8 @@ pub mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub mod memory;
+
 pub mod scope;
 
 pub mod trace;

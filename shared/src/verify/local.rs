@@ -12,9 +12,12 @@ use super::{
     issuer_keys::{Held, IssuerKeys},
     jws::{ALGORITHM, Header, Jws},
     key::Key,
-    memory::Memory,
 };
-use crate::Clock;
+use crate::{Clock, memory::Memory};
+
+/// Some 16,000 tokens are remembered: so many sets of so many. One takes about 1 KiB.
+const SETS: usize = 2048;
+const PLACES: usize = 8;
 
 /// Verifies with the issuer's keys.
 pub(super) struct LocalVerifier {
@@ -22,8 +25,7 @@ pub(super) struct LocalVerifier {
     algorithms: Vec<Algorithm>,
     pub(super) keys: Arc<IssuerKeys>,
     clock: Clock,
-    /// One takes about 1 KiB.
-    remembered: Memory<Remembered>,
+    remembered: Memory<32, Remembered>,
     /// Of the last token that was verified. All tokens that are signed with one key have the same, so it is seldom read.
     last_header: ArcSwapOption<Header>,
 }
@@ -47,7 +49,7 @@ impl LocalVerifier {
             algorithms,
             keys: Arc::new(keys),
             clock,
-            remembered: Memory::default(),
+            remembered: Memory::new(SETS, PLACES),
             last_header: ArcSwapOption::empty(),
         }
     }
@@ -59,7 +61,7 @@ impl LocalVerifier {
 
     /// A token that is remembered and still good at `now`. Never waits.
     pub(super) fn recall(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<VerifiedToken>> {
-        let remembered = self.remembered.recall(fingerprint)?;
+        let remembered = self.remembered.get(fingerprint)?;
         let keys = self.keys.current_at(now)?;
         let same_keys = keys
             .as_ref()
@@ -166,7 +168,7 @@ impl LocalVerifier {
             token: Arc::clone(&token),
             generation: keys.generation,
         };
-        self.remembered.remember(fingerprint, remembered);
+        self.remembered.insert(fingerprint, remembered);
         let last = self.last_header.load();
         if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, header)) {
             self.last_header.store(Some(Arc::clone(header)));

@@ -27,7 +27,6 @@ mod jws;
 mod key;
 mod key_set;
 mod local;
-mod memory;
 mod revocation;
 mod stats;
 mod token;
