@@ -4,8 +4,7 @@
 //! with its token in the way of RFC 6750.
 
 use actix_web::{
-    http::{Method, StatusCode, header},
-    middleware::DefaultHeaders,
+    http::{Method, StatusCode},
     web::{self, Data, Json, Path, ServiceConfig},
 };
 use m2m::{
@@ -36,21 +35,18 @@ impl Scope for CalendarWrite {
 /// All routes. An id is 1 to 16 digits without a leading zero: what is spelled otherwise names no
 /// event, so it is a path at which there is nothing (404).
 pub fn routes(cfg: &mut ServiceConfig) {
-    let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     cfg.service(
         web::resource("/event")
             .route(on(Method::GET).to(list))
             .route(on(Method::HEAD).to(list))
             .route(on(Method::POST).to(add))
-            .default_service(method_not_allowed("GET, HEAD, POST"))
-            .wrap(no_store()),
+            .default_service(method_not_allowed("GET, HEAD, POST")),
     )
     .service(
         web::resource("/event/{id:[1-9][0-9]{0,15}}")
             .route(on(Method::PUT).to(change))
             .route(on(Method::DELETE).to(delete))
-            .default_service(method_not_allowed("DELETE, PUT"))
-            .wrap(no_store()),
+            .default_service(method_not_allowed("DELETE, PUT")),
     );
 }
 

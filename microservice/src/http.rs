@@ -3,7 +3,6 @@
 use actix_web::{
     HttpResponse,
     http::header,
-    middleware::DefaultHeaders,
     web::{self, Data, ServiceConfig},
 };
 use m2m::{
@@ -23,19 +22,16 @@ impl Scope for Hello {
 
 /// All routes.
 pub fn routes(cfg: &mut ServiceConfig) {
-    let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     cfg.service(
         web::resource("/hello")
             .get(hello)
             .route(web::head().to(hello))
-            .default_service(method_not_allowed("GET, HEAD"))
-            .wrap(no_store()),
+            .default_service(method_not_allowed("GET, HEAD")),
     )
     .service(
         web::resource("/query")
             .post(query)
-            .default_service(method_not_allowed("POST"))
-            .wrap(no_store()),
+            .default_service(method_not_allowed("POST")),
     );
 }
 

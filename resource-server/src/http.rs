@@ -4,7 +4,6 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    middleware::DefaultHeaders,
     web::{self, Data, Json, ServiceConfig},
 };
 use m2m::{VerifiedToken, service::metrics_resource};
@@ -30,8 +29,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                     .default_service(web::to(another_method)),
             )
             .service(metrics_resource())
-            .default_service(web::to(nothing))
-            .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))),
+            .default_service(web::to(nothing)),
     );
 }
 

@@ -22,7 +22,7 @@ use actix_web::{
         Method, StatusCode,
         header::{self, HeaderValue},
     },
-    middleware::{DefaultHeaders, from_fn},
+    middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Problem, Readiness, health_routes, on};
@@ -122,11 +122,6 @@ pub fn below_issuer(public_url: &Url, path: &str) -> String {
         "{}{ISSUER_PATH}{path}",
         public_url.as_str().trim_end_matches('/')
     )
-}
-
-/// Keeps answers out of caches, but for those that say themselves how long they may be kept.
-fn not_cached() -> DefaultHeaders {
-    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"))
 }
 
 fn post<F, Args>(cfg: &mut ServiceConfig, path: &str, handler: F)

@@ -17,7 +17,7 @@ use m2m::{
 use super::{
     address::caller_address,
     admin::from_admin::{Body, FromAdmin, JsonText, NoBody, created},
-    limited, not_cached, wrong_method,
+    limited, wrong_method,
 };
 use crate::{
     built_in::{AUDIENCE, ClientsRegister},
@@ -43,7 +43,6 @@ pub(super) fn routes(base: &str) -> impl HttpServiceFactory + 'static {
                 .default_service(wrong_method("GET, HEAD, PUT, DELETE")),
         )
         .wrap(from_fn(limited::admin))
-        .wrap(not_cached())
 }
 
 /// A registered client that administers itself, and what it sends. It can only be had from a request.

@@ -16,7 +16,10 @@ use actix_web::{
     App, HttpResponse, HttpServer, ResponseError, Route,
     dev::{Server, ServerHandle, Service},
     guard::fn_guard,
-    http::{ConnectionType, Method, StatusCode},
+    http::{
+        ConnectionType, Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
     web::{self, ServiceConfig},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,7 +51,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// at once.
 ///
 /// Each request has its names in the log and its place in the caller's trace (see
-/// [`trace`](crate::trace)), and is counted in `metrics`.
+/// [`trace`](crate::trace)), and is counted in `metrics`. What does not say that it may be kept in a
+/// cache is answered with `Cache-Control: no-store`.
 ///
 /// # Errors
 /// When a listener or a signal cannot be used.
@@ -78,6 +82,7 @@ where
                     let answer = answer.await;
                     observed.end(&answer);
                     let mut answer = answer?;
+                    keep_out_of_caches(answer.headers_mut());
                     if closing.load(Ordering::Relaxed) {
                         let head = answer.response_mut().head_mut();
                         head.set_connection_type(ConnectionType::Close);
@@ -105,6 +110,13 @@ where
         interrupt,
     ));
     Ok(server)
+}
+
+/// What is answered is for who asked, but where the answer says itself how long it may be kept (RFC 9111 section 5.2.2.5).
+fn keep_out_of_caches(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 /// How many connections each worker takes, so that all of them together leave some of the files that this process may

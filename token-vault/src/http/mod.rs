@@ -30,7 +30,6 @@ use std::sync::Arc;
 use actix_web::{
     HttpResponse,
     http::{Method, header},
-    middleware::DefaultHeaders,
     web::{self, Data, ServiceConfig},
 };
 use m2m::service::{Problem, method_not_allowed, on};
@@ -66,21 +65,19 @@ const SERVICE: &str = "{service}";
 
 /// All routes. `older_shape`: those of before as well.
 pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) {
-    let no_store = || DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
-    let resource = |path: String| web::resource(path).wrap(no_store());
     if older_shape {
         cfg.service(
-            resource(format!("/service/{SERVICE}"))
+            web::resource(format!("/service/{SERVICE}"))
                 .route(on(Method::POST).to(older::store))
                 .default_service(method_not_allowed("POST")),
         )
         .service(
-            resource(format!("/service/{SERVICE}/one"))
+            web::resource(format!("/service/{SERVICE}/one"))
                 .route(on(Method::GET).to(older::one))
                 .default_service(method_not_allowed("GET")),
         )
         .service(
-            resource(format!("/service/{SERVICE}/all"))
+            web::resource(format!("/service/{SERVICE}/all"))
                 .route(on(Method::GET).to(older::all))
                 .default_service(method_not_allowed("GET")),
         );
@@ -89,30 +86,30 @@ pub fn routes(cfg: &mut ServiceConfig, server: Data<Server>, older_shape: bool) 
         .route("/.well-known/jwks.json", web::get().to(key_set))
         .route("/metrics", web::get().to(serve_metrics))
         .service(
-            resource("/audit".to_owned())
+            web::resource("/audit")
                 .route(on(Method::GET).to(audit::list))
                 .default_service(method_not_allowed("GET")),
         )
         .service(
-            resource("/all".to_owned())
+            web::resource("/all")
                 .route(on(Method::DELETE).to(removal::forget_user))
                 .default_service(method_not_allowed("DELETE")),
         )
         .service(
-            resource(format!("/{SERVICE}"))
+            web::resource(format!("/{SERVICE}"))
                 .route(on(Method::GET).to(tokens::fetch))
                 .route(on(Method::POST).to(tokens::store))
                 .route(on(Method::DELETE).to(removal::forget))
                 .default_service(method_not_allowed("DELETE, GET, POST")),
         )
         .service(
-            resource(format!("/{SERVICE}/all"))
+            web::resource(format!("/{SERVICE}/all"))
                 .route(on(Method::GET).to(tokens::fetch_all))
                 .route(on(Method::DELETE).to(removal::forget_all))
                 .default_service(method_not_allowed("DELETE, GET")),
         )
         .service(
-            resource(format!("/{SERVICE}/status"))
+            web::resource(format!("/{SERVICE}/status"))
                 .route(on(Method::GET).to(status::list))
                 .default_service(method_not_allowed("GET")),
         );

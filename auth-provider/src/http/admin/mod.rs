@@ -15,7 +15,7 @@ use actix_web::{
     HttpRequest, Route,
     error::PathError,
     http::header::{self, HeaderName},
-    middleware::{DefaultHeaders, from_fn},
+    middleware::from_fn,
     web::{self, PathConfig, ServiceConfig, delete, get, head, patch, post},
 };
 use m2m::service::{Problem, method_not_allowed};
@@ -24,7 +24,6 @@ use super::{api_document, limited};
 
 /// Adds the routes.
 pub(super) fn routes(cfg: &mut ServiceConfig) {
-    let no_store = DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store"));
     let scope = web::scope("/admin/v1")
         .app_data(PathConfig::default().error_handler(no_such_path))
         .configure(document_routes)
@@ -35,7 +34,7 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
             let detail = "there is nothing at this path: see /admin/v1/openapi.json";
             Err::<&str, _>(Problem::not_found(detail))
         }));
-    cfg.service(scope.wrap(from_fn(limited::admin)).wrap(no_store));
+    cfg.service(scope.wrap(from_fn(limited::admin)));
 }
 
 /// What describes the rest, what was done, and the keys.

@@ -22,7 +22,7 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use self::error::{Refused, TokenRefused};
-use super::super::{limited, not_cached};
+use super::super::limited;
 use crate::error::OAuthError;
 
 /// Adds the routes.
@@ -38,7 +38,7 @@ pub(in crate::http) fn routes(cfg: &mut ServiceConfig) {
     }
     let path = "/v1/public/{project}/oauth2/token";
     let tokens = at(path, "POST", [post().to(token::issue)]);
-    cfg.service(tokens.wrap(from_fn(tokens_limited)).wrap(not_cached()))
+    cfg.service(tokens.wrap(from_fn(tokens_limited)))
         .service(web::scope("/v1").default_service(web::to(nothing_here)));
 }
 
@@ -73,11 +73,7 @@ fn managed<const N: usize>(
     routes: [Route; N],
 ) {
     let resource = at(path, allow, routes);
-    cfg.service(
-        resource
-            .wrap(from_fn(management_limited))
-            .wrap(not_cached()),
-    );
+    cfg.service(resource.wrap(from_fn(management_limited)));
 }
 
 /// The path with its methods; any other method is refused in the words that these callers read.

@@ -19,7 +19,7 @@ use self::{
     answer::Refused,
     api_key::{FromApiKey, NoBody, Nothing},
 };
-use crate::http::{limited, not_cached};
+use crate::http::limited;
 
 /// The versions of the core's interface in which these paths mean what they mean here. A library takes the newest that it
 /// knows, and asks before anything else.
@@ -63,15 +63,11 @@ pub(super) fn routes(cfg: &mut ServiceConfig) {
             web::post().to(tokens::introspect),
             "POST",
         ));
-    cfg.service(
-        recipe
-            .wrap(from_fn(|request, next| {
-                limited::by_address(request, next, |exhausted| {
-                    Refused::from(exhausted).error_response()
-                })
-            }))
-            .wrap(not_cached()),
-    );
+    cfg.service(recipe.wrap(from_fn(|request, next| {
+        limited::by_address(request, next, |exhausted| {
+            Refused::from(exhausted).error_response()
+        })
+    })));
     cfg.service(only("/apiversion", web::get().to(versions), "GET"));
     cfg.service(only("/hello", web::get().to(hello), "GET"));
 }
