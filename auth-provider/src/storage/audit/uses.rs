@@ -57,37 +57,66 @@ pub(in crate::storage) fn created_sql(clients: usize) -> String {
     sql
 }
 
-// The sums of one credential's uses are added, after the gap before the first of them: see `Known::add`, which says the same
-// of what is not summed up yet.
-pub(in crate::storage) const ADD_CLIENT_USES: &str = "
-    INSERT INTO client_use (client_id, last_used_at, longest_gap)
-    SELECT e.client_id, e.last_at, CASE WHEN e.longest_gap > e.gap THEN e.longest_gap ELSE e.gap END
-    FROM (
-        SELECT c.id AS client_id, CAST($3 AS BIGINT) AS last_at, CAST($4 AS BIGINT) AS longest_gap,
-               CAST($5 AS BIGINT)
-               - COALESCE(k.last_used_at, CAST($6 AS BIGINT), u.last_used_at,
-                          CAST($5 AS BIGINT)) AS gap
-        FROM client c
-        LEFT JOIN client_use u ON u.client_id = c.id
-        LEFT JOIN credential_use k ON k.credential_id = $2
-        WHERE c.id = $1 AND c.created_at <= $3
-    ) AS e WHERE TRUE
-    ON CONFLICT (client_id) DO UPDATE
-    SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
-                            THEN client_use.last_used_at ELSE excluded.last_used_at END,
-        longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
-                           THEN client_use.longest_gap ELSE excluded.longest_gap END";
+/// The sums of so many are added by one statement, where they are of so many clients, or credentials.
+pub(in crate::storage) const TOGETHER: usize = 32;
 
-pub(in crate::storage) const ADD_CREDENTIAL_USES: &str = "
-    INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
-    SELECT id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT)
-    FROM credential WHERE id = $1
-    ON CONFLICT (credential_id) DO UPDATE
-    SET use_count = credential_use.use_count + excluded.use_count,
-        last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
-                            THEN credential_use.last_used_at ELSE excluded.last_used_at END,
-        alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
-                           THEN credential_use.alive_until ELSE excluded.alive_until END";
+/// The sums of credentials' uses are added, after the gaps before the first of them: see `Known::add`, which says the same of
+/// what is not summed up yet.
+pub(in crate::storage) fn add_client_uses_sql(sums: usize) -> String {
+    let sums = list(
+        sums,
+        &["TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"],
+    );
+    format!(
+        "INSERT INTO client_use (client_id, last_used_at, longest_gap)
+        SELECT e.client_id, e.last_at,
+               CASE WHEN e.longest_gap > e.gap THEN e.longest_gap ELSE e.gap END
+        FROM (
+            SELECT c.id AS client_id, s.column3 AS last_at, s.column4 AS longest_gap,
+                   s.column5 - COALESCE(k.last_used_at, s.column6, u.last_used_at, s.column5) AS gap
+            FROM ({sums}) AS s CROSS JOIN client c
+            LEFT JOIN client_use u ON u.client_id = c.id
+            LEFT JOIN credential_use k ON k.credential_id = s.column2
+            WHERE c.id = s.column1 AND c.created_at <= s.column3
+        ) AS e WHERE TRUE
+        ON CONFLICT (client_id) DO UPDATE
+        SET last_used_at = CASE WHEN client_use.last_used_at > excluded.last_used_at
+                                THEN client_use.last_used_at ELSE excluded.last_used_at END,
+            longest_gap = CASE WHEN client_use.longest_gap > excluded.longest_gap
+                               THEN client_use.longest_gap ELSE excluded.longest_gap END"
+    )
+}
+
+pub(in crate::storage) fn add_credential_uses_sql(sums: usize) -> String {
+    let sums = list(sums, &["TEXT", "BIGINT", "BIGINT", "BIGINT"]);
+    format!(
+        "INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
+        SELECT c.id, s.column2, s.column3, s.column4
+        FROM ({sums}) AS s CROSS JOIN credential c WHERE c.id = s.column1
+        ON CONFLICT (credential_id) DO UPDATE
+        SET use_count = credential_use.use_count + excluded.use_count,
+            last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
+                                THEN credential_use.last_used_at ELSE excluded.last_used_at END,
+            alive_until = CASE WHEN credential_use.alive_until > excluded.alive_until
+                               THEN credential_use.alive_until ELSE excluded.alive_until END"
+    )
+}
+
+/// A list of parameters, row by row; its columns are named `column1` and so on.
+fn list(rows: usize, types: &[&str]) -> String {
+    let mut list = "VALUES ".to_owned();
+    let mut number = 0;
+    for row in 0..rows {
+        list.push_str(if row == 0 { "(" } else { ", (" });
+        for (place, kind) in types.iter().enumerate() {
+            number += 1;
+            let comma = if place == 0 { "" } else { ", " };
+            let _ = write!(list, "{comma}CAST(${number} AS {kind})"); // a text takes any
+        }
+        list.push(')');
+    }
+    list
+}
 
 pub(in crate::storage) const PROMISE: &str = "
     INSERT INTO unwritten_use (server, known_until, taken_until) VALUES ($1, $2, $3)
@@ -270,16 +299,21 @@ macro_rules! event_uses {
                 let mut uses: Vec<&Used> = uses.iter().collect();
                 // Each page is looked for once.
                 uses.sort_by(|a, b| a.client.cmp(&b.client));
-                for used in uses {
-                    sqlx::query(audit::uses::ADD_CLIENT_USES)
-                        .bind(used.client.as_str())
-                        .bind(used.credential.as_str())
-                        .bind(number(used.last_at))
-                        .bind(number(used.longest_gap))
-                        .bind(number(used.first_at))
-                        .bind(used.after_another.map(number))
-                        .execute(&mut *connection)
-                        .await?;
+                // One statement changes a row once: the next sum of a client is added to the one before it.
+                let runs = uses.chunk_by(|a, b| a.client != b.client);
+                for sums in runs.flat_map(|run| run.chunks(audit::uses::TOGETHER)) {
+                    let sql = audit::uses::add_client_uses_sql(sums.len());
+                    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                    for used in sums {
+                        query = query
+                            .bind(used.client.as_str())
+                            .bind(used.credential.as_str())
+                            .bind(number(used.last_at))
+                            .bind(number(used.longest_gap))
+                            .bind(number(used.first_at))
+                            .bind(used.after_another.map(number));
+                    }
+                    query.execute(&mut *connection).await?;
                 }
                 Ok(())
             }
@@ -290,14 +324,18 @@ macro_rules! event_uses {
             ) -> Result<(), StoreError> {
                 let mut uses: Vec<&Used> = uses.iter().collect();
                 uses.sort_unstable_by_key(|used| used.credential.as_str());
-                for used in uses {
-                    sqlx::query(audit::uses::ADD_CREDENTIAL_USES)
-                        .bind(used.credential.as_str())
-                        .bind(number(used.last_at))
-                        .bind(number(used.count))
-                        .bind(number(used.alive_until))
-                        .execute(&mut *connection)
-                        .await?;
+                let runs = uses.chunk_by(|a, b| a.credential != b.credential);
+                for sums in runs.flat_map(|run| run.chunks(audit::uses::TOGETHER)) {
+                    let sql = audit::uses::add_credential_uses_sql(sums.len());
+                    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                    for used in sums {
+                        query = query
+                            .bind(used.credential.as_str())
+                            .bind(number(used.last_at))
+                            .bind(number(used.count))
+                            .bind(number(used.alive_until));
+                    }
+                    query.execute(&mut *connection).await?;
                 }
                 Ok(())
             }
