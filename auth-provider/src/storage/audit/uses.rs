@@ -166,6 +166,12 @@ pub(in crate::storage) fn numbered(row: &impl Columns) -> Result<(u64, Used), St
     Ok((time(row, "number")?, used))
 }
 
+/// Whether one step could sum up more than these: what it does not is read again by the next.
+pub(in crate::storage) fn is_room_in(uses: &[(u64, Used)]) -> bool {
+    let credentials: HashSet<_> = uses.iter().map(|(_, used)| used.credential).collect();
+    credentials.len() < MOST_CREDENTIALS
+}
+
 /// As many of the uses, which are in the order of the log, as are summed up in one step, and up to where that is.
 pub(in crate::storage) fn at_once(uses: Vec<(u64, Used)>, up_to: u64) -> (Vec<Used>, u64) {
     let (mut credentials, mut taken) = (HashSet::new(), Vec::with_capacity(uses.len()));
@@ -243,8 +249,13 @@ macro_rules! event_uses {
                 if last <= from {
                     return Ok(false);
                 }
-                let up_to = audit::uses::step(from, last);
-                let uses = Self::uses_between(&mut connection, from, up_to, None).await?;
+                let end = audit::uses::step(from, last);
+                let (mut uses, mut up_to) = (Vec::new(), from);
+                while up_to < end && audit::uses::is_room_in(&uses) {
+                    let begin = up_to;
+                    up_to = end.min(begin + audit::pack::MOST as u64);
+                    uses.extend(Self::uses_between(&mut connection, begin, up_to, None).await?);
+                }
                 drop(connection); // there may be only one
                 let (uses, up_to) = audit::uses::at_once(uses, up_to);
                 let mut connection = self.0.acquire().await?;
