@@ -94,8 +94,8 @@ impl CredentialId {
         Self::parse(credential)
     }
 
-    pub fn bytes(&self) -> [u8; 22] {
-        self.0
+    pub fn as_bytes(&self) -> &[u8; 22] {
+        &self.0
     }
 
     pub fn as_str(&self) -> &str {
@@ -406,12 +406,8 @@ impl SecretHash {
         bytes.try_into().ok().map(Self)
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
-    }
-
-    pub fn bytes(&self) -> [u8; 32] {
-        self.0
     }
 
     /// Compares in constant time.

@@ -52,12 +52,12 @@ impl Default for Noted {
 impl Noted {
     /// Whether the use of a credential was noted within the last minute; if not, it is now.
     fn lately(&self, credential: &CredentialId, now: u64) -> bool {
-        let name = credential.bytes();
-        let noted = self.0.get(&name);
+        let name = credential.as_bytes();
+        let noted = self.0.get(name);
         if noted.is_some_and(|at| now < at + NOTED_EVERY) {
             return true;
         }
-        self.0.insert(name, now);
+        self.0.insert(*name, now);
         false
     }
 }

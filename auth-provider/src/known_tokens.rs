@@ -64,10 +64,10 @@ impl Default for KnownTokens {
 
 impl KnownTokens {
     pub fn get(&self, presented: &SecretHash) -> Option<Arc<KnownToken>> {
-        self.0.get(&presented.bytes())
+        self.0.get(presented.as_bytes())
     }
 
     pub fn insert(&self, presented: &SecretHash, known: Arc<KnownToken>) {
-        self.0.insert(presented.bytes(), known);
+        self.0.insert(*presented.as_bytes(), known);
     }
 }

@@ -34,7 +34,7 @@ impl Params {
         let is_encoded = is_encoded(body);
         let decode = |text| {
             if is_encoded {
-                decoded(text)
+                decoded(text).map(Cow::Owned)
             } else {
                 Ok(Cow::Borrowed(text))
             }
@@ -197,17 +197,16 @@ fn is_encoded(text: &str) -> bool {
 /// `+` is a space, `%XX` a byte; the bytes are UTF-8.
 pub(super) fn form_decode(text: String) -> Result<String, OAuthError> {
     if is_encoded(&text) {
-        decoded(&text).map(Cow::into_owned)
+        decoded(&text)
     } else {
         Ok(text)
     }
 }
 
-fn decoded(text: &str) -> Result<Cow<'_, str>, OAuthError> {
+fn decoded(text: &str) -> Result<String, OAuthError> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
-    let decoded = decoded.map_err(|_| not_utf8())?;
-    Ok(Cow::Owned(decoded.into_owned()))
+    Ok(decoded.map_err(|_| not_utf8())?.into_owned())
 }
 
 fn not_utf8() -> OAuthError {

@@ -1,11 +1,16 @@
 //! Authentications that failed: how often, for which client, from where.
 
 use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
+use moka::sync::Cache;
 use prometheus_client::metrics::counter::Counter;
 
 use super::{
@@ -14,10 +19,9 @@ use super::{
 };
 use crate::address::Network;
 
-/// Failures are remembered in so many sets of so many pairs. In a full set, the pair that failed the least often is
-/// forgotten first, so that a flood of new names does not wash out one who goes on.
-const SETS: usize = 1024;
-const PAIRS: usize = 10;
+/// Of how many pairs failures are remembered at the most. What is forgotten first are those who seldom fail, so that a
+/// flood of new names does not wash out one who goes on.
+const REMEMBERED: u64 = 10_000;
 
 /// Who has been silent for so long is forgiven.
 const REMEMBERED_FOR: Duration = Duration::from_mins(10);
@@ -25,23 +29,19 @@ const REMEMBERED_FOR: Duration = Duration::from_mins(10);
 /// Counts failures for each pair of a client id and the network that they come from, so that nobody can make another
 /// wait. An id counts whether there is such a client or not, and as it was presented.
 pub struct Failures {
-    sets: Box<[Mutex<Vec<Failed>>]>,
+    /// By a keyed hash: an id may be long, or a secret that was swapped with it.
+    counts: Cache<u64, Arc<AtomicU32>>,
     hash: RandomState,
     networks: Buckets<Network>,
-}
-
-/// How often a pair failed.
-struct Failed {
-    /// A keyed hash: an id may be long, or a secret that was swapped with it.
-    pair: u64,
-    times: u32,
-    last: Instant,
 }
 
 impl Failures {
     pub(super) fn new(limit: RateLimit, refusals: Counter) -> Self {
         Self {
-            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            counts: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_idle(REMEMBERED_FOR)
+                .build(),
             hash: RandomState::new(),
             networks: Buckets::new("failures", limit, refusals),
         }
@@ -52,24 +52,16 @@ impl Failures {
     /// # Errors
     /// When too many come from there, for whichever clients.
     pub fn count(&self, id: &str, network: Network) -> Result<u32, Exhausted> {
-        let (pair, now) = (self.pair(id, network), Instant::now());
-        let mut set = self.set(pair);
-        set.retain(|failed| now.duration_since(failed.last) < REMEMBERED_FOR);
-        let known = set.iter().position(|failed| failed.pair == pair);
-        let before = known.map_or(0, |place| set.swap_remove(place).times);
-        if set.len() == PAIRS {
-            let seldom = (0..PAIRS).min_by_key(|place| (set[*place].times, set[*place].last));
-            set.swap_remove(seldom.expect("the set is full"));
-        }
-        let times = before.saturating_add(1);
-        set.push(Failed {
-            pair,
-            times,
-            last: now,
+        let key = self.key(id, network);
+        let count = self.counts.get(&key).unwrap_or_else(|| {
+            // Of several first failures in the same instant only one may count: that harms nobody.
+            let count = Arc::default();
+            self.counts.insert(key, Arc::clone(&count));
+            count
         });
-        drop(set);
+        let before = count.fetch_add(1, Ordering::Relaxed);
         self.networks.take(&network)?;
-        Ok(times)
+        Ok(before.saturating_add(1))
     }
 
     /// Counts a refusal of somebody who named no client at all.
@@ -80,21 +72,16 @@ impl Failures {
         self.networks.take(&network).map(drop)
     }
 
-    /// The right secret was presented: what failed before no longer counts.
+    /// The right secret was presented: what failed before no longer counts. Where nothing failed, it writes nothing.
     pub fn forgive(&self, id: &str, network: Network) {
-        let pair = self.pair(id, network);
-        self.set(pair).retain(|failed| failed.pair != pair);
+        let key = self.key(id, network);
+        if self.counts.contains_key(&key) {
+            self.counts.invalidate(&key);
+        }
     }
 
-    fn pair(&self, id: &str, network: Network) -> u64 {
+    fn key(&self, id: &str, network: Network) -> u64 {
         self.hash.hash_one((id, network))
-    }
-
-    fn set(&self, pair: u64) -> MutexGuard<'_, Vec<Failed>> {
-        let [low, high, ..] = pair.to_le_bytes();
-        let set = &self.sets[usize::from(u16::from_le_bytes([low, high])) % SETS];
-        // A set is whole whatever its holder did.
-        set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,8 +131,9 @@ mod tests {
                 failures.count("bot", here).unwrap();
             }
         }
-        let sets = failures.sets.iter().map(|set| set.lock().unwrap().len());
-        assert!(sets.sum::<usize>() <= SETS * PAIRS);
+        failures.counts.run_pending_tasks();
+        assert!(failures.counts.entry_count() <= REMEMBERED);
+        assert!(failures.counts.iter().count() as u64 <= REMEMBERED);
         // One that fails often is not washed out by the many.
         let failed = failures.count("bot", here).unwrap();
         assert!(failed > 9_000, "{failed}");

@@ -356,7 +356,7 @@ macro_rules! registry_store {
                 now: u64,
             ) -> Result<Option<(SecretHash, Vec<u8>)>, StoreError> {
                 let row = sqlx::query(registry::REMEMBERED)
-                    .bind(key.as_bytes())
+                    .bind(key.as_bytes().as_slice())
                     .bind(number(now))
                     .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;

@@ -134,7 +134,7 @@ macro_rules! sql_store {
 
             async fn bearer(&self, secret: &SecretHash) -> Result<Option<Bearer>, StoreError> {
                 let row = sqlx::query(BEARER)
-                    .bind(secret.as_bytes())
+                    .bind(secret.as_bytes().as_slice())
                     .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(bearer).transpose()
@@ -262,7 +262,7 @@ macro_rules! sql_store {
                 token: &OwnToken,
             ) -> Result<(), StoreError> {
                 sqlx::query(ADD_OPAQUE_TOKEN)
-                    .bind(hash.as_bytes())
+                    .bind(hash.as_bytes().as_slice())
                     .bind(token.client_id.as_str())
                     .bind(token.aud.as_str())
                     .bind(token.scopes.to_string())
@@ -279,7 +279,7 @@ macro_rules! sql_store {
                 hash: &SecretHash,
             ) -> Result<Option<OwnToken>, StoreError> {
                 let row = sqlx::query(OPAQUE_TOKEN)
-                    .bind(hash.as_bytes())
+                    .bind(hash.as_bytes().as_slice())
                     .fetch_optional(&mut *self.0.acquire().await?)
                     .await?;
                 row.as_ref().map(opaque_token).transpose()
