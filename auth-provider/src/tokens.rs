@@ -194,8 +194,7 @@ async fn made(
     allowed: &Allowed<'_>,
     terms: Terms,
 ) -> Result<Made, OAuthError> {
-    let now = server.clock.now();
-    let grant = allowed.grant;
+    let (grant, now) = (allowed.grant, allowed.at);
     let signer = match grant.token_format {
         TokenFormat::Jwt => Some(server.keys.signer(grant.signing_alg, now).await?),
         TokenFormat::Opaque => None,

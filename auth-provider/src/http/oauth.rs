@@ -19,7 +19,7 @@ use super::{
 use crate::{
     audit::Action,
     error::{ErrorCode, OAuthError},
-    introspection,
+    introspection, json,
     known_tokens::KnownToken,
     policy::Wish,
     server::AuthServer,
@@ -118,7 +118,7 @@ impl TokenResponse {
         json.extend_from_slice(token);
         json.push(b'"');
         let besides = json.len();
-        serde_json::to_writer(&mut json, &self.besides).expect("texts and numbers are JSON");
+        json::append(&mut json, &self.besides);
         json[besides] = b','; // instead of the brace that begins an object
         json
     }
