@@ -1,11 +1,6 @@
 //! Who sends this form? A handler that takes a [`FromClient`] cannot forget to ask.
 
-use std::{
-    future::Future,
-    net::IpAddr,
-    pin::Pin,
-    sync::{Arc, LazyLock},
-};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -15,7 +10,8 @@ use actix_web::{
 };
 use base64::{
     Engine,
-    engine::{Simd, general_purpose::PAD_INDIFFERENT},
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use m2m::{
     TokenError,
@@ -325,7 +321,10 @@ fn credentials(headers: &HeaderMap, params: &mut Params) -> Result<Credentials, 
 }
 
 /// Padding is left to the client: some cut it off.
-static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD_INDIFFERENT));
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Reads `Basic base64(id:secret)`, in which both halves are form-encoded (RFC 6749 section 2.3.1).
 fn basic(header: &[u8]) -> Option<Credentials> {

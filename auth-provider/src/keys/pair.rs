@@ -1,6 +1,6 @@
 //! One key pair, parsed and ready: it signs, and it recognises what it signed.
 
-use std::{fmt, sync::LazyLock};
+use std::fmt;
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -14,10 +14,7 @@ use aws_lc_rs::{
 };
 use base64::{
     Engine,
-    engine::{
-        Simd,
-        general_purpose::{NO_PAD, STANDARD},
-    },
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use jsonwebtoken::{
     EncodingKey,
@@ -33,9 +30,6 @@ use crate::{
     json,
     master_key::{MasterKey, WrongKey},
 };
-
-/// As tokens are written, with the vector instructions of this machine.
-static BASE64URL: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 
 /// Claims of more bytes take another allocation.
 const MOST_CLAIMS: usize = 512;
@@ -149,7 +143,7 @@ impl SigningKey {
         public.common.key_algorithm = Some(named);
         let header = |typ: TokenType| {
             let header = json!({"alg": algorithm.name(), "kid": kid, "typ": typ.as_str()});
-            BASE64URL.encode(header.to_string())
+            URL_SAFE_NO_PAD.encode(header.to_string())
         };
         Some(Self {
             access_token_header: header(TokenType::AccessToken),
@@ -195,7 +189,7 @@ impl SigningKey {
         let mut input = String::with_capacity(header.len() + encoded + signature);
         input.push_str(header);
         input.push('.');
-        BASE64URL.encode_string(payload, &mut input);
+        URL_SAFE_NO_PAD.encode_string(payload, &mut input);
         input
     }
 
@@ -230,7 +224,7 @@ impl SigningKey {
         };
         let mut token = input;
         token.push('.');
-        BASE64URL.encode_string(signature, &mut token);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
     }
 
@@ -318,7 +312,7 @@ mod tests {
             );
             let token = key.sign(key.signing_input(TokenType::Jwt, &json!({"sub": "a"})));
             let (message, signature) = token.rsplit_once('.').unwrap();
-            let signature = BASE64URL.decode(signature).unwrap();
+            let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
             assert!(opened.verifies(message.as_bytes(), &signature));
             assert!(!opened.verifies(&message.as_bytes()[1..], &signature));
             assert!(!sealed(algorithm).0.verifies(message.as_bytes(), &signature));
@@ -332,7 +326,7 @@ mod tests {
         for number in 0..2000 {
             let token = key.sign(format!("{number}"));
             let (message, signature) = token.split_once('.').unwrap();
-            let signature = BASE64URL.decode(signature).unwrap();
+            let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
             assert_eq!(signature.len(), 64);
             assert!(key.verifies(message.as_bytes(), &signature), "{token}");
         }

@@ -21,6 +21,7 @@ use serde::{
 use crate::{
     audit::{Action, Event, Outcome},
     client::{ClientId, CredentialId},
+    json,
     resource::ResourceId,
     storage::StoreError,
 };
@@ -135,7 +136,7 @@ impl<'e> Writing<'e> {
 
     /// A list of values. Nulls at its end are left out.
     fn push(&mut self, values: &impl Serialize) {
-        serde_json::to_writer(&mut self.text, values).expect("texts and numbers are JSON");
+        json::append(&mut self.text, values);
         // A text that ends like this has a quotation mark behind it.
         while self.text.ends_with(b",null]") {
             self.text.truncate(self.text.len() - b",null]".len());
