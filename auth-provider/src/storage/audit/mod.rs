@@ -69,7 +69,7 @@ macro_rules! audit_store {
     ($store:ident, $database:ty, $begin:literal, $order:literal, $numbered:literal) => {
         event_rows!($store, $database, $numbered);
         event_packs!($store, $database);
-        event_uses!($store, $database, $begin);
+        event_uses!($store, $database, $begin, $numbered);
 
         impl $store {
             async fn insert<'c>(
