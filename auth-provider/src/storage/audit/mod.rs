@@ -3,6 +3,7 @@
 //! Events that come one by one are rows (`rows.rs`), many that are written together are one row (`packs.rs`, `pack.rs`). Both
 //! take their numbers from one sequence, so that the log has one order, and nobody who reads it notices how it is kept.
 
+pub(super) mod backlog;
 pub(super) mod pack;
 pub(super) mod packs;
 pub(super) mod rows;

@@ -1,9 +1,9 @@
 //! What the events tell of the uses of clients and credentials: read in the order of the log, a stretch at a time, and added
 //! to sums.
 
-use std::{collections::HashSet, fmt::Write};
+use std::fmt::Write;
 
-use super::rows::STRETCH;
+use super::{backlog::Progress, rows::STRETCH};
 use crate::{
     client::ClientId,
     storage::{
@@ -15,7 +15,8 @@ use crate::{
 
 /// Up to where all is summed up, and the last number of the log.
 pub(in crate::storage) const UNSUMMED: &str = "
-    SELECT used_up_to, COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last_row,
+    SELECT used_up_to, summing_up_to, summed_client,
+           COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last_row,
            COALESCE((SELECT MAX(number) FROM audit_pack), 0) AS last_pack
     FROM registry_state WHERE one = 1";
 
@@ -34,12 +35,9 @@ pub(in crate::storage) const USES_OF_CLIENT: &str = "
 pub(in crate::storage) const TURN: &str =
     "UPDATE registry_state SET used_up_to = used_up_to WHERE one = 1";
 
-pub(in crate::storage) const SET_USED_UP_TO: &str =
-    "UPDATE registry_state SET used_up_to = $2 WHERE one = 1 AND used_up_to = $1";
-
-/// How many credentials are summed up in one step. With very many of them each row lies on a page of its own, and nobody else
-/// can write meanwhile.
-pub(in crate::storage) const MOST_CREDENTIALS: usize = 400;
+pub(in crate::storage) const SET_PROGRESS: &str = "
+    UPDATE registry_state SET used_up_to = $4, summing_up_to = $5, summed_client = $6
+    WHERE one = 1 AND used_up_to = $1 AND summing_up_to = $2 AND summed_client = $3";
 
 /// The uses of so many clients are summed up together, by one statement for each table. What one of them read is at hand for
 /// the next: with a million clients, each has its pages to itself.
@@ -144,9 +142,9 @@ pub(in crate::storage) const CLIENT_USES: &str = "
     WHERE c.id = $1";
 
 /// Up to where all is summed up, and the last number.
-pub(in crate::storage) fn unsummed(row: &impl Columns) -> Result<(u64, u64), StoreError> {
+pub(in crate::storage) fn unsummed(row: &impl Columns) -> Result<(Progress, u64), StoreError> {
     let last = time(row, "last_row")?.max(time(row, "last_pack")?);
-    Ok((time(row, "used_up_to")?, last))
+    Ok((Progress::read(row)?, last))
 }
 
 /// How far the step goes that begins behind `from`: to the end of a stretch at the most.
@@ -170,25 +168,6 @@ pub(in crate::storage) fn made_at(
     row: &impl Columns,
 ) -> Result<(ClientId, Option<u64>), StoreError> {
     Ok((client_id(row)?, maybe_time(row, "created_at")?))
-}
-
-/// Whether one step could sum up more than these: what it does not is read again by the next.
-pub(in crate::storage) fn is_room_in(uses: &[(u64, Used)]) -> bool {
-    let credentials: HashSet<_> = uses.iter().map(|(_, used)| used.credential).collect();
-    credentials.len() < MOST_CREDENTIALS
-}
-
-/// As many of the uses, which are in the order of the log, as are summed up in one step, and up to where that is.
-pub(in crate::storage) fn at_once(uses: Vec<(u64, Used)>, up_to: u64) -> (Vec<Used>, u64) {
-    let (mut credentials, mut taken) = (HashSet::new(), Vec::with_capacity(uses.len()));
-    for (number, used) in uses {
-        credentials.insert(used.credential);
-        if credentials.len() > MOST_CREDENTIALS {
-            return (taken, number - 1);
-        }
-        taken.push(used);
-    }
-    (taken, up_to)
 }
 
 /// The uses of some clients at a time, in the order of the clients' ids. Those of one client stay in their order.
@@ -238,7 +217,8 @@ macro_rules! event_uses {
                 known: &mut Known,
             ) -> Result<(), StoreError> {
                 let row = sqlx::query(audit::uses::UNSUMMED).fetch_one(&mut *connection);
-                let (mut from, last) = audit::uses::unsummed(&row.await?)?;
+                let (progress, last) = audit::uses::unsummed(&row.await?)?;
+                let mut from = progress.of(client);
                 while from < last {
                     let up_to = audit::uses::step(from, last);
                     let uses = Self::uses_between(&mut *connection, from, up_to, Some(client));
@@ -248,31 +228,40 @@ macro_rules! event_uses {
                 Ok(())
             }
 
-            /// What is summed up is read before others have to wait, and counts if nobody else was faster.
+            /// What is summed up is read before others have to wait, and counts if nobody else was faster. A long log is read
+            /// in several steps before the first sum.
             async fn sum_up_a_step(&self) -> Result<bool, StoreError> {
+                let mut backlog = self.1.lock().await;
                 let mut connection = self.0.acquire().await?;
                 let row = sqlx::query(audit::uses::UNSUMMED).fetch_one(&mut *connection);
-                let (from, last) = audit::uses::unsummed(&row.await?)?;
-                if last <= from {
+                let (before, last) = audit::uses::unsummed(&row.await?)?;
+                if last <= before.used_up_to {
                     return Ok(false);
                 }
-                let end = audit::uses::step(from, last);
-                let (mut uses, mut up_to) = (Vec::new(), from);
-                while up_to < end && audit::uses::is_room_in(&uses) {
-                    let begin = up_to;
-                    up_to = end.min(begin + audit::pack::MOST as u64);
-                    uses.extend(Self::uses_between(&mut connection, begin, up_to, None).await?);
+                // What fails half way is read again.
+                let mut gathered = std::mem::take(&mut *backlog).behind(before.clone());
+                let end = before.end(last);
+                if gathered.up_to < end {
+                    let from = gathered.up_to;
+                    let up_to = audit::uses::step(from, end);
+                    let uses = Self::uses_between(&mut connection, from, up_to, None).await?;
+                    gathered.add(uses, up_to);
                 }
-                drop(connection); // there may be only one
-                let (uses, up_to) = audit::uses::at_once(uses, up_to);
-                let mut connection = self.0.acquire().await?;
+                if gathered.up_to < end {
+                    *backlog = gathered;
+                    return Ok(true);
+                }
+                let uses = gathered.step();
+                let after = &gathered.progress;
                 let mut tx = connection.begin_with($begin).await?;
-                let set = sqlx::query(audit::uses::SET_USED_UP_TO)
-                    .bind(number(from))
-                    .bind(number(up_to))
-                    .execute(&mut *tx)
-                    .await?;
-                if set.rows_affected() == 0 {
+                let mut set = sqlx::query(audit::uses::SET_PROGRESS);
+                for progress in [&before, after] {
+                    set = set
+                        .bind(number(progress.used_up_to))
+                        .bind(number(progress.summing_up_to))
+                        .bind(progress.summed_client.as_str());
+                }
+                if set.execute(&mut *tx).await?.rows_affected() == 0 {
                     return Ok(true);
                 }
                 for uses in audit::uses::by_clients(uses) {
@@ -288,7 +277,9 @@ macro_rules! event_uses {
                     Self::add_credential_uses(&mut tx, &[own, summed(others)].concat()).await?;
                 }
                 tx.commit().await?;
-                Ok(up_to < last)
+                let is_more = after.used_up_to < last;
+                *backlog = gathered;
+                Ok(is_more)
             }
 
             /// The clients that are not there, or were made after some of their uses: `None`, or when that was. The uses
