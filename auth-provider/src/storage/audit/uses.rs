@@ -79,12 +79,16 @@ pub(in crate::storage) fn add_client_uses_sql(sums: usize, numbered: bool) -> St
     )
 }
 
+/// A credential is looked for as one of its client, since there is an index where those of clients who are neighbours stand
+/// together.
 pub(in crate::storage) fn add_credential_uses_sql(sums: usize, numbered: bool) -> String {
-    let sums = list(sums, &["TEXT", "BIGINT", "BIGINT", "BIGINT"], numbered);
+    let types = ["TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT"];
+    let sums = list(sums, &types, numbered);
     format!(
         "INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
-        SELECT c.id, s.column2, s.column3, s.column4
-        FROM ({sums}) AS s CROSS JOIN credential c WHERE c.id = s.column1
+        SELECT c.id, s.column3, s.column4, s.column5
+        FROM ({sums}) AS s CROSS JOIN credential c
+        WHERE c.client_id = s.column1 AND c.id = s.column2
         ON CONFLICT (credential_id) DO UPDATE
         SET use_count = credential_use.use_count + excluded.use_count,
             last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
@@ -339,6 +343,7 @@ macro_rules! event_uses {
                     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
                     for used in sums {
                         query = query
+                            .bind(used.client.as_str())
                             .bind(used.credential.as_str())
                             .bind(number(used.last_at))
                             .bind(number(used.count))
