@@ -16,7 +16,7 @@ use crate::{
 macro_rules! actions {
     ($($number:literal: $variant:ident = $name:literal,)+) => {
         /// What was done, or what was tried.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Action {
             $($variant = $number,)+
@@ -84,7 +84,7 @@ impl Action {
 }
 
 /// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Success,
     Refused,

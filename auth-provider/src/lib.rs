@@ -57,4 +57,5 @@ pub mod texts;
 
 pub mod document;
 pub mod error;
+pub mod json;
 pub mod server;

@@ -22,6 +22,8 @@ pub struct Wish {
 pub struct Allowed<'a> {
     pub grant: &'a Grant,
     pub scopes: &'a ScopeSet,
+    /// The time for which that was decided.
+    pub at: u64,
 }
 
 /// Why a client gets nothing. Every variant knows what the client could ask for instead.
@@ -85,7 +87,11 @@ pub fn decide<'a>(
             });
         }
     };
-    Ok(Allowed { grant, scopes })
+    Ok(Allowed {
+        grant,
+        scopes,
+        at: now,
+    })
 }
 
 /// The grant of a client that has one only, and need not name a resource.

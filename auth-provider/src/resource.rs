@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use compact_str::CompactString;
 use serde::Deserialize;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 /// no names: a URL with them means another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ResourceId(String);
+pub struct ResourceId(CompactString);
 
 /// A text that cannot name a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +30,7 @@ impl ResourceId {
         let allowed = |b: u8| b.is_ascii_graphic() && !b"\"\\#".contains(&b);
         let moves = matches!(text, "." | "..");
         if (1..=256).contains(&text.len()) && text.bytes().all(allowed) && !moves {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidResourceId)
         }

@@ -103,13 +103,13 @@ pub struct Terms {
 /// # Errors
 /// The policy's refusal, as `unauthorized_client`, `invalid_target` or `invalid_scope`; or that the store cannot keep
 /// what an opaque token stands for.
-pub async fn issue(
+pub fn issue(
     server: &AuthServer,
     caller: &Authenticated,
     origin: &Origin,
     wish: &Wish,
-) -> Result<Issued, OAuthError> {
-    issue_for_at_most(u64::MAX, server, caller, origin, wish).await
+) -> impl Future<Output = Result<Issued, OAuthError>> {
+    issue_for_at_most(u64::MAX, server, caller, origin, wish)
 }
 
 /// The same, with a token that lives for `longest` seconds, or for less where [`issue`] would give it less.
@@ -194,8 +194,7 @@ async fn made(
     allowed: &Allowed<'_>,
     terms: Terms,
 ) -> Result<Made, OAuthError> {
-    let now = server.clock.now();
-    let grant = allowed.grant;
+    let (grant, now) = (allowed.grant, allowed.at);
     let signer = match grant.token_format {
         TokenFormat::Jwt => Some(server.keys.signer(grant.signing_alg, now).await?),
         TokenFormat::Opaque => None,

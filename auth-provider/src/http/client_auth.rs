@@ -1,6 +1,11 @@
 //! Who sends this form? A handler that takes a [`FromClient`] cannot forget to ask.
 
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -10,8 +15,7 @@ use actix_web::{
 };
 use base64::{
     Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    engine::{Simd, general_purpose::PAD_INDIFFERENT},
 };
 use m2m::{
     TokenError,
@@ -321,10 +325,7 @@ fn credentials(headers: &HeaderMap, params: &mut Params) -> Result<Credentials, 
 }
 
 /// Padding is left to the client: some cut it off.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD_INDIFFERENT));
 
 /// Reads `Basic base64(id:secret)`, in which both halves are form-encoded (RFC 6749 section 2.3.1).
 fn basic(header: &[u8]) -> Option<Credentials> {

@@ -1,5 +1,7 @@
 //! Limits on the surface: 429 for who asks too much, and on every answer how much is left.
 
+use std::borrow::Cow;
+
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{EitherBody, MessageBody},
@@ -108,8 +110,12 @@ fn state<B>(answer: &mut ServiceResponse<B>, of_address: Option<Standing>) {
     }
     for standing in standings.iter().flatten() {
         // Several lines of a list are one list (RFC 9651 section 4.2).
-        let state = HeaderValue::try_from(standing.state());
-        let state = state.expect("a limit has a name of letters, and numbers");
+        let state = match standing.state() {
+            Cow::Borrowed(state) => HeaderValue::from_static(state),
+            Cow::Owned(state) => {
+                HeaderValue::try_from(state).expect("a limit has a name of letters, and numbers")
+            }
+        };
         headers.append(POLICY, HeaderValue::from_static(standing.policy()));
         headers.append(STATE, state);
     }

@@ -121,19 +121,15 @@ impl Params {
     /// Takes a parameter that may be several texts: repeated in a form, an array in JSON.
     pub(super) fn texts(&mut self, name: &'static str) -> Result<Vec<String>, OAuthError> {
         let wrong = || OAuthError::invalid_request(format!("{name} must be a string or strings"));
-        let values = match self.take(name) {
-            None | Some(Value::Null) => return Ok(vec![]),
-            Some(Value::Array(values)) => values,
-            Some(value) => vec![value],
-        };
         let text = |value| match value {
             Value::String(text) => Ok(text),
             _ => Err(wrong()),
         };
-        let mut texts = values
-            .into_iter()
-            .map(text)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut texts = match self.take(name) {
+            None | Some(Value::Null) => vec![],
+            Some(Value::Array(values)) => values.into_iter().map(text).collect::<Result<_, _>>()?,
+            Some(value) => vec![text(value)?],
+        };
         texts.retain(|text| !text.is_empty());
         Ok(texts)
     }

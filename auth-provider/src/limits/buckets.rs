@@ -1,8 +1,7 @@
 //! Token buckets, one for each caller, in bounded memory.
 
-use std::{fmt, hash::Hash, time::Duration};
+use std::{borrow::Cow, fmt, hash::Hash, time::Duration};
 
-use compact_str::ToCompactString;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -20,14 +19,10 @@ use super::{
 /// A log line about a limit is followed by silence about it for so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// An item of `RateLimit` with more bytes takes another allocation.
-const MOST_STATE: usize = 40;
-
 type Limiter<K, S> = RateLimiter<K, S, DefaultClock, StateInformationMiddleware>;
 
 /// One limit: a bucket for each of its callers.
 pub struct Buckets<K: Hash> {
-    name: &'static str,
     /// How often it refused.
     refusals: Counter,
     /// `None`: the limit is off.
@@ -35,8 +30,8 @@ pub struct Buckets<K: Hash> {
 }
 
 struct Filled<K: Hash> {
-    rate: Rate,
-    policy: &'static str,
+    /// Where somebody stands whose bucket was full, as most are.
+    usual: Standing,
     of: Limiter<K, Table<K>>,
     telling: Limiter<NotKeyed, InMemoryState>,
 }
@@ -46,10 +41,12 @@ struct Filled<K: Hash> {
 pub struct Standing {
     limit: &'static str,
     rate: Rate,
-    policy: &'static str,
     remaining: u32,
     /// Until the bucket is full again, or, where nothing remains, until there is something in it.
     seconds: u64,
+    policy: &'static str,
+    /// The same as a text, where it was written before.
+    state: Option<&'static str>,
 }
 
 /// There is nothing in the caller's bucket: the request is not to be served.
@@ -62,16 +59,11 @@ where
 {
     pub(super) fn new(name: &'static str, limit: RateLimit, refusals: Counter) -> Self {
         let filled = limit.rate().map(|rate| Filled {
-            rate,
-            policy: policy(name, rate),
+            usual: Standing::usual(name, rate),
             of: limiter(quota(rate), Table::default()),
             telling: limiter(Quota::with_period(TELL_EVERY), InMemoryState::default()),
         });
-        Self {
-            name,
-            refusals,
-            filled,
-        }
+        Self { refusals, filled }
     }
 
     /// Takes one request out of the caller's bucket. `None`: the limit is off.
@@ -79,38 +71,24 @@ where
         let Some(filled) = &self.filled else {
             return Ok(None);
         };
-        let rate = filled.rate;
-        let standing = |remaining, seconds| Standing {
-            limit: self.name,
-            rate,
-            policy: filled.policy,
-            remaining,
-            seconds,
-        };
+        let usual = filled.usual;
         match filled.of.check_key(caller) {
-            Ok(left) => {
-                let remaining = left.remaining_burst_capacity();
-                let missing = u64::from(rate.requests.get().saturating_sub(remaining));
-                let seconds = missing * u64::from(rate.seconds.get());
-                let until_full = seconds.div_ceil(rate.requests.get().into());
-                Ok(Some(standing(remaining, until_full)))
-            }
+            Ok(left) => Ok(Some(match left.remaining_burst_capacity() {
+                remaining if remaining == usual.remaining => usual,
+                remaining => usual.but(remaining, usual.rate.until_full(remaining)),
+            })),
             Err(not_until) => {
                 self.refusals.inc();
+                let Standing { limit, rate, .. } = usual;
                 if filled.telling.check().is_ok() {
-                    warn!(limit = self.name, caller = %caller, "refuses what goes beyond {rate}");
+                    warn!(limit, caller = %caller, "refuses what goes beyond {rate}");
                 }
                 let wait = not_until.wait_time_from(filled.of.clock().now());
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                Err(Exhausted(standing(0, seconds.max(1))))
+                Err(Exhausted(usual.but(0, seconds.max(1))))
             }
         }
     }
-}
-
-/// An item of `RateLimit-Policy`. A limit is as old as the server, and answers share this text by the thousand.
-fn policy(name: &str, Rate { requests, seconds }: Rate) -> &'static str {
-    format!("\"{name}\";q={requests};w={seconds}").leak()
 }
 
 /// All that a rate allows may come at once, and then one by one.
@@ -126,20 +104,48 @@ fn limiter<S: StateStore>(quota: Option<Quota>, state: S) -> Limiter<S::Key, S> 
 
 /// The header fields of draft-ietf-httpapi-ratelimit-headers.
 impl Standing {
+    /// After the first request out of a full bucket. A limit is as old as the server, and answers share these texts by the
+    /// thousand.
+    fn usual(limit: &'static str, rate: Rate) -> Self {
+        let Rate { requests, seconds } = rate;
+        let remaining = requests.get() - 1;
+        let usual = Self {
+            limit,
+            rate,
+            remaining,
+            seconds: rate.until_full(remaining),
+            policy: format!("\"{limit}\";q={requests};w={seconds}").leak(),
+            state: None,
+        };
+        let state = usual.state().into_owned().leak();
+        Self {
+            state: Some(state),
+            ..usual
+        }
+    }
+
+    /// With the same limit, and so many requests and seconds.
+    fn but(self, remaining: u32, seconds: u64) -> Self {
+        Self {
+            remaining,
+            seconds,
+            state: None,
+            ..self
+        }
+    }
+
     /// An item of `RateLimit-Policy`: requests and the seconds in which they are allowed.
     pub fn policy(&self) -> &'static str {
         self.policy
     }
 
     /// An item of `RateLimit`: requests that remain, and the seconds until there are more.
-    pub fn state(&self) -> String {
-        let (remaining, seconds) = (self.remaining, self.seconds);
-        let (remaining, seconds) = (remaining.to_compact_string(), seconds.to_compact_string());
-        let mut state = String::with_capacity(MOST_STATE);
-        for part in ["\"", self.limit, "\";r=", &remaining, ";t=", &seconds] {
-            state.push_str(part);
+    pub fn state(&self) -> Cow<'static, str> {
+        let (limit, remaining, seconds) = (self.limit, self.remaining, self.seconds);
+        match self.state {
+            Some(state) => Cow::Borrowed(state),
+            None => Cow::Owned(format!("\"{limit}\";r={remaining};t={seconds}")),
         }
-        state
     }
 }
 
@@ -149,7 +155,7 @@ impl Exhausted {
         [
             ("Retry-After", self.0.seconds.to_string()),
             ("RateLimit-Policy", self.0.policy().to_owned()),
-            ("RateLimit", self.0.state()),
+            ("RateLimit", self.0.state().into_owned()),
         ]
     }
 }

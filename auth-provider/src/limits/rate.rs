@@ -29,6 +29,15 @@ pub struct RateLimit(Option<Rate>);
 )]
 pub struct InvalidRateLimit;
 
+impl Rate {
+    /// The seconds until a bucket is full again in which so many remain.
+    pub(super) fn until_full(self, remaining: u32) -> u64 {
+        let missing = u64::from(self.requests.get().saturating_sub(remaining));
+        let seconds = missing * u64::from(self.seconds.get());
+        seconds.div_ceil(self.requests.get().into())
+    }
+}
+
 impl RateLimit {
     pub(super) fn rate(self) -> Option<Rate> {
         self.0

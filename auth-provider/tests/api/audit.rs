@@ -701,7 +701,8 @@ async fn pages_go_on_where_they_ended_while_events_arrive() {
 async fn issued(database: &mut SqliteConnection) -> i64 {
     let sql = "SELECT (SELECT COUNT(*) FROM audit_event WHERE action = 'token.issued')
              + (SELECT COUNT(*) FROM audit_pack, json_each(audit_pack.events)
-                WHERE json_each.value ->> 1 = 'token.issued')";
+                WHERE CASE json_type(value, '$[0]') WHEN 'integer' THEN value
+                           ELSE events -> CAST(value ->> 1 AS INTEGER) END ->> 1 = 'token.issued')";
     database.fetch_one(sql).await.unwrap().get(0)
 }
 

@@ -1,12 +1,14 @@
 //! The part of the store that keeps the audit log, and what follows from it about the uses of credentials.
 //!
-//! Events that come one by one are rows (`rows.rs`), many that are written together are one row (`packs.rs`, `pack.rs`). Both
-//! take their numbers from one sequence, so that the log has one order, and nobody who reads it notices how it is kept.
+//! Events that come one by one are rows (`rows.rs`), many that are written together are one row (`packs.rs`, `pack.rs`,
+//! `text.rs`). Both take their numbers from one sequence, so that the log has one order, and nobody who reads it notices how
+//! it is kept.
 
 pub(super) mod backlog;
 pub(super) mod pack;
 pub(super) mod packs;
 pub(super) mod rows;
+mod text;
 pub(super) mod uses;
 
 use async_trait::async_trait;

@@ -49,11 +49,13 @@ const PACKS: &str = "
 /// How many packs are forgotten in one step.
 pub(in crate::storage) const FORGOTTEN: u64 = 4;
 
+/// The oldest come first, but for those from around the moment when a clock was moved: a few that are too young hide no more
+/// than that.
 pub(in crate::storage) const FORGET_PACKS: &str = "
     DELETE FROM audit_pack WHERE number IN
-    (SELECT number FROM audit_pack
+    (SELECT number FROM (SELECT number, last_at FROM audit_pack ORDER BY number LIMIT 64) AS oldest
      WHERE last_at < $1 AND number <= (SELECT used_up_to FROM registry_state WHERE one = 1)
-     ORDER BY last_at LIMIT $2)";
+     ORDER BY number LIMIT $2)";
 
 /// Which packs are looked for: those that may have such an event.
 pub(in crate::storage) struct Look {

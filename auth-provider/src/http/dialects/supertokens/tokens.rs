@@ -42,7 +42,7 @@ pub(super) async fn issue(
     body.nothing_else()?;
     let issued = async {
         let request = sent_on(&server, &http, authorization.as_deref(), form).await?;
-        oauth::issued(&server, request).await
+        oauth::issued(&server, &request).await
     };
     let issued = issued.await.map_err(Refused::passed_on)?;
     Ok(ok(json!(issued)))
