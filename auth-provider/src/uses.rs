@@ -112,7 +112,7 @@ impl Used {
     }
 
     /// These uses and others that came about when they ended, or later.
-    fn and(&mut self, later: &Self) {
+    pub fn and(&mut self, later: &Self) {
         let gap = later.first_at.saturating_sub(self.last_at);
         self.longest_gap = self.longest_gap.max(gap).max(later.longest_gap);
         self.first_at = self.first_at.min(later.first_at);

@@ -22,6 +22,7 @@ use url::Url;
 
 use super::{
     Store, StoreError,
+    audit::backlog::Backlog,
     guarded::Guarded,
     pool::Sparing,
     sql::{PostgresStore, SqliteStore},
@@ -199,7 +200,7 @@ async fn open_postgres(url: &Url, tuning: Tuning) -> Result<Opened, StoreError> 
         .connect_with(options.clone())
         .await?;
     let store = Guarded::new(
-        PostgresStore(pool),
+        PostgresStore(pool, Backlog::default()),
         Arc::clone(&contact),
         tuning.statement_timeout + ACQUIRE_TIMEOUT,
     );
@@ -292,7 +293,10 @@ async fn open_sqlite(
     connection.execute("PRAGMA temp_store = MEMORY").await?;
     drop(connection);
     let more = (connections > 1).then(|| sqlite_pool(connections - 1).connect_lazy_with(options));
-    Ok(Arc::new(SqliteStore(Sparing::new(pool, more, MOMENT))))
+    Ok(Arc::new(SqliteStore(
+        Sparing::new(pool, more, MOMENT),
+        Backlog::default(),
+    )))
 }
 
 fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
@@ -307,7 +311,7 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 11] = [
+const STEPS: [&str; 12] = [
     "registry",
     "key rotation",
     "revocation",
@@ -319,6 +323,7 @@ const STEPS: [&str; 11] = [
     "unwritten uses",
     "audit packs",
     "revoked twice",
+    "summed clients",
 ];
 
 /// The version of the tables that this program works with.
@@ -337,6 +342,7 @@ pub(super) fn postgres_migrations() -> Migrator {
         include_str!("../../migrations/postgres/0009_unwritten_uses.sql"),
         include_str!("../../migrations/postgres/0010_audit_packs.sql"),
         include_str!("../../migrations/postgres/0011_revoked_twice.sql"),
+        include_str!("../../migrations/postgres/0012_summed_clients.sql"),
     ])
 }
 
@@ -353,6 +359,7 @@ pub(super) fn sqlite_migrations() -> Migrator {
         include_str!("../../migrations/sqlite/0009_unwritten_uses.sql"),
         include_str!("../../migrations/sqlite/0010_audit_packs.sql"),
         include_str!("../../migrations/sqlite/0011_revoked_twice.sql"),
+        include_str!("../../migrations/sqlite/0012_summed_clients.sql"),
     ])
 }
 

@@ -480,7 +480,7 @@ pub(super) fn time(row: &impl Columns, name: &str) -> Result<u64, StoreError> {
     maybe_time(row, name)?.ok_or(StoreError::Corrupt { what: "time" })
 }
 
-fn maybe_time(row: &impl Columns, name: &str) -> Result<Option<u64>, StoreError> {
+pub(super) fn maybe_time(row: &impl Columns, name: &str) -> Result<Option<u64>, StoreError> {
     row.maybe_number(name)?
         .map(u64::try_from)
         .transpose()

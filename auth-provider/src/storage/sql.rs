@@ -12,6 +12,7 @@ use super::{
     SigningNeed, Store, StoreError,
     audit::{
         self, AuditStore, Batch, audit_store,
+        backlog::Backlog,
         pack::{Pack, Packed},
         packs::{Look, event_packs},
         rows::event_rows,
@@ -112,7 +113,7 @@ pub(super) const BATCH: u64 = 500;
 /// it, become visible in their order. SQLite has one writer at a time anyway.
 macro_rules! sql_store {
     ($store:ident, $pool:ty, $database:ty, $begin:literal, $order:literal) => {
-        pub(super) struct $store(pub(super) $pool);
+        pub(super) struct $store(pub(super) $pool, pub(super) Backlog);
 
         #[async_trait]
         impl Store for $store {

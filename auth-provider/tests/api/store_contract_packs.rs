@@ -361,17 +361,17 @@ async fn servers_that_write_and_sum_up_at_once_know_what_the_log_says() {
 }
 
 #[actix_web::test]
-async fn a_step_has_an_end_within_a_pack_as_well() {
+async fn a_step_has_an_end_between_two_clients() {
     for (store, _folder) in stores().await {
         let store = store.as_ref();
         let busy = make(store, "busy", NOW).await;
         let of_another = |n| NewCredential {
-            client: client(&format!("gone{n}")),
+            client: client(&format!("another{n}")),
             id: CredentialId::generate(),
             ..busy[0].clone()
         };
-        // 400 credentials are one step, and the last event but one is the first of the next.
-        let mut events: Vec<Event> = (0..399).map(|n| used(&of_another(n), NOW)).collect();
+        // 800 credentials are one step.
+        let mut events: Vec<Event> = (0..800).map(|n| used(&of_another(n), NOW)).collect();
         events.push(used(&busy[0], NOW + 1));
         events.push(used(&busy[1], NOW + 3));
         events.push(used(&busy[0], NOW + 9));
@@ -395,6 +395,48 @@ async fn a_step_has_an_end_within_a_pack_as_well() {
         assert_eq!(known(store, &client("busy")).await, all);
         assert!(!store.sum_up_uses().await.unwrap());
         assert_eq!(known(store, &client("busy")).await, all);
+    }
+}
+
+#[actix_web::test]
+async fn a_long_log_is_summed_up_client_by_client_by_whichever_server() {
+    for (stores, _folder) in pairs().await {
+        let store = stores[0].as_ref();
+        let (first, last) = (make(store, "a", NOW).await, make(store, "z", NOW).await);
+        let of_another = |n| NewCredential {
+            client: client(&format!("gone{n}")),
+            id: CredentialId::generate(),
+            ..first[0].clone()
+        };
+        let others: Vec<_> = (0..1700).map(of_another).collect();
+        let used_by_all = |at| {
+            let all = first.iter().chain(&others).chain(&last);
+            all.map(|one| used(one, at)).collect::<Vec<_>>()
+        };
+        for at in [NOW + 1, NOW + 1, NOW + 8] {
+            store.add_events(&used_by_all(at)).await.unwrap();
+        }
+        let mut steps = 0;
+        while stores[steps % 2].sum_up_uses().await.unwrap() {
+            steps += 1;
+            assert!(steps < 20, "it comes to no end");
+            let log = store.events(&Filter::default(), u64::MAX, 10_000).await;
+            let mut log = log.unwrap();
+            log.reverse();
+            for id in ["a", "z"].map(client) {
+                assert_eq!(known(store, &id).await, sums(&log, &id), "{id:?}, {steps}");
+            }
+            if steps <= 2 {
+                let at = NOW + 100 * steps as u64;
+                let later = [used(&first[1], at), used(&last[0], at)];
+                store.add_events(&later).await.unwrap();
+            }
+        }
+        assert!(steps >= 4, "{steps}");
+        assert!(!stores[0].sum_up_uses().await.unwrap());
+        let all = known(store, &client("z")).await;
+        assert_eq!(all.uses[last[0].id.as_str()].count, 5);
+        assert_eq!(all.longest_gap, 100);
     }
 }
 

@@ -4,6 +4,7 @@
 //! `text.rs`). Both take their numbers from one sequence, so that the log has one order, and nobody who reads it notices how
 //! it is kept.
 
+pub(super) mod backlog;
 pub(super) mod pack;
 pub(super) mod packs;
 pub(super) mod rows;
@@ -71,7 +72,7 @@ macro_rules! audit_store {
     ($store:ident, $database:ty, $begin:literal, $order:literal, $numbered:literal) => {
         event_rows!($store, $database, $numbered);
         event_packs!($store, $database);
-        event_uses!($store, $database, $begin);
+        event_uses!($store, $database, $begin, $numbered);
 
         impl $store {
             async fn insert<'c>(

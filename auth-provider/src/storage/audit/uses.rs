@@ -1,24 +1,22 @@
 //! What the events tell of the uses of clients and credentials: read in the order of the log, a stretch at a time, and added
 //! to sums.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fmt::Write,
-};
+use std::fmt::Write;
 
-use super::rows::STRETCH;
+use super::{backlog::Progress, rows::STRETCH};
 use crate::{
     client::ClientId,
     storage::{
         StoreError,
-        rows::{Columns, client_id, some_credential_id, time},
+        rows::{Columns, client_id, maybe_time, some_credential_id, time},
     },
     uses::Used,
 };
 
 /// Up to where all is summed up, and the last number of the log.
 pub(in crate::storage) const UNSUMMED: &str = "
-    SELECT used_up_to, COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last_row,
+    SELECT used_up_to, summing_up_to, summed_client,
+           COALESCE((SELECT MAX(number) FROM audit_event), 0) AS last_row,
            COALESCE((SELECT MAX(number) FROM audit_pack), 0) AS last_pack
     FROM registry_state WHERE one = 1";
 
@@ -37,36 +35,30 @@ pub(in crate::storage) const USES_OF_CLIENT: &str = "
 pub(in crate::storage) const TURN: &str =
     "UPDATE registry_state SET used_up_to = used_up_to WHERE one = 1";
 
-pub(in crate::storage) const SET_USED_UP_TO: &str =
-    "UPDATE registry_state SET used_up_to = $2 WHERE one = 1 AND used_up_to = $1";
+pub(in crate::storage) const SET_PROGRESS: &str = "
+    UPDATE registry_state SET used_up_to = $4, summing_up_to = $5, summed_client = $6
+    WHERE one = 1 AND used_up_to = $1 AND summing_up_to = $2 AND summed_client = $3";
 
-/// How many credentials are summed up in one step. With very many of them each row lies on a page of its own, and nobody else
-/// can write meanwhile.
-pub(in crate::storage) const MOST_CREDENTIALS: usize = 400;
-
-/// As many clients are asked for by one statement.
-pub(in crate::storage) const CLIENTS: usize = 64;
-
-/// Where a client is asked for twice, the answer is the same.
-pub(in crate::storage) fn created_sql(clients: usize) -> String {
-    let mut sql = "SELECT id AS client_id, created_at FROM client WHERE id IN ($1".to_owned();
-    for parameter in 2..=clients {
-        let _ = write!(sql, ", ${parameter}"); // a text takes any
-    }
-    sql.push(')');
-    sql
-}
-
-/// The sums of so many are added by one statement, where they are of so many clients, or credentials.
+/// The uses of so many clients are summed up together, by one statement for each table. What one of them read is at hand for
+/// the next: with a million clients, each has its pages to itself.
 pub(in crate::storage) const TOGETHER: usize = 32;
+
+/// Of which clients some uses may not be their own, since there is no such client, or it was made after the first of these
+/// uses. That is rare, so that the answer is mostly empty.
+pub(in crate::storage) fn made_later_sql(clients: usize, numbered: bool) -> String {
+    let first_uses = list(clients, &["TEXT", "BIGINT"], numbered);
+    format!(
+        "SELECT s.column1 AS client_id, c.created_at
+        FROM ({first_uses}) AS s LEFT JOIN client c ON c.id = s.column1
+        WHERE c.created_at IS NULL OR c.created_at > s.column2"
+    )
+}
 
 /// The sums of credentials' uses are added, after the gaps before the first of them: see `Known::add`, which says the same of
 /// what is not summed up yet.
-pub(in crate::storage) fn add_client_uses_sql(sums: usize) -> String {
-    let sums = list(
-        sums,
-        &["TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"],
-    );
+pub(in crate::storage) fn add_client_uses_sql(sums: usize, numbered: bool) -> String {
+    let types = ["TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"];
+    let sums = list(sums, &types, numbered);
     format!(
         "INSERT INTO client_use (client_id, last_used_at, longest_gap)
         SELECT e.client_id, e.last_at,
@@ -87,12 +79,16 @@ pub(in crate::storage) fn add_client_uses_sql(sums: usize) -> String {
     )
 }
 
-pub(in crate::storage) fn add_credential_uses_sql(sums: usize) -> String {
-    let sums = list(sums, &["TEXT", "BIGINT", "BIGINT", "BIGINT"]);
+/// A credential is looked for as one of its client, since there is an index where those of clients who are neighbours stand
+/// together.
+pub(in crate::storage) fn add_credential_uses_sql(sums: usize, numbered: bool) -> String {
+    let types = ["TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT"];
+    let sums = list(sums, &types, numbered);
     format!(
         "INSERT INTO credential_use (credential_id, last_used_at, use_count, alive_until)
-        SELECT c.id, s.column2, s.column3, s.column4
-        FROM ({sums}) AS s CROSS JOIN credential c WHERE c.id = s.column1
+        SELECT c.id, s.column3, s.column4, s.column5
+        FROM ({sums}) AS s CROSS JOIN credential c
+        WHERE c.client_id = s.column1 AND c.id = s.column2
         ON CONFLICT (credential_id) DO UPDATE
         SET use_count = credential_use.use_count + excluded.use_count,
             last_used_at = CASE WHEN credential_use.last_used_at > excluded.last_used_at
@@ -102,8 +98,8 @@ pub(in crate::storage) fn add_credential_uses_sql(sums: usize) -> String {
     )
 }
 
-/// A list of parameters, row by row; its columns are named `column1` and so on.
-fn list(rows: usize, types: &[&str]) -> String {
+/// A list of parameters, row by row; its columns are named `column1` and so on. For `numbered` see `add_events_sql`.
+fn list(rows: usize, types: &[&str], numbered: bool) -> String {
     let mut list = "VALUES ".to_owned();
     let mut number = 0;
     for row in 0..rows {
@@ -111,7 +107,12 @@ fn list(rows: usize, types: &[&str]) -> String {
         for (place, kind) in types.iter().enumerate() {
             number += 1;
             let comma = if place == 0 { "" } else { ", " };
-            let _ = write!(list, "{comma}CAST(${number} AS {kind})"); // a text takes any
+            let parameter = if numbered { "$" } else { "?" };
+            let _ = write!(list, "{comma}CAST({parameter}"); // a text takes any
+            if numbered {
+                let _ = write!(list, "{number}");
+            }
+            let _ = write!(list, " AS {kind})");
         }
         list.push(')');
     }
@@ -145,9 +146,9 @@ pub(in crate::storage) const CLIENT_USES: &str = "
     WHERE c.id = $1";
 
 /// Up to where all is summed up, and the last number.
-pub(in crate::storage) fn unsummed(row: &impl Columns) -> Result<(u64, u64), StoreError> {
+pub(in crate::storage) fn unsummed(row: &impl Columns) -> Result<(Progress, u64), StoreError> {
     let last = time(row, "last_row")?.max(time(row, "last_pack")?);
-    Ok((time(row, "used_up_to")?, last))
+    Ok((Progress::read(row)?, last))
 }
 
 /// How far the step goes that begins behind `from`: to the end of a stretch at the most.
@@ -166,33 +167,22 @@ pub(in crate::storage) fn numbered(row: &impl Columns) -> Result<(u64, Used), St
     Ok((time(row, "number")?, used))
 }
 
-/// Whether one step could sum up more than these: what it does not is read again by the next.
-pub(in crate::storage) fn is_room_in(uses: &[(u64, Used)]) -> bool {
-    let credentials: HashSet<_> = uses.iter().map(|(_, used)| used.credential).collect();
-    credentials.len() < MOST_CREDENTIALS
+/// A client, and when it was made; `None`: there is no such client.
+pub(in crate::storage) fn made_at(
+    row: &impl Columns,
+) -> Result<(ClientId, Option<u64>), StoreError> {
+    Ok((client_id(row)?, maybe_time(row, "created_at")?))
 }
 
-/// As many of the uses, which are in the order of the log, as are summed up in one step, and up to where that is.
-pub(in crate::storage) fn at_once(uses: Vec<(u64, Used)>, up_to: u64) -> (Vec<Used>, u64) {
-    let (mut credentials, mut taken) = (HashSet::new(), Vec::with_capacity(uses.len()));
-    for (number, used) in uses {
-        credentials.insert(used.credential);
-        if credentials.len() > MOST_CREDENTIALS {
-            return (taken, number - 1);
-        }
-        taken.push(used);
-    }
-    (taken, up_to)
-}
-
-/// The clients whose uses they are, each once.
-pub(in crate::storage) fn clients_of(uses: &[Used]) -> Vec<ClientId> {
-    let clients: BTreeSet<&ClientId> = uses.iter().map(|used| &used.client).collect();
-    clients.into_iter().cloned().collect()
+/// The uses of some clients at a time, in the order of the clients' ids. Those of one client stay in their order.
+pub(in crate::storage) fn by_clients(mut uses: Vec<Used>) -> Vec<Vec<Used>> {
+    uses.sort_by(|a, b| a.client.cmp(&b.client));
+    let clients: Vec<_> = uses.chunk_by(|a, b| a.client == b.client).collect();
+    clients.chunks(TOGETHER).map(<[_]>::concat).collect()
 }
 
 macro_rules! event_uses {
-    ($store:ident, $database:ty, $begin:literal) => {
+    ($store:ident, $database:ty, $begin:literal, $numbered:literal) => {
         impl $store {
             /// The uses behind one number up to another, which are in one stretch, in the order of the log: all, or those of
             /// one client.
@@ -231,7 +221,8 @@ macro_rules! event_uses {
                 known: &mut Known,
             ) -> Result<(), StoreError> {
                 let row = sqlx::query(audit::uses::UNSUMMED).fetch_one(&mut *connection);
-                let (mut from, last) = audit::uses::unsummed(&row.await?)?;
+                let (progress, last) = audit::uses::unsummed(&row.await?)?;
+                let mut from = progress.of(client);
                 while from < last {
                     let up_to = audit::uses::step(from, last);
                     let uses = Self::uses_between(&mut *connection, from, up_to, Some(client));
@@ -241,64 +232,75 @@ macro_rules! event_uses {
                 Ok(())
             }
 
-            /// What is summed up is read before others have to wait, and counts if nobody else was faster.
+            /// What is summed up is read before others have to wait, and counts if nobody else was faster. A long log is read
+            /// in several steps before the first sum.
             async fn sum_up_a_step(&self) -> Result<bool, StoreError> {
+                let mut backlog = self.1.lock().await;
                 let mut connection = self.0.acquire().await?;
                 let row = sqlx::query(audit::uses::UNSUMMED).fetch_one(&mut *connection);
-                let (from, last) = audit::uses::unsummed(&row.await?)?;
-                if last <= from {
+                let (before, last) = audit::uses::unsummed(&row.await?)?;
+                if last <= before.used_up_to {
                     return Ok(false);
                 }
-                let end = audit::uses::step(from, last);
-                let (mut uses, mut up_to) = (Vec::new(), from);
-                while up_to < end && audit::uses::is_room_in(&uses) {
-                    let begin = up_to;
-                    up_to = end.min(begin + audit::pack::MOST as u64);
-                    uses.extend(Self::uses_between(&mut connection, begin, up_to, None).await?);
+                // What fails half way is read again.
+                let mut gathered = std::mem::take(&mut *backlog).behind(before.clone());
+                let end = before.end(last);
+                if gathered.up_to < end {
+                    let from = gathered.up_to;
+                    let up_to = audit::uses::step(from, end);
+                    let uses = Self::uses_between(&mut connection, from, up_to, None).await?;
+                    gathered.add(uses, up_to);
                 }
-                drop(connection); // there may be only one
-                let (uses, up_to) = audit::uses::at_once(uses, up_to);
-                let mut connection = self.0.acquire().await?;
-                let mut tx = connection.begin_with($begin).await?;
-                let set = sqlx::query(audit::uses::SET_USED_UP_TO)
-                    .bind(number(from))
-                    .bind(number(up_to))
-                    .execute(&mut *tx)
-                    .await?;
-                if set.rows_affected() == 0 {
+                if gathered.up_to < end {
+                    *backlog = gathered;
                     return Ok(true);
                 }
-                let created = Self::created(&mut tx, &audit::uses::clients_of(&uses)).await?;
-                // What a removed client of the same id did before is not this one's doing.
-                let is_own = |used: &Used| {
-                    let created_at = created.get(&used.client);
-                    created_at.is_some_and(|at| *at <= used.first_at)
-                };
-                let (own, others): (Vec<_>, Vec<_>) = uses.into_iter().partition(is_own);
-                let own = summed(own);
-                Self::add_client_uses(&mut tx, &own).await?;
-                Self::add_credential_uses(&mut tx, &[own, summed(others)].concat()).await?;
+                let uses = gathered.step();
+                let after = &gathered.progress;
+                let mut tx = connection.begin_with($begin).await?;
+                let mut set = sqlx::query(audit::uses::SET_PROGRESS);
+                for progress in [&before, after] {
+                    set = set
+                        .bind(number(progress.used_up_to))
+                        .bind(number(progress.summing_up_to))
+                        .bind(progress.summed_client.as_str());
+                }
+                if set.execute(&mut *tx).await?.rows_affected() == 0 {
+                    return Ok(true);
+                }
+                for uses in audit::uses::by_clients(uses) {
+                    let made_later = Self::made_later(&mut tx, &uses).await?;
+                    // What a removed client of the same id did before is not this one's doing.
+                    let is_own = |used: &Used| {
+                        let made_at = made_later.get(&used.client);
+                        made_at.is_none_or(|at| at.is_some_and(|at| at <= used.first_at))
+                    };
+                    let (own, others): (Vec<_>, Vec<_>) = uses.into_iter().partition(is_own);
+                    let own = summed(own);
+                    Self::add_client_uses(&mut tx, &own).await?;
+                    Self::add_credential_uses(&mut tx, &[own, summed(others)].concat()).await?;
+                }
                 tx.commit().await?;
-                Ok(up_to < last)
+                let is_more = after.used_up_to < last;
+                *backlog = gathered;
+                Ok(is_more)
             }
 
-            /// When those of the clients were made that there are.
-            async fn created(
+            /// The clients that are not there, or were made after some of their uses: `None`, or when that was. The uses
+            /// come client by client.
+            async fn made_later(
                 connection: &mut <$database as sqlx::Database>::Connection,
-                clients: &[ClientId],
-            ) -> Result<HashMap<ClientId, u64>, StoreError> {
-                let mut created = HashMap::new();
-                for some in clients.chunks(audit::uses::CLIENTS) {
-                    let sql = audit::uses::created_sql(some.len().next_power_of_two());
-                    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-                    for id in records::filled_up(some) {
-                        query = query.bind(id.as_str());
-                    }
-                    for row in query.fetch_all(&mut *connection).await? {
-                        created.insert(client_id(&row)?, time(&row, "created_at")?);
-                    }
+                uses: &[Used],
+            ) -> Result<HashMap<ClientId, Option<u64>>, StoreError> {
+                let clients: Vec<_> = uses.chunk_by(|a, b| a.client == b.client).collect();
+                let sql = audit::uses::made_later_sql(clients.len(), $numbered);
+                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+                for uses in clients {
+                    let first_at = uses.iter().map(|used| used.first_at).min().unwrap_or(0);
+                    query = query.bind(uses[0].client.as_str()).bind(number(first_at));
                 }
-                Ok(created)
+                let rows = query.fetch_all(&mut *connection).await?;
+                rows.iter().map(audit::uses::made_at).collect()
             }
 
             /// Adds sums that come in the order of their first uses. The gaps follow from what is known of the credentials
@@ -313,7 +315,7 @@ macro_rules! event_uses {
                 // One statement changes a row once: the next sum of a client is added to the one before it.
                 let runs = uses.chunk_by(|a, b| a.client != b.client);
                 for sums in runs.flat_map(|run| run.chunks(audit::uses::TOGETHER)) {
-                    let sql = audit::uses::add_client_uses_sql(sums.len());
+                    let sql = audit::uses::add_client_uses_sql(sums.len(), $numbered);
                     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
                     for used in sums {
                         query = query
@@ -337,10 +339,11 @@ macro_rules! event_uses {
                 uses.sort_unstable_by_key(|used| used.credential.as_str());
                 let runs = uses.chunk_by(|a, b| a.credential != b.credential);
                 for sums in runs.flat_map(|run| run.chunks(audit::uses::TOGETHER)) {
-                    let sql = audit::uses::add_credential_uses_sql(sums.len());
+                    let sql = audit::uses::add_credential_uses_sql(sums.len(), $numbered);
                     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
                     for used in sums {
                         query = query
+                            .bind(used.client.as_str())
                             .bind(used.credential.as_str())
                             .bind(number(used.last_at))
                             .bind(number(used.count))
@@ -360,8 +363,10 @@ macro_rules! event_uses {
                 let mut tx = connection.begin_with($begin).await?;
                 // As who sums up events: two do not write the same sums at once, each in another order.
                 sqlx::query(audit::uses::TURN).execute(&mut *tx).await?;
-                Self::add_client_uses(&mut tx, uses).await?;
-                Self::add_credential_uses(&mut tx, uses).await?;
+                for uses in audit::uses::by_clients(uses.to_vec()) {
+                    Self::add_client_uses(&mut tx, &uses).await?;
+                    Self::add_credential_uses(&mut tx, &uses).await?;
+                }
                 if let Some(promise) = promise {
                     sqlx::query(audit::uses::PROMISE)
                         .bind(&promise.server)

@@ -198,6 +198,8 @@ const LISTED: &[Listed] = &[
             ("one", Integer),
             ("graph_version", Integer),
             ("used_up_to", Integer),
+            ("summing_up_to", Integer),
+            ("summed_client", Text),
         ],
     ),
     (
