@@ -311,7 +311,7 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// The names of the steps from an empty database to today's. A step that was released is never edited.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     "registry",
     "key rotation",
     "revocation",
@@ -324,6 +324,7 @@ const STEPS: [&str; 12] = [
     "audit packs",
     "revoked twice",
     "summed clients",
+    "packs by number",
 ];
 
 /// The version of the tables that this program works with.
@@ -343,6 +344,7 @@ pub(super) fn postgres_migrations() -> Migrator {
         include_str!("../../migrations/postgres/0010_audit_packs.sql"),
         include_str!("../../migrations/postgres/0011_revoked_twice.sql"),
         include_str!("../../migrations/postgres/0012_summed_clients.sql"),
+        include_str!("../../migrations/postgres/0013_packs_by_number.sql"),
     ])
 }
 
@@ -360,6 +362,7 @@ pub(super) fn sqlite_migrations() -> Migrator {
         include_str!("../../migrations/sqlite/0010_audit_packs.sql"),
         include_str!("../../migrations/sqlite/0011_revoked_twice.sql"),
         include_str!("../../migrations/sqlite/0012_summed_clients.sql"),
+        include_str!("../../migrations/sqlite/0013_packs_by_number.sql"),
     ])
 }
 
