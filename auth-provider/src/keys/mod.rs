@@ -10,6 +10,7 @@ mod pair;
 mod promises;
 mod ring;
 mod schedule;
+mod slow;
 
 use m2m::verify::Algorithm;
 

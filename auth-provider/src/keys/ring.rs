@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
+use super::{KeyRecord, Schedule, SigningKey, life, slow};
+use crate::document::Document;
 use jsonwebtoken::jwk::Jwk;
 use m2m::verify::Algorithm;
 use serde_json::json;
-use tokio::{sync::Mutex, task::yield_now};
-
-use super::{KeyRecord, Schedule, SigningKey, life};
-use crate::document::Document;
 
 /// All keys of the store, opened.
 pub struct KeyRing {
@@ -27,25 +25,15 @@ pub struct Signer {
     pub longest_token: u64,
 }
 
-thread_local! {
-    /// Lets one slow signature of this worker through at a time.
-    static TURN: Arc<Mutex<()>> = Arc::default();
-}
-
 impl Signer {
-    /// Makes a JWT in compact form of what the key's [`signing_input`](SigningKey::signing_input) made.
-    ///
-    /// RSA is slow, so that of these signatures a worker makes one between two looks at its connections: whoever asks for
-    /// anything else waits for one of them, and not for all that are wished for. No thread of its own makes them: there is
-    /// a worker for each core already, and handing over would cost more than it spares.
+    /// Makes a JWT in compact form of what the key's [`signing_input`](SigningKey::signing_input) made: at once, or, where
+    /// that takes long, between the worker's other work.
     pub async fn sign(&self, input: String) -> String {
-        if !self.key.is_slow() {
-            return self.key.sign(input);
+        if self.key.is_slow() {
+            slow::sign(Arc::clone(&self.key), input).await
+        } else {
+            self.key.sign(input)
         }
-        let turn = TURN.with(Arc::clone);
-        let _turn = turn.lock().await;
-        yield_now().await; // to the other tasks, and to those whose requests have arrived
-        self.key.sign(input)
     }
 }
 
@@ -106,43 +94,5 @@ impl KeyRing {
     /// The same with the RSA keys only.
     pub fn published_rsa(&self) -> &Document {
         &self.published_rsa
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{cell::Cell, rc::Rc};
-
-    use actix_web::rt;
-
-    use super::*;
-
-    #[actix_web::test]
-    async fn between_two_rsa_signatures_everybody_else_has_a_turn() {
-        let signer = Signer {
-            key: Arc::new(SigningKey::generate(Algorithm::RS256).0),
-            longest_token: 60,
-        };
-        let (signed, turns) = (Rc::<Cell<u32>>::default(), Rc::<Cell<u32>>::default());
-        let mut signing = vec![];
-        for _ in 0..5 {
-            let (signer, signed, turns) = (signer.clone(), Rc::clone(&signed), Rc::clone(&turns));
-            signing.push(rt::spawn(async move {
-                signer.sign("header.payload".to_owned()).await;
-                signed.set(signed.get() + 1);
-                assert!(signed.get() <= turns.get(), "{signed:?}, {turns:?}");
-            }));
-        }
-        let other = rt::spawn(async move {
-            loop {
-                turns.set(turns.get() + 1);
-                yield_now().await;
-            }
-        });
-        for signing in signing {
-            signing.await.expect("everybody else had as many turns");
-        }
-        other.abort();
-        assert_eq!(signed.get(), 5);
     }
 }
