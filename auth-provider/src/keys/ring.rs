@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{KeyRecord, Schedule, SigningKey, life, slow};
-use crate::document::Document;
 use jsonwebtoken::jwk::Jwk;
 use m2m::verify::Algorithm;
 use serde_json::json;
+
+use super::{KeyRecord, Schedule, SigningKey, life, slow};
+use crate::document::Document;
 
 /// All keys of the store, opened.
 pub struct KeyRing {

@@ -65,7 +65,8 @@ async fn repeated(stage: &Stage<'_>, report: &mut Report) -> anyhow::Result<()> 
     calendar.ready(&stage.setting.http).await?;
     let protected = Request::get(calendar.url("/event")).bearer(&token);
     let open = Request::get(calendar.url("/health"));
-    let floor = Request::get(stage.floor.url("/event"));
+    // A token must be sent and read, whatever is done with it.
+    let floor = Request::get(stage.floor.url("/event")).bearer(&token);
     let routes = [
         Route::new("protected route, repeated token", &calendar, protected),
         Route::new("open route of the same program", &calendar, open).goal(GOAL_REPEATED),
