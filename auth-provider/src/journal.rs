@@ -409,9 +409,9 @@ impl Writer {
             match self.durability {
                 Durability::Batched => sleep(GATHERING).await,
                 Durability::Strict => {
-                    // Nobody is left out to be served while the others are written: where one core does both, that saves less
-                    // of the wait for the disk than the more frequent writes cost.
-                    let missing = self.present.saturating_sub(batch.len());
+                    // Some are left out and served while the others are written: the processor does not wait for the disk.
+                    let wanted = self.present - self.present / 8;
+                    let missing = wanted.saturating_sub(batch.len());
                     let (gathering, entries) = (&self.gathering, &self.entries);
                     gathering.wait_for(missing, || entries.len()).await;
                 }
