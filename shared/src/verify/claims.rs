@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     TokenError, VerifiedToken,
     json::{self, Object, Value},
+    jws::Jws,
     token::Claims,
 };
 use crate::ScopeSet;
@@ -37,10 +38,11 @@ const FROM_THE_FUTURE: &str = "the token was issued in the future: the clock of 
      set both right";
 
 impl Expected {
-    /// Reads a payload whose signature was verified. The dates are only read here; see
+    /// Reads the claims of a token whose signature was verified. The dates are only read here; see
     /// [`Self::check_dates`].
-    pub(super) fn read(&self, payload: Vec<u8>) -> Result<VerifiedToken, TokenError> {
-        let Some(claims) = json::object(&payload) else {
+    pub(super) fn read(&self, jws: &Jws<'_>) -> Result<VerifiedToken, TokenError> {
+        let payload = jws.payload();
+        let Some(claims) = payload.as_deref().and_then(json::object) else {
             return refuse("the claims of the token cannot be read");
         };
         // A string, not an array that contains it: the issuer is one.
@@ -72,7 +74,7 @@ impl Expected {
             issued_at: date(&claims, "iat", f64::floor)?,
             token_id: text(&claims, "jti")?,
             key_id: None,
-            claims: Claims::unread(payload),
+            claims: Claims::unread(jws.signed),
         })
     }
 

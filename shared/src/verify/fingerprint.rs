@@ -2,10 +2,11 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// SHA-256 over the whole token: two spellings of one token are two entries, and each is judged.
+/// SHA-256 over a whole token, or over the signature of one whose other parts are kept as they are. Either way, two spellings
+/// of one token are two entries, and each is judged; and nobody finds a usable token in the memory.
 pub(super) type Fingerprint = [u8; 32];
 
-pub(super) fn fingerprint(token: &[u8]) -> Fingerprint {
-    let digest = digest(&SHA256, token);
+pub(super) fn fingerprint(text: &[u8]) -> Fingerprint {
+    let digest = digest(&SHA256, text);
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

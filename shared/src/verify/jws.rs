@@ -26,7 +26,8 @@ pub(super) struct Jws<'a> {
     /// What was signed: header, dot and payload, as they stand in the token.
     pub(super) signed: &'a [u8],
     payload: &'a [u8],
-    signature: &'a [u8],
+    /// As it stands in the token; [`Self::signature`] has its bytes.
+    pub(super) signature: &'a [u8],
 }
 
 /// How a token was signed, as its header says.
@@ -41,6 +42,13 @@ pub(super) struct Header {
 /// spelling (RFC 7515 section 2, RFC 4648 section 3.5).
 pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// What was signed, and the signature, as both stand in a token. Whether the token has three parts is not looked at; `None`
+/// when it has but one.
+pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = token.iter().rposition(|byte| *byte == b'.')?;
+    Some((&token[..dot], &token[dot + 1..]))
 }
 
 impl<'a> Jws<'a> {

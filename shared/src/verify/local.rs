@@ -8,9 +8,9 @@ use arc_swap::ArcSwapOption;
 use super::{
     Algorithm, TokenError, VerifiedToken,
     claims::Expected,
-    fingerprint::Fingerprint,
+    fingerprint::fingerprint,
     issuer_keys::{Held, IssuerKeys},
-    jws::{ALGORITHM, Header, Jws},
+    jws::{ALGORITHM, Header, Jws, split},
     key::Key,
 };
 use crate::{Clock, memory::Memory};
@@ -25,6 +25,8 @@ pub(super) struct LocalVerifier {
     algorithms: Vec<Algorithm>,
     pub(super) keys: Arc<IssuerKeys>,
     clock: Clock,
+    /// By the fingerprints of their signatures, which are what makes them credentials. The rest of a token is kept with its
+    /// claims, to be compared: that is as sure, and costs less than to hash it.
     remembered: Memory<32, Remembered>,
     /// Of the last token that was verified. All tokens that are signed with one key have the same, so it is seldom read.
     last_header: ArcSwapOption<Header>,
@@ -60,8 +62,12 @@ impl LocalVerifier {
     }
 
     /// A token that is remembered and still good at `now`. Never waits.
-    pub(super) fn recall(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<VerifiedToken>> {
-        let remembered = self.remembered.get(fingerprint)?;
+    pub(super) fn recall(&self, token: &[u8], now: u64) -> Option<Arc<VerifiedToken>> {
+        let (signed, signature) = split(token)?;
+        let remembered = self.remembered.get(&fingerprint(signature))?;
+        if *remembered.token.claims.signed != *signed {
+            return None; // somebody put a signature behind something else
+        }
         let keys = self.keys.current_at(now)?;
         let same_keys = keys
             .as_ref()
@@ -77,7 +83,6 @@ impl LocalVerifier {
     pub(super) fn verify_at_once(
         &self,
         token: &[u8],
-        fingerprint: Fingerprint,
         now: u64,
     ) -> Option<Result<Arc<VerifiedToken>, TokenError>> {
         let (jws, header) = match self.read(token) {
@@ -88,15 +93,11 @@ impl LocalVerifier {
         let held = held.as_ref()?;
         let key = held.set.get(&header.key_id)?;
         let verified = self.verify_with(key, &jws, &header, now);
-        Some(verified.map(|token| self.remember(fingerprint, token, &header, held)))
+        Some(verified.map(|token| self.remember(&jws, token, &header, held)))
     }
 
     /// Verifies with the newest keys there are, if that helps.
-    pub(super) async fn verify(
-        &self,
-        token: &str,
-        fingerprint: Fingerprint,
-    ) -> Result<Arc<VerifiedToken>, TokenError> {
+    pub(super) async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
         let (jws, header) = self.read(token.as_bytes())?;
         let held = self.keys_with(&header.key_id).await?;
         let Some(key) = held.set.get(&header.key_id) else {
@@ -106,7 +107,7 @@ impl LocalVerifier {
             ));
         };
         let token = self.verify_with(key, &jws, &header, self.now_ms())?;
-        Ok(self.remember(fingerprint, token, &header, &held))
+        Ok(self.remember(&jws, token, &header, &held))
     }
 
     fn read<'a>(&self, token: &'a [u8]) -> Result<(Jws<'a>, Arc<Header>), TokenError> {
@@ -144,12 +145,7 @@ impl LocalVerifier {
                  access_token as the issuer gave it",
             ));
         }
-        let Some(payload) = jws.payload() else {
-            return Err(TokenError::Invalid(
-                "the claims of the token cannot be read",
-            ));
-        };
-        let mut token = self.expected.read(payload)?;
+        let mut token = self.expected.read(jws)?;
         token.key_id = Some(Arc::clone(&header.key_id));
         self.expected.check_dates(&token, now / 1000)?;
         Ok(token)
@@ -158,7 +154,7 @@ impl LocalVerifier {
     /// Keeps what was verified with these keys.
     fn remember(
         &self,
-        fingerprint: Fingerprint,
+        jws: &Jws<'_>,
         token: VerifiedToken,
         header: &Arc<Header>,
         keys: &Held,
@@ -168,7 +164,8 @@ impl LocalVerifier {
             token: Arc::clone(&token),
             generation: keys.generation,
         };
-        self.remembered.insert(fingerprint, remembered);
+        self.remembered
+            .insert(fingerprint(jws.signature), remembered);
         let last = self.last_header.load();
         if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, header)) {
             self.last_header.store(Some(Arc::clone(header)));

@@ -8,7 +8,10 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::json::{self, Object};
+use super::{
+    json::{self, Object},
+    jws::base64,
+};
 use crate::ScopeSet;
 
 /// What a verified access token says. Only [`Verifier::verify`](super::Verifier::verify) makes one.
@@ -89,30 +92,33 @@ impl VerifiedToken {
 /// All that a token says. Most services ask for nothing but what every token has, so the rest is read
 /// when somebody does.
 pub(super) struct Claims {
-    /// An object that can be read.
-    text: Vec<u8>,
+    /// What was signed: header, dot and payload, as they stand in the token. Empty when the issuer was asked instead.
+    pub(super) signed: Box<[u8]>,
     read: OnceLock<Map<String, Value>>,
 }
 
 impl Claims {
-    /// `text` is an object that was read before.
-    pub(super) fn unread(text: Vec<u8>) -> Self {
+    /// The claims in what was `signed`, which were read before.
+    pub(super) fn unread(signed: &[u8]) -> Self {
         Self {
-            text,
+            signed: signed.into(),
             read: OnceLock::new(),
         }
     }
 
     fn all(&self) -> &Map<String, Value> {
-        let read = || json::object(&self.text).map(Map::from).unwrap_or_default();
-        self.read.get_or_init(read)
+        self.read.get_or_init(|| {
+            let payload = self.signed.split(|byte| *byte == b'.').nth(1);
+            let payload = payload.and_then(base64).unwrap_or_default();
+            json::object(&payload).map(Map::from).unwrap_or_default()
+        })
     }
 }
 
 impl From<Object<'_>> for Claims {
     fn from(claims: Object<'_>) -> Self {
         Self {
-            text: Vec::new(),
+            signed: Box::default(),
             read: OnceLock::from(Map::from(claims)),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     TokenError, VerifiedToken, VerifierBuilder, VerifierStats,
     feed::{Revocations, Standing},
-    fingerprint::{Fingerprint, fingerprint},
+    fingerprint::fingerprint,
     introspection::Introspector,
     local::LocalVerifier,
 };
@@ -47,14 +47,14 @@ pub(super) enum Method {
 /// What is found about a token.
 type Verdict = Result<Arc<VerifiedToken>, TokenError>;
 
-/// What must be waited for before a token, whose fingerprint this is, can be judged.
+/// What must be waited for before a token can be judged.
 pub(crate) enum Awaited {
     /// A key that is not held.
-    Keys(Fingerprint),
+    Keys,
     /// What is known of revocations is not fresh. All else about this token is good.
-    Revocations(Fingerprint, Arc<VerifiedToken>),
-    /// Its answer.
-    Issuer(Fingerprint),
+    Revocations(Arc<VerifiedToken>),
+    /// The issuer's answer about it.
+    Issuer,
 }
 
 const REVOKED: TokenError = TokenError::Invalid(
@@ -224,26 +224,23 @@ impl Verifier {
     /// The verdict about a token, or what must be waited for before there is one: most tokens are
     /// judged without a wait.
     pub(crate) fn judge_at_once(&self, token: &[u8]) -> Result<Verdict, Awaited> {
-        let fingerprint = fingerprint(token);
         let (local, revocations) = match &self.0.method {
             Method::Local(local) => (local, None),
             Method::Feed {
                 local, revocations, ..
             } => (local, Some(revocations)),
             Method::Introspection(introspector) => {
-                let remembered = introspector.recall(&fingerprint);
+                let remembered = introspector.recall(&fingerprint(token));
                 self.count(remembered.is_some());
-                return remembered.ok_or(Awaited::Issuer(fingerprint));
+                return remembered.ok_or(Awaited::Issuer);
             }
         };
         let now = local.now_ms();
-        let remembered = local.recall(&fingerprint, now);
+        let remembered = local.recall(token, now);
         self.count(remembered.is_some());
         let verdict = match remembered {
             Some(token) => Ok(token),
-            None => local
-                .verify_at_once(token, fingerprint, now)
-                .ok_or(Awaited::Keys(fingerprint))?,
+            None => local.verify_at_once(token, now).ok_or(Awaited::Keys)?,
         };
         let (Ok(token), Some(revocations)) = (&verdict, revocations) else {
             return Ok(verdict);
@@ -251,33 +248,29 @@ impl Verifier {
         match revocations.standing_at(token, now) {
             Standing::Good => Ok(verdict),
             Standing::Revoked => Ok(Err(REVOKED)),
-            Standing::Unknown => Err(Awaited::Revocations(fingerprint, Arc::clone(token))),
+            Standing::Unknown => Err(Awaited::Revocations(Arc::clone(token))),
         }
     }
 
     /// The verdict about a token for which something is waited for.
     pub(crate) async fn judge_with(&self, awaited: Awaited, token: &str) -> Verdict {
-        let (fingerprint, verified) = match awaited {
-            Awaited::Keys(fingerprint) | Awaited::Issuer(fingerprint) => (fingerprint, None),
-            Awaited::Revocations(fingerprint, verified) => (fingerprint, Some(verified)),
-        };
         match &self.0.method {
-            Method::Local(local) => local.verify(token, fingerprint).await,
-            Method::Introspection(introspector) => introspector.ask(token, fingerprint).await,
+            Method::Local(local) => local.verify(token).await,
+            Method::Introspection(introspector) => introspector.ask(token).await,
             Method::Feed {
                 local,
                 revocations,
                 introspector,
             } => {
-                let verified = match verified {
-                    Some(verified) => verified,
-                    None => local.verify(token, fingerprint).await?,
+                let verified = match awaited {
+                    Awaited::Revocations(verified) => verified,
+                    Awaited::Keys | Awaited::Issuer => local.verify(token).await?,
                 };
                 let mut standing = revocations.standing(&verified);
                 if standing == Standing::Unknown {
                     standing = match introspector {
                         Some(introspector) => {
-                            introspector.ask(token, fingerprint).await?;
+                            introspector.ask(token).await?;
                             // The feed may have told more than the answer, which is remembered.
                             match revocations.standing(&verified) {
                                 Standing::Unknown => Standing::Good,

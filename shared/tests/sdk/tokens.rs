@@ -328,6 +328,27 @@ async fn a_remembered_token_is_refused_once_it_has_expired() {
 }
 
 #[tokio::test]
+async fn a_remembered_token_lends_its_signature_to_no_other() {
+    let (issuer, verifier, _) = issuer_and_verifier().await;
+    let good = ["one", "other"].map(|subject| token(&issuer).subject(subject).mint());
+    for token in &good {
+        assert!(verifier.verify(token).await.is_ok());
+    }
+    let [one, other] = good.each_ref().map(|token| token.rsplit_once('.').unwrap());
+    for (signed, signature) in [(one.0, other.1), (other.0, one.1)] {
+        let refusal = verifier.verify(&format!("{signed}.{signature}")).await;
+        assert!(is_refused(refusal.unwrap_err(), SIGNATURE));
+    }
+    for (token, subject) in good.iter().zip(["one", "other"]) {
+        let verified = verifier
+            .verify(token)
+            .now_or_never()
+            .expect("both are still known");
+        assert_eq!(verified.unwrap().subject(), subject);
+    }
+}
+
+#[tokio::test]
 async fn only_the_algorithms_that_were_configured_are_accepted() {
     let (issuer, _, hand) = issuer_and_verifier().await;
     let verifier = Verifier::builder(issuer.url())

@@ -29,7 +29,7 @@ use self::circuit::{Circuit, Pass};
 use super::{
     Introspection, TokenError, VerifiedToken,
     claims::Expected,
-    fingerprint::Fingerprint,
+    fingerprint::{Fingerprint, fingerprint},
     json::{self, Object, Value},
     stats::Tries,
 };
@@ -145,8 +145,9 @@ impl Introspector {
 
     /// Asks about a token, or waits for somebody who does. The request goes on if the caller hangs
     /// up, so that who waits with it gets its answer.
-    pub(super) async fn ask(self: &Arc<Self>, token: &str, fingerprint: Fingerprint) -> Verdict {
+    pub(super) async fn ask(self: &Arc<Self>, token: &str) -> Verdict {
         check_shape(token)?;
+        let fingerprint = fingerprint(token.as_bytes());
         if let Some(verdict) = self.recall(&fingerprint) {
             return verdict;
         }
