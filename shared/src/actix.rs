@@ -87,7 +87,7 @@ impl<S: Scope> FromRequest for Caller<S> {
             return Either::Left(ready(Err(problem)));
         };
         let refuse = |refusal| Either::Left(ready(Err(refused(refusal, verifier.audience()))));
-        let token = match bearer(request) {
+        let token = match bearer_token(request) {
             Ok(token) => token,
             Err(refusal) => return refuse(refusal),
         };
@@ -95,11 +95,7 @@ impl<S: Scope> FromRequest for Caller<S> {
             Ok(verdict) => return Either::Left(ready(answer(verdict, verifier))),
             Err(awaited) => awaited,
         };
-        let token = match text(token) {
-            Ok(token) => token.to_owned(),
-            Err(refusal) => return refuse(refusal),
-        };
-        let verifier = verifier.clone();
+        let (token, verifier) = (token.to_owned(), verifier.clone());
         Either::Right(Box::pin(async move {
             answer(verifier.judge_with(awaited, &token).await, &verifier)
         }))
@@ -134,11 +130,6 @@ fn admit<S: Scope>(token: Arc<VerifiedToken>) -> Result<Caller<S>, TokenError> {
 /// # Errors
 /// [`TokenError::Missing`], [`TokenError::Invalid`] or [`TokenError::InvalidRequest`].
 pub fn bearer_token(request: &HttpRequest) -> Result<&str, TokenError> {
-    text(bearer(request)?)
-}
-
-/// The same as bytes: of a token that is remembered nobody need ask whether it is a text.
-fn bearer(request: &HttpRequest) -> Result<&[u8], TokenError> {
     let mut values = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = values.next() else {
         return Err(TokenError::Missing);
@@ -163,13 +154,9 @@ fn bearer(request: &HttpRequest) -> Result<&[u8], TokenError> {
         ));
     }
     match token.strip_prefix(b" ").map(<[u8]>::trim_ascii) {
-        Some(token) if !token.is_empty() => Ok(token),
+        Some(token) if !token.is_empty() => str::from_utf8(token).map_err(|_| NO_TOKEN),
         _ => Err(NO_TOKEN),
     }
-}
-
-fn text(token: &[u8]) -> Result<&str, TokenError> {
-    str::from_utf8(token).map_err(|_| NO_TOKEN)
 }
 
 fn has_token(query: &str) -> bool {

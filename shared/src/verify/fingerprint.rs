@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 /// of one token are two entries, and each is judged; and nobody finds a usable token in the memory.
 pub(super) type Fingerprint = [u8; 32];
 
-pub(super) fn fingerprint(text: &[u8]) -> Fingerprint {
-    let digest = digest(&SHA256, text);
+pub(super) fn fingerprint(text: &str) -> Fingerprint {
+    let digest = digest(&SHA256, text.as_bytes());
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

@@ -24,10 +24,10 @@ pub(super) struct Jws<'a> {
     /// How it was signed: see [`Header::read`].
     pub(super) header: &'a str,
     /// What was signed: header, dot and payload, as they stand in the token.
-    pub(super) signed: &'a [u8],
-    payload: &'a [u8],
+    pub(super) signed: &'a str,
+    payload: &'a str,
     /// As it stands in the token; [`Self::signature`] has its bytes.
-    pub(super) signature: &'a [u8],
+    pub(super) signature: &'a str,
 }
 
 /// How a token was signed, as its header says.
@@ -40,25 +40,15 @@ pub(super) struct Header {
 
 /// Strict base64url: no padding, no blanks, and no stray bits at the end, so that bytes have one
 /// spelling (RFC 7515 section 2, RFC 4648 section 3.5).
-pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// What was signed, and the signature, as both stand in a token. Whether the token has three parts is not looked at; `None`
-/// when it has but one.
-pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
-    let dot = token.iter().rposition(|byte| *byte == b'.')?;
-    Some((&token[..dot], &token[dot + 1..]))
-}
-
 impl<'a> Jws<'a> {
-    pub(super) fn read(token: &'a [u8]) -> Result<Self, TokenError> {
+    pub(super) fn read(token: &'a str) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Invalid("the token is longer than 16 KiB"));
         }
-        let Ok(token) = str::from_utf8(token) else {
-            return Err(TokenError::Invalid(UNREADABLE));
-        };
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -67,9 +57,9 @@ impl<'a> Jws<'a> {
         };
         Ok(Self {
             header,
-            signed: &token.as_bytes()[..token.len() - signature.len() - 1],
-            payload: payload.as_bytes(),
-            signature: signature.as_bytes(),
+            signed: &token[..token.len() - signature.len() - 1],
+            payload,
+            signature,
         })
     }
 
@@ -89,7 +79,7 @@ impl Header {
     /// `x5u`, `jwk`, `x5c`) are not looked at: the only keys are the issuer's.
     pub(super) fn read(text: &str) -> Result<Self, TokenError> {
         let refuse = |reason| Err(TokenError::Invalid(reason));
-        let header = base64(text.as_bytes());
+        let header = base64(text);
         let Some(header) = header.as_deref().and_then(json::object) else {
             return refuse(UNREADABLE);
         };
@@ -147,27 +137,27 @@ mod tests {
         ]
         .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let good = parts.join(".");
-        assert!(Jws::read(good.as_bytes()).is_ok());
+        assert!(Jws::read(&good).is_ok());
         bolero::check!()
             .with_generator(bolero::produce::<Vec<Change>>().with().len(1_usize..6))
             .for_each(|changes| {
                 let Ok(text) = String::from_utf8(meddled(good.as_bytes(), changes)) else {
                     return;
                 };
-                let Ok(jws) = Jws::read(text.as_bytes()) else {
+                let Ok(jws) = Jws::read(&text) else {
                     return;
                 };
                 let (Some(payload), Some(signature)) = (jws.payload(), jws.signature()) else {
                     return;
                 };
-                let Some(header) = base64(jws.header.as_bytes()) else {
+                let Some(header) = base64(jws.header) else {
                     return;
                 };
                 let again = [header, payload, signature].map(|part| URL_SAFE_NO_PAD.encode(part));
                 assert_eq!(again.join("."), text);
                 assert_eq!(
-                    text.as_bytes().strip_prefix(jws.signed).unwrap(),
-                    [b".", again[2].as_bytes()].concat()
+                    text.strip_prefix(jws.signed).unwrap(),
+                    [".", &again[2]].concat()
                 );
             });
     }

@@ -63,7 +63,7 @@ impl Key {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let bytes = |name: &str| {
             text(name)
-                .and_then(|text| jws::base64(text.as_bytes()))
+                .and_then(jws::base64)
                 .ok_or("a part is not base64url")
         };
 

@@ -10,7 +10,7 @@ use super::{
     claims::Expected,
     fingerprint::fingerprint,
     issuer_keys::{Held, IssuerKeys},
-    jws::{ALGORITHM, Header, Jws, split},
+    jws::{ALGORITHM, Header, Jws},
     key::Key,
 };
 use crate::{Clock, memory::Memory};
@@ -62,8 +62,8 @@ impl LocalVerifier {
     }
 
     /// A token that is remembered and still good at `now`. Never waits.
-    pub(super) fn recall(&self, token: &[u8], now: u64) -> Option<Arc<VerifiedToken>> {
-        let (signed, signature) = split(token)?;
+    pub(super) fn recall(&self, token: &str, now: u64) -> Option<Arc<VerifiedToken>> {
+        let (signed, signature) = token.rsplit_once('.')?;
         let remembered = self.remembered.get(&fingerprint(signature))?;
         if *remembered.token.claims.signed != *signed {
             return None; // somebody put a signature behind something else
@@ -82,7 +82,7 @@ impl LocalVerifier {
     /// Verifies at `now` with the keys that are held. Never waits: `None` when the token's key is not among them.
     pub(super) fn verify_at_once(
         &self,
-        token: &[u8],
+        token: &str,
         now: u64,
     ) -> Option<Result<Arc<VerifiedToken>, TokenError>> {
         let (jws, header) = match self.read(token) {
@@ -98,7 +98,7 @@ impl LocalVerifier {
 
     /// Verifies with the newest keys there are, if that helps.
     pub(super) async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
-        let (jws, header) = self.read(token.as_bytes())?;
+        let (jws, header) = self.read(token)?;
         let held = self.keys_with(&header.key_id).await?;
         let Some(key) = held.set.get(&header.key_id) else {
             return Err(TokenError::Invalid(
@@ -110,7 +110,7 @@ impl LocalVerifier {
         Ok(self.remember(&jws, token, &header, &held))
     }
 
-    fn read<'a>(&self, token: &'a [u8]) -> Result<(Jws<'a>, Arc<Header>), TokenError> {
+    fn read<'a>(&self, token: &'a str) -> Result<(Jws<'a>, Arc<Header>), TokenError> {
         let jws = Jws::read(token)?;
         let header = match &*self.last_header.load() {
             Some(last) if *last.text == *jws.header => Arc::clone(last),
@@ -138,7 +138,7 @@ impl LocalVerifier {
         }
         if !jws
             .signature()
-            .is_some_and(|signature| key.verifies(jws.signed, &signature))
+            .is_some_and(|signature| key.verifies(jws.signed.as_bytes(), &signature))
         {
             return Err(TokenError::Invalid(
                 "the signature of the token is wrong: it was changed or cut short; send all of the \

@@ -93,13 +93,13 @@ impl VerifiedToken {
 /// when somebody does.
 pub(super) struct Claims {
     /// What was signed: header, dot and payload, as they stand in the token. Empty when the issuer was asked instead.
-    pub(super) signed: Box<[u8]>,
+    pub(super) signed: Box<str>,
     read: OnceLock<Map<String, Value>>,
 }
 
 impl Claims {
     /// The claims in what was `signed`, which were read before.
-    pub(super) fn unread(signed: &[u8]) -> Self {
+    pub(super) fn unread(signed: &str) -> Self {
         Self {
             signed: signed.into(),
             read: OnceLock::new(),
@@ -108,7 +108,7 @@ impl Claims {
 
     fn all(&self) -> &Map<String, Value> {
         self.read.get_or_init(|| {
-            let payload = self.signed.split(|byte| *byte == b'.').nth(1);
+            let payload = self.signed.split('.').nth(1);
             let payload = payload.and_then(base64).unwrap_or_default();
             json::object(&payload).map(Map::from).unwrap_or_default()
         })

@@ -215,7 +215,7 @@ impl Verifier {
     /// cannot be had or were last seen a day ago, or the issuer was to be asked and does not
     /// answer.
     pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken>, TokenError> {
-        match self.judge_at_once(token.as_bytes()) {
+        match self.judge_at_once(token) {
             Ok(verdict) => verdict,
             Err(awaited) => self.judge_with(awaited, token).await,
         }
@@ -223,7 +223,7 @@ impl Verifier {
 
     /// The verdict about a token, or what must be waited for before there is one: most tokens are
     /// judged without a wait.
-    pub(crate) fn judge_at_once(&self, token: &[u8]) -> Result<Verdict, Awaited> {
+    pub(crate) fn judge_at_once(&self, token: &str) -> Result<Verdict, Awaited> {
         let (local, revocations) = match &self.0.method {
             Method::Local(local) => (local, None),
             Method::Feed {

@@ -340,11 +340,11 @@ async fn a_remembered_token_lends_its_signature_to_no_other() {
         assert!(is_refused(refusal.unwrap_err(), SIGNATURE));
     }
     for (token, subject) in good.iter().zip(["one", "other"]) {
-        let verified = verifier
+        let known = verifier
             .verify(token)
             .now_or_never()
             .expect("both are still known");
-        assert_eq!(verified.unwrap().subject(), subject);
+        assert_eq!(known.unwrap().subject(), subject);
     }
 }
 

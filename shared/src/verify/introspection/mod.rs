@@ -147,7 +147,7 @@ impl Introspector {
     /// up, so that who waits with it gets its answer.
     pub(super) async fn ask(self: &Arc<Self>, token: &str) -> Verdict {
         check_shape(token)?;
-        let fingerprint = fingerprint(token.as_bytes());
+        let fingerprint = fingerprint(token);
         if let Some(verdict) = self.recall(&fingerprint) {
             return verdict;
         }
