@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use m2m::{Clock, Export, service::telemetry};
 use tracing::warn;
 
@@ -27,14 +27,20 @@ use crate::{
 #[command(version = m2m::build_version(), after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
+    setup: Setup,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args)]
+struct Setup {
+    #[command(flatten)]
     settings: Settings,
 
     /// Read settings from this file instead of auth-provider.toml
     #[arg(long, env = "AUTH_PROVIDER_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-
-    #[command(subcommand)]
-    command: Option<Command>,
 }
 
 const AFTER_HELP: &str = "\
@@ -66,7 +72,14 @@ enum Command {
 /// Runs the server until SIGTERM, or one command. The first of the arguments is the program's name.
 pub async fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     telemetry::init();
-    let matches = program().get_matches_from(arguments);
+    let arguments: Vec<_> = arguments.collect();
+    let program = if arguments.len() > 1 {
+        program()
+    } else {
+        // The commands take a while to describe, and half a megabyte: a server may have its settings from the environment.
+        Setup::augment_args(clap::Command::new("auth-provider"))
+    };
+    let matches = program.get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let error = match run(cli).await {
         Ok(code) => return code,
@@ -91,7 +104,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         clap_complete::generate(shell, &mut program(), "auth-provider", &mut script);
         return print(&script);
     }
-    let config = cli.settings.load(cli.config.as_deref())?;
+    let Setup { settings, config } = cli.setup;
+    let config = settings.load(config.as_deref())?;
     match cli.command {
         Some(Command::Config) => return print(config.to_toml().as_bytes()),
         Some(Command::Admin(command)) => {

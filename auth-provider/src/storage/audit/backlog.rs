@@ -20,8 +20,9 @@ use crate::{
 /// How many numbers of the log are summed up together at the most. Their uses take some 8 MB when no two are of one credential.
 const MOST: u64 = 65_536;
 
-/// How many credentials are summed up in one step, and the others of its last client. Nobody else can write meanwhile.
-const CREDENTIALS: usize = 800;
+/// How many credentials are summed up in one step, and the others of its last client. Nobody else can write meanwhile, and
+/// with very many clients most of their rows lie on pages of their own.
+const CREDENTIALS: usize = 200;
 
 /// So many uses of a client are looked at for one of the same credential in the same second.
 const LATEST: usize = 16;
