@@ -370,8 +370,8 @@ async fn a_step_has_an_end_between_two_clients() {
             id: CredentialId::generate(),
             ..busy[0].clone()
         };
-        // 800 credentials are one step.
-        let mut events: Vec<Event> = (0..800).map(|n| used(&of_another(n), NOW)).collect();
+        // 200 credentials are one step.
+        let mut events: Vec<Event> = (0..200).map(|n| used(&of_another(n), NOW)).collect();
         events.push(used(&busy[0], NOW + 1));
         events.push(used(&busy[1], NOW + 3));
         events.push(used(&busy[0], NOW + 9));
