@@ -61,6 +61,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// sums lag behind: who reads them adds what came after.
 const SUM_UP: Duration = Duration::from_secs(1);
 
+/// Where fewer events than this came since the last step, there is time for the next one after [`GATHERING`] already, until
+/// nothing is left.
+const FEW: usize = 256;
+
 /// After how long a silence all of them are summed up.
 const SILENCE: Duration = Duration::from_millis(250);
 
@@ -191,7 +195,9 @@ impl Journal {
             contact: Arc::clone(&contact),
             leases,
             summed_up: Instant::now(),
+            since_then: 0,
             unsummed: true, // what an earlier run left
+            lagging: false,
         };
         tokio::spawn(writer.run());
         Self {
@@ -371,9 +377,12 @@ struct Writer {
     metrics: Arc<Metrics>,
     contact: Arc<Contact>,
     leases: Arc<Leases>,
-    /// When a step of the summing up was made, and whether there are events that it left.
+    /// When a step of the summing up was made, how many events came since, and whether there are some that it left.
     summed_up: Instant,
+    since_then: usize,
     unsummed: bool,
+    /// Whether the last step left something.
+    lagging: bool,
 }
 
 impl Writer {
@@ -441,7 +450,11 @@ impl Writer {
         }
         self.present = written.len() + self.entries.len();
         Written(written).hand_on();
-        if !settled.is_empty() || (self.unsummed && self.summed_up.elapsed() >= SUM_UP) {
+        self.since_then += events.len();
+        let has_time = self.lagging && self.since_then < FEW;
+        let pause = if has_time { GATHERING } else { SUM_UP };
+        let is_due = self.unsummed && self.summed_up.elapsed() >= pause;
+        if is_due || !settled.is_empty() {
             self.sum_up().await; // one step: what has arrived meanwhile is to be written first
         }
         for waiter in settled {
@@ -480,21 +493,22 @@ impl Writer {
     /// Does a step. True when there is more to do.
     async fn sum_up(&mut self) -> bool {
         self.summed_up = Instant::now();
+        self.since_then = 0;
         if !self.leases.holds(Job::SumUp) {
             return false; // another server does
         }
-        match self.store.sum_up_uses().await {
-            Ok(true) => true,
-            Ok(false) => {
-                self.unsummed = false;
-                false
+        self.lagging = match self.store.sum_up_uses().await {
+            Ok(is_more) => {
+                self.unsummed = is_more;
+                is_more
             }
             Err(failure) => {
                 // The events stay where they are; the next time finds them.
                 warn!("cannot sum up the uses of credentials: {failure}");
                 false
             }
-        }
+        };
+        self.lagging
     }
 }
 
@@ -520,6 +534,8 @@ mod tests {
         written: Mutex<Vec<Event>>,
         writes: AtomicUsize,
         sums: AtomicUsize,
+        /// How many steps leave something to be summed up.
+        unsummed: AtomicUsize,
         fails: AtomicBool,
         /// A write takes one of these, and waits for it.
         allowed: Semaphore,
@@ -531,6 +547,7 @@ mod tests {
                 written: Mutex::default(),
                 writes: AtomicUsize::new(0),
                 sums: AtomicUsize::new(0),
+                unsummed: AtomicUsize::new(0),
                 fails: AtomicBool::new(false),
                 allowed: Semaphore::new(allowed),
             })
@@ -586,8 +603,8 @@ mod tests {
         }
 
         async fn sum_up_uses(&self) -> Result<bool, StoreError> {
-            self.sums.fetch_add(1, Ordering::SeqCst);
-            Ok(false)
+            let sums = self.sums.fetch_add(1, Ordering::SeqCst) + 1;
+            Ok(sums < self.unsummed.load(Ordering::SeqCst))
         }
 
         async fn add_uses(&self, _: &[Used], _: Option<&Promise>) -> Result<(), StoreError> {
@@ -776,6 +793,22 @@ mod tests {
         journal.note(event(3)).await.unwrap();
         journal.settle().await.unwrap();
         assert_eq!(store.written(), [1, 3]);
+    }
+
+    /// A second has some twenty writes: a step a second would need 400.
+    #[actix_web::test]
+    async fn while_few_events_come_steps_follow_each_other_until_nothing_is_left() {
+        let store = Fake::new(Semaphore::MAX_PERMITS);
+        store.unsummed.store(20, Ordering::SeqCst);
+        let journal = store.journal(Durability::Batched);
+        for number in 1..100 {
+            journal.note(event(number)).await.unwrap();
+            until(|| store.written().last() == Some(&number)).await;
+            if store.sums.load(Ordering::SeqCst) >= 20 {
+                return;
+            }
+        }
+        panic!("it lags behind");
     }
 
     #[actix_web::test]
