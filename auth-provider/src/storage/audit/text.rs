@@ -15,7 +15,6 @@ use std::{
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer},
-    ser::SerializeSeq,
 };
 
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
     storage::StoreError,
 };
 
-/// With so many characters the name of a token begins that tell its credential.
+/// How long the name of a credential is, with which those of its tokens begin. Texts were written with this number.
 const NAMED: usize = 22;
 
 /// A text that grows.
@@ -64,9 +63,10 @@ struct Likeness<'e> {
 }
 
 impl Hash for Likeness<'_> {
-    /// By what tells nearly all apart: each further part would cost as much as writing a name.
+    /// By what tells nearly all apart, also of many who name no client: each further part would cost as much as writing a
+    /// name.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.at, self.client, self.named).hash(state);
+        (self.at, self.client, self.named, self.address).hash(state);
     }
 }
 
@@ -286,21 +286,22 @@ impl<'de> Visitor<'de> for AnEvent {
 
 impl Serialize for Whole<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut values = serializer.serialize_seq(None)?;
-        values.serialize_element(&self.at)?;
-        values.serialize_element(&self.action)?;
-        values.serialize_element(&u8::from(self.success))?;
-        values.serialize_element(&self.client)?;
-        values.serialize_element(&self.actor)?;
-        values.serialize_element(&self.resource)?;
-        values.serialize_element(&self.jti)?;
-        values.serialize_element(&self.credential)?;
-        values.serialize_element(&self.ends_after)?;
-        values.serialize_element(&self.address)?;
-        values.serialize_element(&self.request_id)?;
-        values.serialize_element(&self.reason)?;
-        values.serialize_element(&self.explanation)?;
-        values.end()
+        (
+            self.at,
+            &self.action,
+            u8::from(self.success),
+            &self.client,
+            &self.actor,
+            &self.resource,
+            &self.jti,
+            &self.credential,
+            &self.ends_after,
+            &self.address,
+            &self.request_id,
+            &self.reason,
+            &self.explanation,
+        )
+            .serialize(serializer)
     }
 }
 
